@@ -1,0 +1,19 @@
+"""Folded recurrent networks for predicting future video frames, in Keras 3.
+
+Reference: Oliu, Selva and Escalera, "Folded Recurrent Neural Networks for Future Video Prediction", ECCV 2018,
+https://arxiv.org/abs/1712.00311
+"""
+
+import importlib
+
+from keras_frnn import layers, metrics, models
+
+__version__ = "0.1.0"
+__all__ = ["datasets", "evaluation", "layers", "metrics", "models", "reference"]
+
+
+def __getattr__(name: str):
+    # TensorFlow and Matplotlib load with the first use of what needs them, not with the layers.
+    if name in __all__:
+        return importlib.import_module(f"keras_frnn.{name}")
+    raise AttributeError(f"module 'keras_frnn' has no attribute '{name}'")

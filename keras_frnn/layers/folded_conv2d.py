@@ -1,0 +1,84 @@
+import keras
+from keras import ops
+
+from keras_frnn.layers import layout
+from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.gated_update import as_channels, same_conv
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class FoldedConv2D(FoldedLayer):
+    """A convolution of every frame that decodes with its own kernel, transposed.
+
+        encode: tanh(conv(x, W) + b)
+        decode: tanh(conv(y, W') + b')
+
+    `W'` is `W` flipped in both spatial axes, with its channel axes swapped. One kernel, two biases.
+
+    Args:
+        filters: channels of the encoded frames.
+        kernel_size: integer, or height and width.
+        kernel_initializer: Keras initializer of the kernel `(kh, kw, channels, filters)`.
+        data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
+
+    Input shape: `(batch, time, height, width, channels)`, or with `channels_first`
+        `(batch, time, channels, height, width)`.
+    Output shape: the same with `filters` channels; values in (-1, 1).
+
+    Raises:
+        ValueError: an argument that is not a positive integer, or an input that is not a video.
+
+    Example:
+
+    >>> import numpy as np
+    >>> FoldedConv2D(32, 5)(np.zeros((2, 10, 64, 64, 1), "float32")).shape
+    (2, 10, 64, 64, 32)
+
+    Reference: https://arxiv.org/abs/1712.00311
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        kernel_initializer="glorot_uniform",
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(data_format=data_format, **kwargs)
+        (self.filters,) = check_positive_integers(filters, "filters", 1)
+        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, sequence_shape, decoder: bool = False):
+        self.sequence_shape, self.has_decoder = sequence_shape, decoder
+        *_, channels = self._check_sequence_shape(sequence_shape)
+        shape = (*self.kernel_size, channels, self.filters)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        if decoder:
+            self.decoder_bias = self.add_weight(shape=(channels,), initializer="zeros", name="decoder_bias")
+
+    def encode(self, sequence, state=None):
+        return self._convolve(sequence, self.kernel, self.bias), ()
+
+    def decode(self, sequence, state):
+        transposed = ops.transpose(ops.flip(self.kernel, axis=(0, 1)), (0, 1, 3, 2))
+        return self._convolve(sequence, transposed, self.decoder_bias)
+
+    def _convolve(self, sequence, kernel, bias):
+        kernel = ops.cast(kernel, self.compute_dtype)
+        bias = as_channels(ops.cast(bias, self.compute_dtype))
+        return layout.over_time(lambda x: ops.tanh(same_conv(x, kernel) + bias), sequence)
+
+    def encoded_shape(self, sequence_shape: tuple) -> tuple:
+        height, width, _ = self._check_sequence_shape(sequence_shape)
+        return (*sequence_shape[:2], *layout.frame_shape(height, width, self.filters, self.data_format))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

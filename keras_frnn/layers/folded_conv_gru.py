@@ -1,0 +1,174 @@
+import keras
+from keras import ops
+
+from keras_frnn.layers import layout, time_loop
+from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.gated_update import GatedUpdate, as_channels, independent_initializers
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class FoldedConvGRU(FoldedLayer):
+    """The folded recurrent layer: a convolutional GRU that runs in both directions between two states.
+
+    The paper calls it bijective GRU (bGRU). With input state `i`, output state `o` and `update` the equation of
+    `GatedUpdate`:
+
+        encode one frame's features x:   o' = update(state=o, inputs=x);  i' = x
+        decode, given the state y above: i' = update(state=i, inputs=y)   with weights of its own
+
+    Both states are shared between the directions: encoding leaves in them all that decoding needs. A layer above gets
+    `o` when encoding, the layer below gets `i` when decoding. `o` starts at a trainable value a channel.
+
+    Called on a video, it is an ordinary recurrent Keras layer, a ConvGRU, and has the weights of encoding only.
+
+    Args:
+        filters: channels of the output state.
+        kernel_size: integer, or height and width.
+        return_sequences: whether a call returns the output state of every step, or of the last.
+        return_state: whether a call also returns the last output state.
+        kernel_initializer: Keras initializer, called once for each gate with the shape of its joint kernel over inputs
+            and state, `(kh, kw, inputs + filters, filters)`.
+        data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
+
+    Call arguments:
+        sequence: videos or features, `(batch, time, height, width, channels)`.
+        initial_state: output state to start from, `(batch, height, width, filters)`, or a list of this one tensor;
+            by default the trainable one.
+
+    Output shape: `(batch, time, height, width, filters)` with `return_sequences`, else
+        `(batch, height, width, filters)`, values in (-1, 1) unless the initial state is beyond; with `return_state` a
+        tuple of that and the state. With `channels_first`, channels come before height everywhere.
+
+    Raises:
+        ValueError: an argument that is not a positive integer, an input that is not a video, an initial state that
+            does not fit.
+
+    Example:
+
+    >>> import numpy as np
+    >>> video = np.zeros((2, 10, 16, 16, 3), "float32")
+    >>> FoldedConvGRU(8, 5, return_sequences=True)(video).shape
+    (2, 10, 16, 16, 8)
+
+    Reference: sections 3 and 3.1 of https://arxiv.org/abs/1712.00311
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        return_sequences: bool = False,
+        return_state: bool = False,
+        kernel_initializer="glorot_uniform",
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(data_format=data_format, **kwargs)
+        (self.filters,) = check_positive_integers(filters, "filters", 1)
+        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
+        self.encoder = GatedUpdate(
+            self.filters, self.kernel_size, self._direction_initializers[0], dtype=self.dtype_policy, name="encoder"
+        )
+
+    def build(self, sequence_shape, decoder: bool = False):
+        self.sequence_shape, self.has_decoder = sequence_shape, decoder
+        *_, channels = self._check_sequence_shape(sequence_shape)
+        self.initial_output_state = self.add_weight(
+            shape=(self.filters,), initializer="zeros", name="initial_output_state"
+        )
+        self.encoder.build(channels)
+        if decoder:
+            # The state above has as many channels as this layer's output: pooling between them keeps channels.
+            self.decoder = GatedUpdate(
+                channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
+            )
+            self.decoder.build(self.filters)
+
+    def encode(self, sequence, state=None):
+        o = self._initial_state(sequence) if state is None else state[1]
+        o, outputs = time_loop.scan(self.encoder.transition(), o, self.encoder.project(sequence))
+        return outputs, (sequence[-1], o)
+
+    def decode(self, sequence, state):
+        i, _ = state
+        return time_loop.scan(self.decoder.transition(), i, self.decoder.project(sequence))[1]
+
+    def rollout(self, state, steps: int):
+        """Decodes without a layer above: the top layer alternates its two updates, each the other's input.
+
+        Args:
+            state: what `encode` returned last. It is read, not consumed.
+            steps: number of future steps.
+
+        Returns:
+            The input states of the future steps, `(steps, batch, ...)`, see `layout`.
+        """
+        encode, decode = self.encoder.transition(), self.decoder.transition()
+
+        def step(state, _):
+            i, o = state
+            o = encode(o, self.encoder.project(i[None])[0])
+            i = decode(i, self.decoder.project(o[None])[0])
+            return i, o
+
+        i, o = state
+        first = decode(i, self.decoder.project(o[None])[0])
+        if steps == 1:
+            return first[None]
+        # The output state after the last step would be read by nobody, so the loop begins with its update.
+        _, (later, _) = time_loop.scan(step, (first, o), length=steps - 1)
+        return ops.concatenate([first[None], later])
+
+    def call(self, sequence, initial_state=None):
+        state = None
+        if initial_state is not None:
+            state = (None, layout.to_state(self._check_initial_state(initial_state, sequence.shape), self.data_format))
+        outputs, (_, o) = self.encode(layout.to_sequence(sequence, self.data_format), state)
+        o = layout.from_state(o, self.data_format)
+        result = layout.from_sequence(outputs, self.data_format) if self.return_sequences else o
+        return (result, o) if self.return_state else result
+
+    def encoded_shape(self, sequence_shape: tuple) -> tuple:
+        height, width, _ = self._check_sequence_shape(sequence_shape)
+        return (*sequence_shape[:2], *layout.frame_shape(height, width, self.filters, self.data_format))
+
+    def compute_output_shape(self, sequence_shape, initial_state_shape=None):
+        state_shape = self._state_shape(sequence_shape)
+        result = self.encoded_shape(sequence_shape) if self.return_sequences else state_shape
+        return (result, state_shape) if self.return_state else result
+
+    def _state_shape(self, sequence_shape) -> tuple:
+        encoded = self.encoded_shape(sequence_shape)
+        return (encoded[0], *encoded[2:])
+
+    def _initial_state(self, sequence):
+        o = as_channels(ops.cast(self.initial_output_state, self.compute_dtype))
+        size = layout.frame_size_and_channels(ops.shape(sequence), layout.sequence_format())[:2]
+        shape = (ops.shape(sequence)[1], *layout.frame_shape(*size, self.filters, layout.sequence_format()))
+        return ops.broadcast_to(o, shape)
+
+    def _check_initial_state(self, initial_state, sequence_shape):
+        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+        expected = self._state_shape(sequence_shape)
+        shapes = [tuple(state.shape) for state in states]
+        fits = len(shapes) == 1 and len(shapes[0]) == 4
+        if not fits or any(a != b for a, b in zip(shapes[0], expected, strict=True) if None not in (a, b)):
+            raise ValueError(
+                f"Layer '{self.name}' has one state, of shape {expected} for this input. "
+                f"Received: initial_state of shape {shapes[0] if len(shapes) == 1 else shapes}"
+            )
+        return ops.cast(states[0], self.compute_dtype)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "return_sequences": self.return_sequences,
+            "return_state": self.return_state,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

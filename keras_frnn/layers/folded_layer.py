@@ -1,0 +1,103 @@
+"""What every folded layer shares: the two directions and the border to Keras."""
+
+import keras
+
+from keras_frnn.layers import layout
+
+
+class FoldedLayer(keras.layers.Layer):
+    """Base of layers that run in two directions over shared states.
+
+    A subclass implements `encode` and `decode` over whole sequences: tensors with time first and channels where the
+    backend wants them (see `layout`). Called as an ordinary Keras layer, a folded layer encodes a video
+    `(batch, time, ...)` in its `data_format`.
+
+    What only decoding needs is built when `build` is called with `decoder=True`, as the models do; a layer used on its
+    own carries no weights that would never get a gradient.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
+    """
+
+    def __init__(self, data_format: str | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.data_format = keras.config.image_data_format() if data_format is None else data_format
+        if self.data_format not in ("channels_last", "channels_first"):
+            raise ValueError(
+                f"`data_format` must be 'channels_last' or 'channels_first'. Received: data_format={data_format!r}"
+            )
+        self.has_decoder = False
+
+    def encode(self, sequence, state=None):
+        """Runs bottom to top: features of every step in; output of every step and the state after the last, out.
+
+        Args:
+            sequence: `(time, batch, ...)`, see `layout`.
+            state: what `encode` returned for the steps before, or None at the first step.
+
+        Returns:
+            `(time, batch, ...)` and the new state; a layer without memory returns `()` for it.
+        """
+        raise NotImplementedError
+
+    def decode(self, sequence, state):
+        """Runs top to bottom: what the layer above decoded for every step in; what the layer below gets, out.
+
+        Args:
+            sequence: `(steps, batch, ...)`, see `layout`.
+            state: what `encode` returned last. It is read, not consumed.
+
+        Returns:
+            `(steps, batch, ...)` in the shape of this layer's encode input.
+        """
+        raise NotImplementedError
+
+    def encoded_shape(self, sequence_shape: tuple) -> tuple:
+        """Shape of `encode`'s output as users see it: `(batch, time, ...)` in `data_format`."""
+        raise NotImplementedError
+
+    def compute_output_shape(self, sequence_shape):
+        return self.encoded_shape(sequence_shape)
+
+    def call(self, sequence):
+        return layout.from_sequence(self.encode(layout.to_sequence(sequence, self.data_format))[0], self.data_format)
+
+    def _check_sequence_shape(self, shape: tuple) -> tuple:
+        """Height, width and channels of a video's shape; raises if it is not the shape of one."""
+        if len(shape) != 5:
+            axes = "time, height, width, channels"
+            if self.data_format == "channels_first":
+                axes = "time, channels, height, width"
+            raise ValueError(
+                f"Layer '{self.name}' expects videos of shape (batch, {axes}). Received: shape={tuple(shape)}. "
+                "A single sequence needs a batch axis of 1, a single frame also a time axis of 1."
+            )
+        height, width, channels = layout.frame_size_and_channels(shape, self.data_format)
+        if channels is None:
+            raise ValueError(
+                f"Layer '{self.name}' needs to know the number of channels to make its weights. "
+                f"Received: shape={tuple(shape)} with data_format='{self.data_format}'."
+            )
+        return height, width, channels
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "data_format": self.data_format}
+
+    def get_build_config(self) -> dict | None:
+        # Keras records shapes only; whether the decoder was built must come back too when a model is loaded.
+        if not self.built:
+            return None
+        return {"sequence_shape": self.sequence_shape, "decoder": self.has_decoder}
+
+    def build_from_config(self, config: dict):
+        self.build(tuple(config["sequence_shape"]), decoder=config["decoder"])
+
+
+def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
+    """`value` as a tuple of `count` positive integers: one integer for all, or one for each."""
+    values = (value,) * count if isinstance(value, int) else value
+    is_valid = isinstance(values, (tuple, list)) and len(values) == count
+    if not is_valid or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
+        expected = "a positive integer" + (f" or {count} of them" if count > 1 else "")
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+    return tuple(values)

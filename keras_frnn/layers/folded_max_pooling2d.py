@@ -1,0 +1,71 @@
+import functools
+
+import keras
+from keras import ops
+
+from keras_frnn.layers import layout
+from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class FoldedMaxPooling2D(FoldedLayer):
+    """Max pooling of every frame that decodes by nearest-neighbour upsampling.
+
+    Args:
+        pool_size: integer, or height and width; also the stride, and the factor of the upsampling.
+        data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
+
+    Input shape: `(batch, time, height, width, channels)`, or with `channels_first`
+        `(batch, time, channels, height, width)`. Height and width must be multiples of the pool size.
+    Output shape: the same with height and width divided by the pool size.
+
+    Raises:
+        ValueError: a pool size that is not positive, or a frame that it does not divide.
+
+    Example:
+
+    >>> import numpy as np
+    >>> FoldedMaxPooling2D(2)(np.zeros((2, 10, 64, 80, 1), "float32")).shape
+    (2, 10, 32, 40, 1)
+
+    Reference: https://arxiv.org/abs/1712.00311
+    """
+
+    def __init__(self, pool_size: int | tuple[int, int] = 2, data_format: str | None = None, **kwargs):
+        super().__init__(data_format=data_format, **kwargs)
+        self.pool_size = check_positive_integers(pool_size, "pool_size", 2)
+
+    def build(self, sequence_shape, decoder: bool = False):
+        self.sequence_shape, self.has_decoder = sequence_shape, decoder
+        self.encoded_shape(sequence_shape)
+
+    def encode(self, sequence, state=None):
+        data_format = layout.sequence_format()
+        pool = functools.partial(
+            ops.max_pool, pool_size=self.pool_size, strides=self.pool_size, data_format=data_format
+        )
+        return layout.over_time(pool, sequence), ()
+
+    def decode(self, sequence, state):
+        first = -2 if layout.sequence_format() == "channels_first" else -3
+        for axis, factor in enumerate(self.pool_size, start=first):
+            sequence = ops.repeat(sequence, factor, axis=axis)
+        return sequence
+
+    def encoded_shape(self, sequence_shape: tuple) -> tuple:
+        *size, channels = self._check_sequence_shape(sequence_shape)
+        for length, factor, axis in zip(size, self.pool_size, ("height", "width"), strict=True):
+            if length is not None and length % factor:
+                lower = length // factor * factor
+                nearest = f"{lower} and {lower + factor}" if lower else f"{factor}"
+                raise ValueError(
+                    f"Layer '{self.name}' pools by {self.pool_size} and cannot divide frames of {axis} {length}; "
+                    f"the nearest that work: {nearest}. Received: shape={tuple(sequence_shape)}"
+                )
+        height, width = (
+            None if length is None else length // factor for length, factor in zip(size, self.pool_size, strict=True)
+        )
+        return (*sequence_shape[:2], *layout.frame_shape(height, width, channels, self.data_format))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "pool_size": self.pool_size}

@@ -1,0 +1,70 @@
+"""Where the axes of a video tensor are.
+
+Users see `(batch, time, ...)` in their `data_format`. Between folded layers, tensors are *sequences*: time first, so
+that a loop over time reads contiguous steps and `(time, batch)` merges for free, and channels where the backend's
+convolutions want them. Conversion happens once at the border of a layer or model, never inside a loop.
+"""
+
+import keras
+from keras import ops
+
+
+def sequence_format() -> str:
+    """The `data_format` of sequences: what the backend convolves without transposing."""
+    return "channels_first" if keras.backend.backend() == "torch" else "channels_last"
+
+
+def channel_axis() -> int:
+    """The channel axis of sequences, counted from the end so that it also holds for one step."""
+    return -3 if sequence_format() == "channels_first" else -1
+
+
+def _convert_channels(tensor, source: str, target: str):
+    if source == target:
+        return tensor
+    axes = list(range(len(tensor.shape)))
+    if target == "channels_first":
+        axes.insert(-2, axes.pop())
+    else:
+        axes.append(axes.pop(-3))
+    return ops.transpose(tensor, axes)
+
+
+def to_sequence(video, data_format: str):
+    """`(batch, time, ...)` in `data_format` -> `(time, batch, ...)` in the sequence format."""
+    return ops.swapaxes(_convert_channels(video, data_format, sequence_format()), 0, 1)
+
+
+def from_sequence(sequence, data_format: str):
+    """The inverse of `to_sequence`."""
+    return _convert_channels(ops.swapaxes(sequence, 0, 1), sequence_format(), data_format)
+
+
+def to_state(tensor, data_format: str):
+    """`(batch, ...)` in `data_format` -> `(batch, ...)` in the sequence format."""
+    return _convert_channels(tensor, data_format, sequence_format())
+
+
+def from_state(state, data_format: str):
+    """The inverse of `to_state`."""
+    return _convert_channels(state, sequence_format(), data_format)
+
+
+def frame_size_and_channels(shape: tuple, data_format: str) -> tuple:
+    """Height, width and channels of a shape whose last three entries are a frame in `data_format`."""
+    if data_format == "channels_first":
+        channels, height, width = shape[-3:]
+    else:
+        height, width, channels = shape[-3:]
+    return height, width, channels
+
+
+def frame_shape(height, width, channels, data_format: str) -> tuple:
+    """The inverse of `frame_size_and_channels`."""
+    return (channels, height, width) if data_format == "channels_first" else (height, width, channels)
+
+
+def over_time(function, sequence):
+    """Applies `function`, which takes `(batch, ...)`, to all steps of a sequence in one call."""
+    merged = function(ops.reshape(sequence, (-1, *ops.shape(sequence)[2:])))
+    return ops.reshape(merged, (*ops.shape(sequence)[:2], *ops.shape(merged)[1:]))

@@ -1,0 +1,98 @@
+"""Per-frame image quality, as functions on any backend.
+
+All take the frames of two videos, `(batch, time, height, width, channels)`, in a known range of values, rescale that
+to [0, 1], and return one value a frame, `(batch, time)`, in float32.
+"""
+
+import numpy as np
+from keras import ops
+
+_WINDOW, _SIGMA = 11, 1.5
+
+
+def mse(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
+    """Mean squared error over the pixels and channels of each frame, on frames rescaled to [0, 1].
+
+    Args:
+        y_true: true frames, `(batch, time, height, width, channels)`, floating point or integers.
+        y_pred: predicted frames, of the same shape.
+        value_range: what black and white are in both; `(0, 255)` for uint8 frames.
+
+    Returns:
+        float32 tensor `(batch, time)`; 0 is perfect, 1 the worst.
+
+    Raises:
+        ValueError: the shapes differ or are not those of videos, or the range is empty.
+    """
+    y_true, y_pred = _to_unit_range(y_true, y_pred, value_range)
+    return ops.mean(ops.square(y_true - y_pred), axis=(2, 3, 4))
+
+
+def psnr(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
+    """Peak signal-to-noise ratio of each frame in decibels: `10 log10(1 / mse)`; infinite for equal frames.
+
+    Args, Raises: see `mse`.
+
+    Returns:
+        float32 tensor `(batch, time)` in dB; more is better.
+    """
+    return -10 / np.log(10).astype("float32") * ops.log(mse(y_true, y_pred, value_range))
+
+
+def dssim(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
+    """Structural dissimilarity of each frame, `(1 - SSIM) / 2`.
+
+    SSIM with an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, averaged over the positions where the window
+    lies inside the frame, and over channels.
+
+    Args, Raises: see `mse`; frames must also be at least 11x11 pixels.
+
+    Returns:
+        float32 tensor `(batch, time)`; 0 is perfect, 1 the worst.
+
+    Reference: Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE
+    Transactions on Image Processing 13(4), 2004.
+    """
+    y_true, y_pred = _to_unit_range(y_true, y_pred, value_range)
+    if min(y_true.shape[2:4]) < _WINDOW:
+        raise ValueError(
+            f"SSIM needs frames of at least {_WINDOW}x{_WINDOW} pixels. Received: shape={tuple(y_true.shape)}"
+        )
+    mean_true, mean_pred = _smooth(y_true), _smooth(y_pred)
+    variance_true = _smooth(y_true * y_true) - mean_true * mean_true
+    variance_pred = _smooth(y_pred * y_pred) - mean_pred * mean_pred
+    covariance = _smooth(y_true * y_pred) - mean_true * mean_pred
+    c1, c2 = 0.01**2, 0.03**2
+    ssim = (2 * mean_true * mean_pred + c1) / (mean_true * mean_true + mean_pred * mean_pred + c1)
+    ssim = ssim * (2 * covariance + c2) / (variance_true + variance_pred + c2)
+    return (1 - ops.mean(ssim, axis=(2, 3, 4))) / 2
+
+
+def _to_unit_range(y_true, y_pred, value_range):
+    low, high = value_range
+    if not high > low:
+        raise ValueError(f"`value_range` must be (black, white) with white above black. Received: {value_range}")
+    y_true, y_pred = (ops.cast(ops.convert_to_tensor(frames), "float32") for frames in (y_true, y_pred))
+    shapes = tuple(y_true.shape), tuple(y_pred.shape)
+    if len(shapes[0]) != 5 or len(shapes[1]) != 5 or any(
+        a != b for a, b in zip(*shapes, strict=True) if None not in (a, b)
+    ):
+        raise ValueError(
+            "Expected two videos of the same shape (batch, time, height, width, channels). "
+            f"Received: y_true of shape {shapes[0]}, y_pred of shape {shapes[1]}"
+        )
+    return (y_true - low) / (high - low), (y_pred - low) / (high - low)
+
+
+def _smooth(frames):
+    """Gaussian-weighted means over all window positions inside each frame."""
+    batch, time, height, width, channels = ops.shape(frames)
+    offsets = np.arange(_WINDOW) - _WINDOW // 2
+    weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
+    weights = (weights / weights.sum()).astype("float32")
+    images = ops.reshape(ops.moveaxis(frames, -1, 2), (-1, height, width, 1))
+    # The Gaussian is separable: two passes of 11 products instead of one of 121.
+    images = ops.conv(images, weights.reshape(-1, 1, 1, 1), data_format="channels_last")
+    images = ops.conv(images, weights.reshape(1, -1, 1, 1), data_format="channels_last")
+    images = ops.reshape(images, (batch, time, channels, height - _WINDOW + 1, width - _WINDOW + 1))
+    return ops.moveaxis(images, 2, -1)

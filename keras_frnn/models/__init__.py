@@ -1,0 +1,7 @@
+"""Models that predict future frames."""
+
+from keras_frnn.models.copy_last_frame import CopyLastFrame
+from keras_frnn.models.folded_rnn import FoldedRNN
+from keras_frnn.models.topologies import PAPER_TOPOLOGY
+
+__all__ = ["PAPER_TOPOLOGY", "CopyLastFrame", "FoldedRNN"]

@@ -1,0 +1,28 @@
+import keras
+from keras import ops
+
+from keras_frnn.models.video_predictor import VideoPredictor, check_frames
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class CopyLastFrame(VideoPredictor):
+    """The baseline that predicts that nothing moves: every future frame is the last context frame.
+
+    Args:
+        horizon: number of frames that a call predicts.
+
+    Input shape: `(batch, context, ...)`.
+    Output shape: `(batch, horizon, ...)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> CopyLastFrame(horizon=5)(np.zeros((2, 10, 16, 16, 1), "float32")).shape
+    (2, 5, 16, 16, 1)
+    """
+
+    def call(self, context):
+        return ops.repeat(check_frames(context)[:, -1:], self.horizon, axis=1)
+
+    def with_horizon(self, steps: int) -> "CopyLastFrame":
+        return CopyLastFrame(steps)

@@ -1,0 +1,100 @@
+"""What every model here shares: frames in, future frames out."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_frnn.layers.folded_layer import check_positive_integers
+
+
+class VideoPredictor(keras.Model):
+    """Base of models that predict the future frames of a video.
+
+    A subclass implements `call(context)`, which predicts `horizon` frames, and `with_horizon(steps)`, a model of the
+    same weights that predicts another number of them.
+
+    Args:
+        horizon: number of frames that a call predicts.
+    """
+
+    def __init__(self, horizon: int, **kwargs):
+        super().__init__(**kwargs)
+        (self.horizon,) = check_positive_integers(horizon, "horizon", 1)
+        # Compiled models for other horizons. They own no weights, so Keras must not track them.
+        object.__setattr__(self, "_other_horizons", {})
+
+    def with_horizon(self, steps: int) -> "VideoPredictor":
+        """A model that predicts `steps` frames and shares this one's weights."""
+        raise NotImplementedError
+
+    def forecast(self, context, steps: int | None = None, batch_size: int = 32) -> np.ndarray:
+        """Predicts any number of future frames; NumPy in, NumPy out.
+
+        The first call for a number of steps and a batch shape compiles, later ones are fast.
+
+        Args:
+            context: array `(batch, context, height, width, channels)`, values in [-1, 1]; with a model of
+                `channels_first` layers, channels come before height.
+            steps: number of frames to predict; `horizon` by default.
+            batch_size: how many sequences to predict at a time; bounds the memory.
+
+        Returns:
+            float32 array `(batch, steps, height, width, channels)`, values in [-1, 1].
+
+        Raises:
+            ValueError: `steps` is not a positive integer; or the context has another rank, no frames, integers, NaNs,
+                or values outside [-1, 1].
+        """
+        (steps,) = check_positive_integers(self.horizon if steps is None else steps, "steps", 1)
+        context = check_frames(context)
+        if len(context) == 0:
+            raise ValueError(f"There is no sequence to predict from. Received: context of shape {context.shape}")
+        predictor = self
+        if steps != self.horizon:
+            if steps not in self._other_horizons:
+                self._other_horizons[steps] = self.with_horizon(steps)
+            predictor = self._other_horizons[steps]
+        frames = predictor.predict(context, batch_size=batch_size, verbose=0)
+        return np.asarray(frames, "float32")
+
+    def compute_output_shape(self, context_shape):
+        return (context_shape[0], self.horizon, *context_shape[2:])
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "horizon": self.horizon}
+
+
+def check_frames(frames):
+    """Frames as they may enter a model: five axes, floating point, in [-1, 1]; else a `ValueError` says what is wrong.
+
+    Arrays and lists come back as float32 arrays. Of tensors, also symbolic ones, only shape and dtype are checked:
+    looking at values would wait for the device.
+    """
+    is_tensor = ops.is_tensor(frames)
+    frames = frames if is_tensor else np.asarray(frames)
+    shape, dtype = tuple(frames.shape), keras.backend.standardize_dtype(frames.dtype)
+    if len(shape) != 5:
+        raise ValueError(
+            "Expected frames of shape (batch, time, height, width, channels), or (batch, time, channels, height, "
+            f"width) with channels_first. Received: shape={shape}. A single sequence needs a batch axis of 1, "
+            "grey frames a channel axis of 1."
+        )
+    if shape[1] == 0:
+        raise ValueError(f"Expected at least one frame. Received: shape={shape}")
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            "Expected floating-point frames in [-1, 1]. "
+            f"Received: dtype={dtype}. For uint8 frames, pass `frames / 127.5 - 1`."
+        )
+    if is_tensor:
+        return frames
+    if frames.size:
+        low, high = float(frames.min()), float(frames.max())
+        # NaN fails every comparison. The margin is for frames that went through float16 or an interpolation.
+        if not (low >= -1.001 and high <= 1.001):
+            found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
+            raise ValueError(
+                f"Expected frames with values in [-1, 1]. Received: {found}. "
+                "For frames in [0, 1], pass `2 * frames - 1`; in [0, 255], `frames / 127.5 - 1`."
+            )
+    return frames.astype("float32", copy=False)
