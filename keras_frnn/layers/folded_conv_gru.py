@@ -90,12 +90,12 @@ class FoldedConvGRU(FoldedLayer):
 
     def encode(self, sequence, state=None):
         o = self._initial_state(sequence) if state is None else state[1]
-        o, outputs = time_loop.scan(self.encoder.transition(), o, self.encoder.project(sequence))
-        return outputs, (sequence[-1], o)
+        outputs = time_loop.scan(self.encoder.transition(), o, self.encoder.project(sequence))
+        return outputs, (sequence[-1], outputs[-1])
 
     def decode(self, sequence, state):
         i, _ = state
-        return time_loop.scan(self.decoder.transition(), i, self.decoder.project(sequence))[1]
+        return time_loop.scan(self.decoder.transition(), i, self.decoder.project(sequence))
 
     def rollout(self, state, steps: int):
         """Decodes without a layer above: the top layer alternates its two updates, each the other's input.
@@ -120,7 +120,7 @@ class FoldedConvGRU(FoldedLayer):
         if steps == 1:
             return first[None]
         # The output state after the last step would be read by nobody, so the loop begins with its update.
-        _, (later, _) = time_loop.scan(step, (first, o), length=steps - 1)
+        later, _ = time_loop.scan(step, (first, o), ops.arange(1, steps))
         return ops.concatenate([first[None], later])
 
     def call(self, sequence, initial_state=None):
