@@ -50,13 +50,13 @@ class FoldedConv2D(FoldedLayer):
         self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, sequence_shape, decoder: bool = False):
-        self.sequence_shape, self.has_decoder = sequence_shape, decoder
+    def build(self, sequence_shape):
+        self.sequence_shape = sequence_shape
         *_, channels = self._check_sequence_shape(sequence_shape)
         shape = (*self.kernel_size, channels, self.filters)
         self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
-        if decoder:
+        if self.has_decoder:
             self.decoder_bias = self.add_weight(shape=(channels,), initializer="zeros", name="decoder_bias")
 
     def encode(self, sequence, state=None):
@@ -69,6 +69,7 @@ class FoldedConv2D(FoldedLayer):
     def _convolve(self, sequence, kernel, bias):
         kernel = ops.cast(kernel, self.compute_dtype)
         bias = as_channels(ops.cast(bias, self.compute_dtype))
+        sequence = ops.cast(sequence, self.compute_dtype)
         return layout.over_time(lambda x: ops.tanh(same_conv(x, kernel) + bias), sequence)
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:

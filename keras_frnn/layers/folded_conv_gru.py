@@ -74,14 +74,14 @@ class FoldedConvGRU(FoldedLayer):
             self.filters, self.kernel_size, self._direction_initializers[0], dtype=self.dtype_policy, name="encoder"
         )
 
-    def build(self, sequence_shape, decoder: bool = False):
-        self.sequence_shape, self.has_decoder = sequence_shape, decoder
+    def build(self, sequence_shape):
+        self.sequence_shape = sequence_shape
         *_, channels = self._check_sequence_shape(sequence_shape)
         self.initial_output_state = self.add_weight(
             shape=(self.filters,), initializer="zeros", name="initial_output_state"
         )
         self.encoder.build(channels)
-        if decoder:
+        if self.has_decoder:
             # The state above has as many channels as this layer's output: pooling between them keeps channels.
             self.decoder = GatedUpdate(
                 channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
@@ -89,6 +89,7 @@ class FoldedConvGRU(FoldedLayer):
             self.decoder.build(self.filters)
 
     def encode(self, sequence, state=None):
+        sequence = ops.cast(sequence, self.compute_dtype)
         o = self._initial_state(sequence) if state is None else state[1]
         outputs = time_loop.scan(self.encoder.transition(), o, self.encoder.project(sequence))
         return outputs, (sequence[-1], outputs[-1])

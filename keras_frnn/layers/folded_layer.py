@@ -12,7 +12,7 @@ class FoldedLayer(keras.layers.Layer):
     backend wants them (see `layout`). Called as an ordinary Keras layer, a folded layer encodes a video
     `(batch, time, ...)` in its `data_format`.
 
-    What only decoding needs is built when `build` is called with `decoder=True`, as the models do; a layer used on its
+    What only decoding needs is built where `has_decoder` was set before `build`, as the models do; a layer used on its
     own carries no weights that would never get a gradient.
 
     Args:
@@ -87,10 +87,11 @@ class FoldedLayer(keras.layers.Layer):
         # Keras records shapes only; whether the decoder was built must come back too when a model is loaded.
         if not self.built:
             return None
-        return {"sequence_shape": self.sequence_shape, "decoder": self.has_decoder}
+        return {"sequence_shape": self.sequence_shape, "has_decoder": self.has_decoder}
 
     def build_from_config(self, config: dict):
-        self.build(tuple(config["sequence_shape"]), decoder=config["decoder"])
+        self.has_decoder = config["has_decoder"]
+        self.build(tuple(config["sequence_shape"]))
 
 
 def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:

@@ -35,8 +35,8 @@ class FoldedMaxPooling2D(FoldedLayer):
         super().__init__(data_format=data_format, **kwargs)
         self.pool_size = check_positive_integers(pool_size, "pool_size", 2)
 
-    def build(self, sequence_shape, decoder: bool = False):
-        self.sequence_shape, self.has_decoder = sequence_shape, decoder
+    def build(self, sequence_shape):
+        self.sequence_shape = sequence_shape
         self.encoded_shape(sequence_shape)
 
     def encode(self, sequence, state=None):

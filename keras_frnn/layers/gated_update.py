@@ -67,6 +67,7 @@ class GatedUpdate(keras.layers.Layer):
         """The input-side convolutions of r, z and c, biases added: `(time, batch, ...)` with 3 * filters channels."""
         kernel = ops.cast(self.kernel, self.compute_dtype)
         bias = as_channels(ops.cast(self.bias, self.compute_dtype))
+        sequence = ops.cast(sequence, self.compute_dtype)
         return layout.over_time(lambda x: same_conv(x, kernel) + bias, sequence)
 
     def transition(self):

@@ -12,6 +12,7 @@ class FrameMetric(keras.metrics.Metric):
     Args:
         per_step: whether `result()` is one value for each time step, `(time,)`, or one mean over all frames.
         value_range: what black and white are in the frames.
+        data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
     """
 
     function = None
@@ -19,19 +20,21 @@ class FrameMetric(keras.metrics.Metric):
     def __init__(
         self,
         per_step: bool = False,
-        value_range: tuple[float, float] = (-1.0, 1.0),
+        value_range: image_quality.Range = (-1.0, 1.0),
+        data_format: str | None = None,
         name: str | None = None,
         dtype=None,
     ):
         super().__init__(name=name or type(self).__name__.lower(), dtype=dtype)
         self.per_step = per_step
         self.value_range = tuple(value_range)
+        self.data_format = data_format
         self._steps = None
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch of videos `(batch, time, height, width, channels)`; `sample_weight` is `(batch,)` or
         `(batch, time)`."""
-        values = type(self).function(y_true, y_pred, self.value_range)
+        values = type(self).function(y_true, y_pred, self.value_range, self.data_format)
         self._build(values.shape[1] if self.per_step else 1)
         finite = ops.isfinite(values)
         weights = ops.cast(finite, "float32")
@@ -65,7 +68,12 @@ class FrameMetric(keras.metrics.Metric):
             )
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "per_step": self.per_step, "value_range": self.value_range}
+        return {
+            **super().get_config(),
+            "per_step": self.per_step,
+            "value_range": self.value_range,
+            "data_format": self.data_format,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")

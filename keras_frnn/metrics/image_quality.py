@@ -4,19 +4,24 @@ All take the frames of two videos, `(batch, time, height, width, channels)`, in 
 to [0, 1], and return one value a frame, `(batch, time)`, in float32.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
 _WINDOW, _SIGMA = 11, 1.5
 
+Range = tuple[float, float]
+"""What black and white are."""
 
-def mse(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
+
+def mse(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | None = None):
     """Mean squared error over the pixels and channels of each frame, on frames rescaled to [0, 1].
 
     Args:
         y_true: true frames, `(batch, time, height, width, channels)`, floating point or integers.
         y_pred: predicted frames, of the same shape.
         value_range: what black and white are in both; `(0, 255)` for uint8 frames.
+        data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
 
     Returns:
         float32 tensor `(batch, time)`; 0 is perfect, 1 the worst.
@@ -24,11 +29,11 @@ def mse(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
     Raises:
         ValueError: the shapes differ or are not those of videos, or the range is empty.
     """
-    y_true, y_pred = _to_unit_range(y_true, y_pred, value_range)
+    y_true, y_pred = _to_unit_range(y_true, y_pred, value_range, data_format)
     return ops.mean(ops.square(y_true - y_pred), axis=(2, 3, 4))
 
 
-def psnr(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
+def psnr(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | None = None):
     """Peak signal-to-noise ratio of each frame in decibels: `10 log10(1 / mse)`; infinite for equal frames.
 
     Args, Raises: see `mse`.
@@ -36,10 +41,10 @@ def psnr(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
     Returns:
         float32 tensor `(batch, time)` in dB; more is better.
     """
-    return -10 / np.log(10).astype("float32") * ops.log(mse(y_true, y_pred, value_range))
+    return -10 / np.log(10).astype("float32") * ops.log(mse(y_true, y_pred, value_range, data_format))
 
 
-def dssim(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
+def dssim(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | None = None):
     """Structural dissimilarity of each frame, `(1 - SSIM) / 2`.
 
     SSIM with an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, averaged over the positions where the window
@@ -53,7 +58,7 @@ def dssim(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
     Reference: Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE
     Transactions on Image Processing 13(4), 2004.
     """
-    y_true, y_pred = _to_unit_range(y_true, y_pred, value_range)
+    y_true, y_pred = _to_unit_range(y_true, y_pred, value_range, data_format)
     if min(y_true.shape[2:4]) < _WINDOW:
         raise ValueError(
             f"SSIM needs frames of at least {_WINDOW}x{_WINDOW} pixels. Received: shape={tuple(y_true.shape)}"
@@ -68,7 +73,8 @@ def dssim(y_true, y_pred, value_range: tuple[float, float] = (-1.0, 1.0)):
     return (1 - ops.mean(ssim, axis=(2, 3, 4))) / 2
 
 
-def _to_unit_range(y_true, y_pred, value_range):
+def _to_unit_range(y_true, y_pred, value_range, data_format):
+    """Both videos as float32 in [0, 1], channels last."""
     low, high = value_range
     if not high > low:
         raise ValueError(f"`value_range` must be (black, white) with white above black. Received: {value_range}")
@@ -81,6 +87,8 @@ def _to_unit_range(y_true, y_pred, value_range):
             "Expected two videos of the same shape (batch, time, height, width, channels). "
             f"Received: y_true of shape {shapes[0]}, y_pred of shape {shapes[1]}"
         )
+    if (data_format or keras.config.image_data_format()) == "channels_first":
+        y_true, y_pred = (ops.moveaxis(frames, 2, -1) for frames in (y_true, y_pred))
     return (y_true - low) / (high - low), (y_pred - low) / (high - low)
 
 

@@ -2,6 +2,6 @@
 
 from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
-from keras_frnn.models.topologies import PAPER_TOPOLOGY
+from keras_frnn.models.topologies import PAPER_TOPOLOGY, scale_topology
 
-__all__ = ["PAPER_TOPOLOGY", "CopyLastFrame", "FoldedRNN"]
+__all__ = ["PAPER_TOPOLOGY", "CopyLastFrame", "FoldedRNN", "scale_topology"]

@@ -22,7 +22,8 @@ class CopyLastFrame(VideoPredictor):
     """
 
     def call(self, context):
-        return ops.repeat(check_frames(context)[:, -1:], self.horizon, axis=1)
+        last = ops.cast(check_frames(context)[:, -1:], self.compute_dtype)
+        return ops.repeat(last, self.horizon, axis=1)
 
     def with_horizon(self, steps: int) -> "CopyLastFrame":
         return CopyLastFrame(steps)

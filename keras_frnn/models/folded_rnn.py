@@ -46,9 +46,8 @@ class FoldedRNN(VideoPredictor):
     """
 
     def __init__(self, layers: Sequence[FoldedLayer], horizon: int, **kwargs):
-        super().__init__(horizon=horizon, **kwargs)
-        self.folded_layers = list(layers)
-        for index, layer in enumerate(self.folded_layers):
+        layers = list(layers)
+        for index, layer in enumerate(layers):
             if not isinstance(layer, FoldedLayer):
                 raise ValueError(
                     "A FoldedRNN is made of folded layers (FoldedConv2D, FoldedMaxPooling2D, FoldedConvGRU). "
@@ -59,22 +58,25 @@ class FoldedRNN(VideoPredictor):
                     f"Layer '{layer.name}' was called on its own before, so it has no weights for decoding. "
                     "Give the model new layers."
                 )
-        if len({id(layer) for layer in self.folded_layers}) < len(self.folded_layers):
+        if len({id(layer) for layer in layers}) < len(layers):
             raise ValueError(
                 "A layer stands twice in the list. Received: layers="
-                f"{[layer.name for layer in self.folded_layers]}. Make one layer for each place."
+                f"{[layer.name for layer in layers]}. Make one layer for each place."
             )
-        if not self.folded_layers or not isinstance(self.folded_layers[-1], FoldedConvGRU):
+        if not layers or not isinstance(layers[-1], FoldedConvGRU):
             raise ValueError(
                 "The last layer must be a FoldedConvGRU: it alone can go on without a layer above. "
-                f"Received: layers={[type(layer).__name__ for layer in self.folded_layers]}"
+                f"Received: layers={[type(layer).__name__ for layer in layers]}"
             )
-        data_formats = {layer.data_format for layer in self.folded_layers}
+        data_formats = {layer.data_format for layer in layers}
         if len(data_formats) > 1:
             raise ValueError(
                 "All layers must have the same `data_format`. Received: "
-                f"{ {layer.name: layer.data_format for layer in self.folded_layers} }"
+                f"{ {layer.name: layer.data_format for layer in layers} }"
             )
+        kwargs.setdefault("dtype", layers[0].dtype_policy)
+        super().__init__(horizon=horizon, **kwargs)
+        self.folded_layers = layers
         (self.data_format,) = data_formats
 
     @classmethod
@@ -94,7 +96,8 @@ class FoldedRNN(VideoPredictor):
         self.context_shape = shape = tuple(context_shape)
         for layer in self.folded_layers:
             if not layer.built:
-                layer.build(shape, decoder=True)
+                layer.has_decoder = True
+                layer.build(shape)
             shape = layer.encoded_shape(shape)
 
     def call(self, context):
@@ -116,8 +119,7 @@ class FoldedRNN(VideoPredictor):
         self._check_frame_size(frames.shape)
         self._check_channels(frames.shape)
         self._check_state(state)
-        frames = ops.cast(ops.convert_to_tensor(frames), self.compute_dtype)
-        sequence = layout.to_sequence(frames, self.data_format)
+        sequence = layout.to_sequence(ops.convert_to_tensor(frames), self.data_format)
         new_state = []
         for layer, layer_state in zip(self.folded_layers, state or [None] * len(self.folded_layers), strict=True):
             sequence, layer_state = layer.encode(sequence, layer_state)
@@ -139,7 +141,7 @@ class FoldedRNN(VideoPredictor):
         sequence = self.folded_layers[-1].rollout(state[-1], steps)
         for layer, layer_state in zip(self.folded_layers[-2::-1], state[-2::-1], strict=True):
             sequence = layer.decode(sequence, layer_state)
-        return layout.from_sequence(sequence, self.data_format)
+        return layout.from_sequence(ops.cast(sequence, self.compute_dtype), self.data_format)
 
     def truncate(self, depth: int) -> "FoldedRNN":
         """The network of the first `depth` layers, sharing their weights; it predicts without being trained again.

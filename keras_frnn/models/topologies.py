@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import keras
+
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
+from keras_frnn.layers.gated_update import independent_initializers
 
 PAPER_TOPOLOGY = (
     ("conv", 32, 5),
@@ -23,6 +26,19 @@ PAPER_TOPOLOGY = (
 )
 """The network of the paper, the same for its three datasets."""
 
+
+def scale_topology(topology: Sequence[tuple], factor: float) -> list[tuple]:
+    """The same network with `factor` times as many channels in every layer, at least one.
+
+    >>> scale_topology([("conv", 32, 5), ("pool", 2), ("recurrent", 128, 3)], 1 / 4)
+    [('conv', 8, 5), ('pool', 2), ('recurrent', 32, 3)]
+    """
+    return [
+        tuple(entry) if entry[0] == "pool" else (entry[0], max(1, round(entry[1] * factor)), *entry[2:])
+        for entry in topology
+    ]
+
+
 _LENGTHS = {"conv": 3, "pool": 2, "recurrent": 3}
 
 
@@ -38,6 +54,9 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
         ValueError: an entry that is not one of the three kinds.
     """
     general = {key: kwargs[key] for key in ("data_format", "dtype") if key in kwargs}
+    # One initializer object would draw the same values for every layer.
+    initializer = keras.initializers.get(kwargs.pop("kernel_initializer", "glorot_uniform"))
+    initializers = independent_initializers(initializer, len(topology))
     layers = []
     for index, entry in enumerate(topology):
         kind = entry[0] if isinstance(entry, (tuple, list)) and entry else None
@@ -50,5 +69,5 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
             layers.append(FoldedMaxPooling2D(entry[1], **general))
         else:
             layer = FoldedConv2D if kind == "conv" else recurrent_layer
-            layers.append(layer(*entry[1:], **kwargs))
+            layers.append(layer(*entry[1:], kernel_initializer=initializers[index], **kwargs))
     return layers

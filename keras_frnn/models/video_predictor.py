@@ -18,7 +18,8 @@ class VideoPredictor(keras.Model):
     """
 
     def __init__(self, horizon: int, **kwargs):
-        super().__init__(**kwargs)
+        # Folded layers cast to their own dtypes, which may differ from each other; a scope of the model's would meddle.
+        super().__init__(autocast=False, **kwargs)
         (self.horizon,) = check_positive_integers(horizon, "horizon", 1)
         # Compiled models for other horizons. They own no weights, so Keras must not track them.
         object.__setattr__(self, "_other_horizons", {})

@@ -1,0 +1,252 @@
+"""The folded layers against stock Keras layers."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_frnn import layers
+from keras_frnn.layers import layout
+
+ALL = [layers.FoldedConv2D(3, 5), layers.FoldedMaxPooling2D((2, 1)), layers.FoldedConvGRU(3, (3, 5))]
+
+
+def video(shape=(2, 4, 8, 12, 3), seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype("float32")
+
+
+def randomise(layer, seed=1):
+    generator = np.random.default_rng(seed)
+    layer.set_weights([generator.normal(0, 0.3, w.shape).astype("float32") for w in layer.get_weights()])
+
+
+def array(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def through_time(layer, frames):
+    return np.stack([array(layer(frames[:, t])) for t in range(frames.shape[1])], axis=1)
+
+
+def decode(layer, sequence, state=()):
+    """`FoldedLayer.decode` for videos as users see them."""
+    return ops.convert_to_numpy(
+        layout.from_sequence(layer.decode(layout.to_sequence(sequence, "channels_last"), state), "channels_last")
+    )
+
+
+class TestFoldedConv2D:
+    @pytest.mark.parametrize("kernel_size", [5, (3, 1)])
+    def test_encode_is_a_convolution_and_decode_its_transpose(self, kernel_size):
+        layer, frames, above = layers.FoldedConv2D(4, kernel_size), video(), video((2, 4, 8, 12, 4))
+        layer.has_decoder = True
+        layer.build(frames.shape)
+        randomise(layer)
+        kernel, bias, decoder_bias = layer.get_weights()
+
+        convolution = keras.layers.Conv2D(4, kernel_size, padding="same", activation="tanh")
+        convolution.build(frames.shape[:1] + frames.shape[2:])
+        convolution.set_weights([kernel, bias])
+        np.testing.assert_allclose(array(layer(frames)), through_time(convolution, frames), atol=1e-5)
+
+        transposed = keras.layers.Conv2DTranspose(3, kernel_size, padding="same", activation="tanh")
+        transposed.build(above.shape[:1] + above.shape[2:])
+        transposed.set_weights([kernel, decoder_bias])
+        np.testing.assert_allclose(decode(layer, above), through_time(transposed, above), atol=1e-5)
+
+
+class TestFoldedMaxPooling2D:
+    @pytest.mark.parametrize("pool_size", [2, (4, 3)])
+    def test_encode_pools_and_decode_repeats(self, pool_size):
+        layer, frames = layers.FoldedMaxPooling2D(pool_size), video()
+        pooled = through_time(keras.layers.MaxPooling2D(pool_size), frames)
+        np.testing.assert_array_equal(array(layer(frames)), pooled)
+        upsampled = through_time(keras.layers.UpSampling2D(pool_size), pooled)
+        np.testing.assert_array_equal(decode(layer, pooled), upsampled)
+
+    @pytest.mark.parametrize(
+        ("size", "message"), [((7, 12), "height 7; .* 6 and 8"), ((8, 13), "width 13"), ((1, 2), "height 1; .*: 2")]
+    )
+    def test_frames_that_do_not_divide(self, size, message):
+        with pytest.raises(ValueError, match=message):
+            layers.FoldedMaxPooling2D(2)(np.zeros((1, 1, *size, 1), "float32"))
+
+
+class TestFoldedConvGRU:
+    def stock(self, layer, channels):
+        """`keras.layers.GRU` with the weights of a FoldedConvGRU of kernel size 1."""
+        kernel, recurrent, candidate, bias = (
+            np.squeeze(ops.convert_to_numpy(w))
+            for w in (
+                layer.encoder.kernel,
+                layer.encoder.recurrent_kernel,
+                layer.encoder.candidate_kernel,
+                layer.encoder.bias,
+            )
+        )
+        filters = layer.filters
+        gru = keras.layers.GRU(filters, reset_after=False, return_sequences=True, return_state=True)
+        gru.build((None, None, channels))
+
+        def reorder(r, z, c):
+            # Keras orders z, r, c, and its z weights the old state: s(-a) = 1 - s(a).
+            return np.concatenate([-z, r, c], axis=-1)
+
+        gru.set_weights(
+            [
+                reorder(*np.split(kernel, 3, axis=-1)),
+                reorder(recurrent[:, :filters], recurrent[:, filters:], candidate),
+                reorder(*np.split(bias, 3)),
+            ]
+        )
+        return gru
+
+    def test_equals_the_stock_gru_at_every_pixel(self):
+        frames, start = video((2, 6, 2, 3, 4)), video((2, 2, 3, 5), seed=2)
+        layer = layers.FoldedConvGRU(5, 1, return_sequences=True, return_state=True)
+        layer.build(frames.shape)
+        randomise(layer)
+        gru = self.stock(layer, channels=4)
+        outputs, state = layer(frames, initial_state=start)
+        for y in range(2):
+            for x in range(3):
+                expected, last = gru(frames[:, :, y, x], initial_state=start[:, y, x])
+                np.testing.assert_allclose(array(outputs)[:, :, y, x], array(expected), atol=1e-5)
+                np.testing.assert_allclose(array(state)[:, y, x], array(last), atol=1e-5)
+
+    def test_starts_from_its_trainable_state(self):
+        layer, frames = layers.FoldedConvGRU(5, 3), video()
+        layer.build(frames.shape)
+        randomise(layer)
+        start = np.broadcast_to(ops.convert_to_numpy(layer.initial_output_state), (2, 8, 12, 5))
+        np.testing.assert_allclose(array(layer(frames)), array(layer(frames, initial_state=start)), atol=1e-6)
+
+    def test_goes_on_from_a_state(self):
+        layer = layers.FoldedConvGRU(5, 3, return_sequences=True, return_state=True)
+        frames = video()
+        whole, last = layer(frames)
+        first, state = layer(frames[:, :3])
+        second, state = layer(frames[:, 3:], initial_state=[state])
+        np.testing.assert_allclose(np.concatenate([array(first), array(second)], axis=1), array(whole), atol=1e-5)
+        np.testing.assert_allclose(array(state), array(last), atol=1e-5)
+
+    @pytest.mark.parametrize("return_sequences", [False, True])
+    @pytest.mark.parametrize("return_state", [False, True])
+    @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+    def test_symbolic_shapes_equal_eager_ones(self, return_sequences, return_state, data_format):
+        layer = layers.FoldedConvGRU(
+            5, 3, return_sequences=return_sequences, return_state=return_state, data_format=data_format
+        )
+        frames = video((2, 4, 6, 8, 10))
+        for kwargs in {}, {"initial_state": True}:
+            if kwargs:
+                state_shape = (5, 8, 10) if data_format == "channels_first" else (6, 8, 5)
+                kwargs = {"initial_state": np.zeros((2, *state_shape), "float32")}
+            symbolic_kwargs = {key: keras.Input(value.shape[1:], batch_size=2) for key, value in kwargs.items()}
+            symbolic = layer(keras.Input(frames.shape[1:], batch_size=2), **symbolic_kwargs)
+            eager = layer(frames, **kwargs)
+            assert [tuple(s.shape) for s in keras.tree.flatten(symbolic)] == [
+                tuple(e.shape) for e in keras.tree.flatten(eager)
+            ]
+
+    # With a state given each time, the trainable one is not used, and Keras says so.
+    @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables.*initial_output_state")
+    def test_trains_in_sequential_and_functional_models(self):
+        frames = video()
+        sequential = keras.Sequential(
+            [layers.FoldedConvGRU(4, 3, return_sequences=True), layers.FoldedConvGRU(3, 3)]
+        )
+        inputs, state = keras.Input((None, 8, 12, 3)), keras.Input((8, 12, 4))
+        outputs = layers.FoldedConvGRU(4, 3)(inputs, initial_state=state)
+        functional = keras.Model([inputs, state], outputs)
+        for model, data, target in (
+            (sequential, frames, video((2, 8, 12, 3))),
+            (functional, [frames, video((2, 8, 12, 4))], video((2, 8, 12, 4))),
+        ):
+            model.compile("adam", "mse")
+            losses = model.fit(data, target, epochs=3, verbose=0).history["loss"]
+            assert losses[-1] < losses[0]
+
+    def test_saves_in_a_functional_model(self, tmp_path):
+        inputs = keras.Input((4, 8, 12, 3))
+        model = keras.Model(inputs, layers.FoldedConvGRU(4, 3, return_sequences=True)(inputs))
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(loaded.predict(video(), verbose=0), model.predict(video(), verbose=0))
+
+    def test_has_no_decoder_on_its_own(self):
+        layer = layers.FoldedConvGRU(4, 3)
+        layer(video())
+        assert len(layer.weights) == 5
+
+    @pytest.mark.parametrize(
+        "state", [np.zeros((2, 8, 12, 7)), np.zeros((2, 5)), [np.zeros((2, 8, 12, 5))] * 2, np.zeros((3, 8, 12, 5))]
+    )
+    def test_wrong_initial_state(self, state):
+        with pytest.raises(ValueError, match=r"one state, of shape \(2, 8, 12, 5\) .* Received: initial_state"):
+            layers.FoldedConvGRU(5, 3)(video(), initial_state=state)
+
+    def test_gates_and_directions_start_different(self):
+        layer = layers.FoldedConvGRU(4, 3, kernel_initializer=keras.initializers.GlorotUniform(seed=1))
+        layer.has_decoder = True
+        layer.build((None, None, 8, 8, 4))
+        kernels = [
+            part
+            for update in (layer.encoder, layer.decoder)
+            for part in np.split(ops.convert_to_numpy(update.kernel), 3, axis=-1)
+        ]
+        assert len({kernel.tobytes() for kernel in kernels}) == 6
+
+
+@pytest.mark.parametrize("layer", ALL, ids=lambda layer: type(layer).__name__)
+class TestEveryLayer:
+    def test_channels_first_equals_channels_last(self, layer):
+        last = type(layer).from_config({**layer.get_config(), "data_format": "channels_last"})
+        first = type(layer).from_config({**layer.get_config(), "data_format": "channels_first"})
+        frames = video()
+        expected = ops.convert_to_numpy(last(frames))
+        first(np.moveaxis(frames, -1, 2))
+        first.set_weights(last.get_weights())
+        computed = ops.convert_to_numpy(first(np.moveaxis(frames, -1, 2)))
+        np.testing.assert_allclose(np.moveaxis(computed, -3, -1), expected, atol=1e-6)
+
+    def test_every_argument_is_an_attribute_and_in_the_config(self, layer):
+        names = set(inspect.signature(type(layer)).parameters) - {"kwargs"}
+        config = layer.get_config()
+        assert names <= config.keys()
+        assert all(hasattr(layer, name) for name in names)
+        assert type(layer).from_config(config).get_config() == config
+
+    def test_expects_videos(self, layer):
+        for shape in (2, 8, 12, 3), (2, 1, 4, 8, 12, 3):
+            with pytest.raises(ValueError, match=r"expects videos of shape \(batch, time, height, width, channels\)"):
+                type(layer).from_config(layer.get_config())(np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.0, "5", True, (3, 3, 3), (3, 0)])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda value: layers.FoldedConv2D(4, value), "kernel_size"),
+        (lambda value: layers.FoldedConvGRU(4, value), "kernel_size"),
+        (lambda value: layers.FoldedMaxPooling2D(value), "pool_size"),
+    ],
+)
+def test_sizes_are_positive_integers(make, name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer or 2 of them. Received: {name}="):
+        make(value)
+
+
+def test_data_format_is_one_of_two():
+    with pytest.raises(ValueError, match="'channels_last' or 'channels_first'. Received: data_format='NHWC'"):
+        layers.FoldedConv2D(4, 3, data_format="NHWC")
+
+
+def test_scaled_orthogonal():
+    matrix = ops.convert_to_numpy(layers.ScaledOrthogonal(seed=3)((5, 5, 8, 16))).reshape(200, 16)
+    gram = matrix.T @ matrix
+    off_diagonal = gram - np.diag(np.diag(gram))
+    assert np.abs(off_diagonal).max() < 1e-5 * np.diag(gram).min()
+    np.testing.assert_allclose(matrix.std(axis=0), 2 / np.sqrt(216), rtol=1e-5)

@@ -1,0 +1,281 @@
+import os
+import subprocess
+import sys
+
+import golden
+import keras
+import numpy as np
+import pytest
+
+from keras_frnn import layers, models
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def tiny(horizon=3, **kwargs):
+    topology = [("conv", 4, 3), ("pool", 2), ("recurrent", 5, 3), ("recurrent", 6, 3)]
+    return models.FoldedRNN.from_topology(topology, horizon, **kwargs)
+
+
+def video(batch=2, time=4, size=(8, 12), channels=1, data_format="channels_last"):
+    frames = np.random.default_rng(0).uniform(-1, 1, (batch, time, *size, channels)).astype("float32")
+    return np.moveaxis(frames, -1, 2) if data_format == "channels_first" else frames
+
+
+def test_paper_topology_has_the_published_number_of_weights():
+    model = models.FoldedRNN.from_topology(models.PAPER_TOPOLOGY, horizon=10, kernel_initializer="zeros")
+    model.build((None, 10, 64, 64, 1))
+    kernels = sum(int(np.prod(v.shape)) for v in model.trainable_variables if len(v.shape) == 4)
+    vectors = sum(int(np.prod(v.shape)) for v in model.trainable_variables if len(v.shape) == 1)
+    # Biases: two a convolution; three gates in two directions a recurrent layer, of its output and input channels.
+    channels = [128, 128, 256, 256, 512, 512, 256, 256]
+    inputs = [64, *channels[:-1]]
+    assert kernels == 105_691_936
+    assert vectors == (32 + 1) + (64 + 32) + 3 * sum(channels) + 3 * sum(inputs) + sum(channels)
+    assert model.count_params() == kernels + vectors
+    depths = [14, 13, 11, 10, 8, 7, 5, 4]
+    assert [len(model.truncate(depth).folded_layers) for depth in depths] == depths
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_forecast_any_number_of_steps(steps):
+    model, context = tiny(), video()
+    frames = model.forecast(context, steps)
+    assert isinstance(frames, np.ndarray)
+    assert frames.shape == (2, steps, 8, 12, 1)
+    longest = keras.ops.convert_to_numpy(model.decode(model.encode(context), 7))
+    np.testing.assert_allclose(frames, longest[:, :steps], atol=1e-6)
+
+
+def test_forecast_does_not_depend_on_the_batch_size():
+    model, context = tiny(), video(batch=5)
+    np.testing.assert_allclose(model.forecast(context, batch_size=2), model.forecast(context), atol=1e-6)
+
+
+def test_forecast_follows_training():
+    model, context = tiny(), video()
+    before = model.forecast(context, 5)
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.fit(context, video(time=3), verbose=0)
+    after = model.forecast(context, 5)
+    assert np.abs(after - before).max() > 1e-4
+    np.testing.assert_allclose(after[:, :3], model.forecast(context), atol=1e-6)
+
+
+def test_other_frame_sizes_than_it_was_built_for():
+    model = tiny()
+    model.build((None, 4, 8, 12, 1))
+    assert model.forecast(video(size=(16, 8))).shape == (2, 3, 16, 8, 1)
+
+
+def test_state_of_one_model_streams():
+    model, frames = tiny(), video(time=6)
+    state = model.encode(frames[:, :2])
+    state = model.encode(frames[:, 2:5], state)
+    state = model.encode(frames[:, 5:], state)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(model.decode(state, 3)), model.forecast(frames), atol=1e-6
+    )
+
+
+def test_truncated_shares_weights_and_memory():
+    model, context = tiny(), video()
+    model(context)
+    short = model.truncate(3)
+    assert {v.path for v in short.trainable_variables} < {v.path for v in model.trainable_variables}
+    before = short.forecast(context)
+    kernel = model.folded_layers[0].kernel
+    kernel.assign(kernel * 2)
+    assert np.abs(short.forecast(context) - before).max() > 1e-4
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_fit_and_predict(policy, data_format):
+    model = tiny(data_format=data_format)
+    context, future = video(data_format=data_format), video(time=3, data_format=data_format)
+    model.compile("adam", "mae")
+    history = model.fit(context, future, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    # Only the loss scaling of float16 may hold back a first step.
+    if policy != "mixed_float16":
+        assert history.history["loss"][1] < history.history["loss"][0]
+    frames = model.forecast(context)
+    assert frames.dtype == np.float32
+    assert frames.shape == future.shape
+    assert all(keras.backend.standardize_dtype(v.dtype) == "float32" for v in model.trainable_variables)
+    compute = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}.get(policy, policy)
+    assert keras.backend.standardize_dtype(model(context).dtype) == compute
+    state = model.encode(context)
+    assert {keras.backend.standardize_dtype(s.dtype) for s in keras.tree.flatten(state)} == {compute}
+
+
+def test_mixed_precision_is_close_to_full():
+    context = video()
+    full, half = tiny(), tiny(dtype="mixed_bfloat16")
+    full(context), half(context)
+    half.set_weights(full.get_weights())
+    np.testing.assert_allclose(half.forecast(context), full.forecast(context), atol=0.03)
+
+
+def test_every_weight_gets_a_gradient():
+    model, context = tiny(), video()
+    model.compile(keras.optimizers.SGD(1.0), "mae")
+    model(context)
+    before = {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
+    model.fit(context, video(time=3), verbose=0)
+    unchanged = [v.path for v in model.trainable_variables if np.array_equal(before[v.path], v)]
+    assert unchanged == []
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_symbolic_shapes_equal_eager_ones(data_format):
+    model, context = tiny(data_format=data_format), video(data_format=data_format)
+    symbolic = model(keras.Input(context.shape[1:], batch_size=2))
+    eager = model(context)
+    assert tuple(symbolic.shape) == tuple(eager.shape)
+    assert symbolic.dtype == keras.backend.standardize_dtype(eager.dtype)
+    assert model.compute_output_shape((None, None, *context.shape[2:]))[1:] == tuple(eager.shape)[1:]
+
+
+def test_inside_a_functional_model():
+    inputs = keras.Input((4, 8, 12, 1))
+    model = keras.Model(inputs, tiny()(inputs))
+    assert model.predict(video(), verbose=0).shape == (2, 3, 8, 12, 1)
+
+
+def test_json_config_makes_the_same_network():
+    model = tiny(kernel_initializer=layers.ScaledOrthogonal(seed=1))
+    twin = models.FoldedRNN.from_config(model.get_config())
+    assert twin.get_config() == model.get_config()
+    assert twin.horizon == 3
+
+
+def test_saved_here_predicts_the_same_on_every_backend(tmp_path):
+    model, context = golden.folded_rnn(), golden.frames()[0]
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "context.npy", context)
+    script = (
+        "import keras, keras_frnn, numpy as np\n"
+        "model = keras.saving.load_model('model.keras')\n"
+        "np.save(keras.backend.backend(), model.forecast(np.load('context.npy')))\n"
+    )
+    for backend in BACKENDS:
+        environment = {**os.environ, "KERAS_BACKEND": backend}
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+        frames = np.load(tmp_path / f"{backend}.npy")
+        np.testing.assert_allclose(frames, golden.arrays()["predictions"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("directory", ["layers", "models", "metrics"])
+def test_import_does_not_load_other_backends(directory):
+    # Keras 3.15 itself imports JAX under Torch.
+    script = (
+        "import sys, keras\n"
+        "before = set(sys.modules)\n"
+        f"import keras_frnn.{directory}\n"
+        "loaded = {'tensorflow', 'jax', 'torch'} & set(sys.modules)\n"
+        "unwanted = {'tensorflow'} - {keras.backend.backend()} | loaded - before\n"
+        "assert not unwanted & loaded, unwanted & loaded\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_copy_last_frame(tmp_path):
+    context = video()
+    model = models.CopyLastFrame(horizon=3)
+    assert tuple(model(context).shape) == (2, 3, 8, 12, 1)
+    for frame in np.moveaxis(model.forecast(context, 5), 1, 0):
+        np.testing.assert_array_equal(frame, context[:, -1])
+    model.save(tmp_path / "copy.keras")
+    assert keras.saving.load_model(tmp_path / "copy.keras").forecast(context).shape == (2, 3, 8, 12, 1)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("size", "message"),
+        [
+            ((66, 64), r"Frame height 66 .* layer '.*pool.*' \(layers\[3\]\) .* 33 by 2.* multiple of 4; .* 64 and 68"),
+            ((64, 3), r"Frame width 3 .* \(layers\[1\]\) would pool 3 by 2.* that work: 4\."),
+        ],
+    )
+    def test_frames_that_pooling_cannot_divide(self, size, message):
+        topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 2, 3), ("pool", 2), ("recurrent", 2, 3)]
+        model = models.FoldedRNN.from_topology(topology, 2)
+        with pytest.raises(ValueError, match=message):
+            model.build((None, 10, *size, 1))
+        with pytest.raises(ValueError, match=message):
+            model(video(size=size))
+
+    @pytest.mark.parametrize(
+        ("frames", "message"),
+        [
+            (np.zeros((4, 8, 12, 1), "float32"), r"Expected frames of shape \(batch, time, .* batch axis of 1"),
+            (np.zeros((2, 4, 8, 12, 1), "uint8"), r"Received: dtype=uint8.*frames / 127.5 - 1"),
+            (np.full((2, 4, 8, 12, 1), 255.0), r"values from 255 to 255"),
+            (np.full((2, 4, 8, 12, 1), np.nan), r"Received: NaN"),
+            (np.zeros((2, 0, 8, 12, 1), "float32"), "at least one frame"),
+            (np.zeros((0, 4, 8, 12, 1), "float32"), "no sequence"),
+            (np.zeros((2, 4, 8, 12, 3), "float32"), r"built for frames of 1 channel\(s\)"),
+        ],
+    )
+    def test_frames(self, frames, message):
+        model = tiny()
+        model.build((None, 4, 8, 12, 1))
+        with pytest.raises(ValueError, match=message):
+            model.forecast(frames)
+
+    def test_call_with_integers(self):
+        with pytest.raises(ValueError, match="Received: dtype=int32"):
+            tiny()(np.zeros((2, 4, 8, 12, 1), "int32"))
+
+    @pytest.mark.parametrize("steps", [0, -1, 2.5, True, "3"])
+    def test_steps(self, steps):
+        with pytest.raises(ValueError, match="`steps` must be a positive integer. Received: steps="):
+            tiny().forecast(video(), steps)
+
+    def test_horizon(self):
+        with pytest.raises(ValueError, match="`horizon` must be a positive integer. Received: horizon=0"):
+            tiny(horizon=0)
+
+    def test_depth(self):
+        with pytest.raises(ValueError, match=r"to one of \[3, 4\] layers. Received: depth=2"):
+            tiny().truncate(2)
+
+    def test_state_of_another_network(self):
+        model, context = tiny(), video()
+        state = model.encode(context)
+        with pytest.raises(ValueError, match=r"each of its 3 layers. Received: 4 entries"):
+            model.truncate(3).decode(state)
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: [], "last layer must be a FoldedConvGRU"),
+            (lambda: [layers.FoldedConvGRU(2, 3), layers.FoldedConv2D(2, 3)], "last layer must be a FoldedConvGRU"),
+            (lambda: [keras.layers.Dense(2), layers.FoldedConvGRU(2, 3)], r"made of folded layers.*layers\[0\]"),
+            (lambda: [layers.FoldedConvGRU(2, 3)] * 2, "A layer stands twice"),
+            (
+                lambda: [
+                    layers.FoldedConv2D(2, 3, data_format="channels_first"),
+                    layers.FoldedConvGRU(2, 3, data_format="channels_last"),
+                ],
+                "same `data_format`",
+            ),
+        ],
+    )
+    def test_layers(self, make, message):
+        with pytest.raises(ValueError, match=message):
+            models.FoldedRNN(make(), horizon=2)
+
+    def test_layer_used_on_its_own_before(self):
+        layer = layers.FoldedConvGRU(2, 3)
+        layer(video())
+        with pytest.raises(ValueError, match="was called on its own before"):
+            models.FoldedRNN([layer], horizon=2)
+
+    @pytest.mark.parametrize("entry", [("convolution", 3, 3), ("pool",), "conv", (), ("conv", 3)])
+    def test_topology(self, entry):
+        with pytest.raises(ValueError, match="Received: entry 1 = "):
+            models.FoldedRNN.from_topology([("conv", 3, 3), entry, ("recurrent", 3, 3)], horizon=2)
