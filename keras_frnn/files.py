@@ -13,7 +13,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
     Example:
 
-    >>> with atomic_path("/tmp/scores.csv") as temporary:
+    >>> with atomic_path(pathlib.Path(tempfile.gettempdir()) / "scores.csv") as temporary:
     ...     _ = temporary.write_text("step,mse")
     """
     path = pathlib.Path(path)

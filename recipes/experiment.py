@@ -126,6 +126,7 @@ def _train(make_model, training: Training, train_data, output: pathlib.Path) -> 
             initial_epoch=done // training.steps_per_epoch,
             epochs=epochs,
             steps_per_epoch=training.steps_per_epoch,
+            shuffle=False,  # The order is the dataset's.
             callbacks=[keras.callbacks.TerminateOnNaN(), _Checkpoint(output)],
         )
     except KeyboardInterrupt:

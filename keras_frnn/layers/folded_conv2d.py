@@ -31,7 +31,7 @@ class FoldedConv2D(FoldedLayer):
     Example:
 
     >>> import numpy as np
-    >>> FoldedConv2D(32, 5)(np.zeros((2, 10, 64, 64, 1), "float32")).shape
+    >>> tuple(FoldedConv2D(32, 5)(np.zeros((2, 10, 64, 64, 1), "float32")).shape)
     (2, 10, 64, 64, 32)
 
     Reference: https://arxiv.org/abs/1712.00311

@@ -47,7 +47,7 @@ class FoldedConvGRU(FoldedLayer):
 
     >>> import numpy as np
     >>> video = np.zeros((2, 10, 16, 16, 3), "float32")
-    >>> FoldedConvGRU(8, 5, return_sequences=True)(video).shape
+    >>> tuple(FoldedConvGRU(8, 5, return_sequences=True)(video).shape)
     (2, 10, 16, 16, 8)
 
     Reference: sections 3 and 3.1 of https://arxiv.org/abs/1712.00311

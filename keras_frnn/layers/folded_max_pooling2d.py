@@ -25,7 +25,7 @@ class FoldedMaxPooling2D(FoldedLayer):
     Example:
 
     >>> import numpy as np
-    >>> FoldedMaxPooling2D(2)(np.zeros((2, 10, 64, 80, 1), "float32")).shape
+    >>> tuple(FoldedMaxPooling2D(2)(np.zeros((2, 10, 64, 80, 1), "float32")).shape)
     (2, 10, 32, 40, 1)
 
     Reference: https://arxiv.org/abs/1712.00311

@@ -19,7 +19,7 @@ class ScaledOrthogonal(keras.initializers.Initializer):
     Example:
 
     >>> kernel = ScaledOrthogonal(seed=0)((5, 5, 8, 16))
-    >>> kernel.shape
+    >>> tuple(kernel.shape)
     (5, 5, 8, 16)
 
     Reference: the published models of https://arxiv.org/abs/1712.00311

@@ -17,7 +17,7 @@ class CopyLastFrame(VideoPredictor):
     Example:
 
     >>> import numpy as np
-    >>> CopyLastFrame(horizon=5)(np.zeros((2, 10, 16, 16, 1), "float32")).shape
+    >>> tuple(CopyLastFrame(horizon=5)(np.zeros((2, 10, 16, 16, 1), "float32")).shape)
     (2, 5, 16, 16, 1)
     """
 

@@ -39,7 +39,7 @@ class FoldedRNN(VideoPredictor):
     >>> import numpy as np
     >>> from keras_frnn import layers
     >>> model = FoldedRNN([layers.FoldedConv2D(8, 5), layers.FoldedMaxPooling2D(2), layers.FoldedConvGRU(8, 3)], 5)
-    >>> model(np.zeros((2, 10, 16, 16, 1), "float32")).shape
+    >>> tuple(model(np.zeros((2, 10, 16, 16, 1), "float32")).shape)
     (2, 5, 16, 16, 1)
 
     Reference: https://arxiv.org/abs/1712.00311

@@ -1,0 +1,131 @@
+"""Metrics against the golden arrays and scikit-image."""
+
+import golden
+import keras
+import numpy as np
+import pytest
+import skimage.metrics
+
+from keras_frnn import metrics
+
+FUNCTIONS = {"mse": metrics.mse, "psnr": metrics.psnr, "dssim": metrics.dssim}
+CLASSES = {"mse": metrics.MSE, "psnr": metrics.PSNR, "dssim": metrics.DSSIM}
+TOLERANCE = {"mse": 1e-5, "psnr": 1e-3, "dssim": 1e-5}
+
+
+def videos(channels=3, size=(16, 19)):
+    generator = np.random.default_rng(0)
+    true = generator.uniform(0, 1, (2, 3, *size, channels))
+    # From nearly equal to unrelated frames.
+    noise = generator.normal(0, 1, true.shape) * np.array([0.01, 0.1, 0.5])[None, :, None, None, None]
+    return true.astype("float32"), np.clip(true + noise, 0, 1).astype("float32")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("prediction", ["prediction", "copy_last"])
+def test_golden(name, prediction):
+    context, future = golden.frames()
+    frames = golden.arrays()["predictions"] if prediction == "prediction" else np.repeat(context[:, -1:], 3, axis=1)
+    values = keras.ops.convert_to_numpy(FUNCTIONS[name](future, frames))
+    expected = golden.arrays()[f"metrics/{prediction}"][:, list(FUNCTIONS).index(name)]
+    np.testing.assert_allclose(values, expected, rtol=0, atol=TOLERANCE[name])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_scikit_image(channels):
+    true, predicted = videos(channels)
+    ssim = dict(data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    computed = {
+        name: keras.ops.convert_to_numpy(function(true, predicted, value_range=(0, 1)))
+        for name, function in FUNCTIONS.items()
+    }
+    for b in range(2):
+        for t in range(3):
+            pair = true[b, t].astype("float64"), predicted[b, t].astype("float64")
+            expected = {
+                "mse": skimage.metrics.mean_squared_error(*pair),
+                "psnr": skimage.metrics.peak_signal_noise_ratio(*pair, data_range=1),
+                "dssim": (1 - skimage.metrics.structural_similarity(*pair, **ssim)) / 2,
+            }
+            for name, value in expected.items():
+                assert computed[name][b, t] == pytest.approx(value, abs=TOLERANCE[name])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_ranges_and_layouts(name):
+    true, predicted = videos()
+    expected = keras.ops.convert_to_numpy(FUNCTIONS[name](true, predicted, value_range=(0, 1)))
+    for values in (
+        FUNCTIONS[name](true * 2 - 1, predicted * 2 - 1),
+        FUNCTIONS[name](true * 255, predicted * 255, value_range=(0, 255)),
+        FUNCTIONS[name](
+            np.moveaxis(true, -1, 2), np.moveaxis(predicted, -1, 2), (0, 1), data_format="channels_first"
+        ),
+    ):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(values), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_metric_is_the_mean_of_the_function(name):
+    true, predicted = videos()
+    values = keras.ops.convert_to_numpy(FUNCTIONS[name](true, predicted, value_range=(0, 1)))
+    metric = CLASSES[name](value_range=(0, 1))
+    steps = CLASSES[name](value_range=(0, 1), per_step=True)
+    for m in metric, steps:
+        for b in range(2):
+            m.update_state(true[b : b + 1], predicted[b : b + 1])
+    assert float(metric.result()) == pytest.approx(values.mean(), rel=1e-5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(steps.result()), values.mean(axis=0), rtol=1e-5)
+    metric.reset_state()
+    assert float(metric.result()) == 0
+    metric.update_state(true, predicted, sample_weight=np.array([1.0, 0.0]))
+    assert float(metric.result()) == pytest.approx(values[0].mean(), rel=1e-5)
+    twin = type(metric).from_config(metric.get_config())
+    assert twin.get_config() == metric.get_config()
+
+
+def test_infinite_psnr_is_left_out_of_the_mean():
+    true, predicted = videos()
+    predicted[0, 0] = true[0, 0]
+    values = keras.ops.convert_to_numpy(metrics.psnr(true, predicted, (0, 1)))
+    assert np.isinf(values[0, 0])
+    assert np.isfinite(values).sum() == values.size - 1
+    metric = metrics.PSNR(value_range=(0, 1), per_step=True)
+    metric.update_state(true, predicted)
+    expected = [values[1, 0], values[:, 1].mean(), values[:, 2].mean()]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(metric.result()), expected, rtol=1e-5)
+
+
+def test_in_compile_and_fit():
+    true, predicted = videos(channels=1)
+    model = keras.Sequential([keras.layers.Rescaling(1.0)])
+    model.compile(loss="mse", metrics=[cls(value_range=(0, 1)) for cls in CLASSES.values()])
+    logs = model.evaluate(predicted, true, verbose=0, return_dict=True)
+    for name, function in FUNCTIONS.items():
+        expected = keras.ops.convert_to_numpy(function(true, predicted, (0, 1))).mean()
+        assert logs[name] == pytest.approx(expected, rel=1e-4)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("function", FUNCTIONS.values())
+    def test_shapes(self, function):
+        true, predicted = videos()
+        for other in predicted[:, :2], predicted[0], predicted[..., :1]:
+            with pytest.raises(ValueError, match=r"two videos of the same shape .* y_pred of shape"):
+                function(true, other)
+
+    def test_small_frames(self):
+        frames = np.zeros((1, 1, 10, 16, 1))
+        with pytest.raises(ValueError, match=r"at least 11x11 pixels. Received: shape=\(1, 1, 10, 16, 1\)"):
+            metrics.dssim(frames, frames)
+
+    def test_range(self):
+        frames = np.zeros((1, 1, 16, 16, 1))
+        with pytest.raises(ValueError, match=r"white above black. Received: \(1, 0\)"):
+            metrics.mse(frames, frames, value_range=(1, 0))
+
+    def test_another_horizon(self):
+        metric = metrics.MSE(per_step=True)
+        metric.update_state(*videos())
+        with pytest.raises(ValueError, match="counts 3 time steps. Received: frames of 2"):
+            metric.update_state(*(frames[:, :2] for frames in videos()))
