@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import platform
 import sys
@@ -85,8 +86,17 @@ def machine() -> dict[str, str]:
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "python": platform.python_version(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
     }
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def _claim(output: pathlib.Path, settings: dict):
@@ -156,9 +166,7 @@ class _Checkpoint(keras.callbacks.Callback):
 
 def _black_frame_mse(test_data) -> float:
     """MSE of predicting black, the trivial answer that a model on dark videos must beat."""
-    errors = [
-        keras.ops.convert_to_numpy(metrics.mse(future, -keras.ops.ones_like(future))) for _, future in test_data
-    ]
+    errors = [keras.ops.convert_to_numpy(metrics.mse(future, -keras.ops.ones_like(future))) for _, future in test_data]
     return float(np.concatenate(errors).mean())
 
 

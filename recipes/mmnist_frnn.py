@@ -52,20 +52,18 @@ PRESETS = {
         topology=[
             ("conv", 16, 5),
             ("pool", 2),
-            ("recurrent", 32, 5),
-            ("recurrent", 32, 3),
+            ("recurrent", 24, 5),
             ("pool", 2),
-            ("recurrent", 48, 3),
-            ("recurrent", 48, 3),
+            ("recurrent", 48, 5),
         ],
         kernel_initializer=keras.initializers.GlorotUniform,
         training=experiment.Training(
-            steps=300,
-            steps_per_epoch=30,
+            steps=600,
+            steps_per_epoch=60,
             batch_size=16,
             loss="mse",
             optimizer=lambda: keras.optimizers.Adam(
-                keras.optimizers.schedules.CosineDecay(2e-3, 300, alpha=0.02), clipnorm=1.0
+                keras.optimizers.schedules.CosineDecay(2e-3, 600, alpha=0.02), clipnorm=1.0
             ),
         ),
         data=dict(digits="uci", size=32),

@@ -34,9 +34,7 @@ def frames(name: str = "frnn") -> tuple[np.ndarray, np.ndarray]:
 
 def topology(name: str = "frnn") -> list[tuple]:
     kinds = {"conv": "conv", "gru": "recurrent"}
-    return [
-        ("pool", 2) if kind == "pool" else (kinds[kind], rest[1], rest[0]) for kind, *rest in spec(name)["layers"]
-    ]
+    return [("pool", 2) if kind == "pool" else (kinds[kind], rest[1], rest[0]) for kind, *rest in spec(name)["layers"]]
 
 
 def folded_rnn(**kwargs) -> models.FoldedRNN:

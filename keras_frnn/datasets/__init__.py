@@ -1,5 +1,7 @@
 """Videos as `tf.data` pipelines of `(context, future)` batches: float32 in [-1, 1]."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -9,7 +11,6 @@ __all__ = ["moving_mnist"]
 
 if keras.backend.backend() != "tensorflow":
     # TensorFlow only feeds the other backends: it must not take their accelerator's memory.
-    try:
+    # Where TensorFlow was in use before, this is an error: what it holds already cannot be taken back.
+    with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
-    except RuntimeError:
-        pass  # TensorFlow was in use before; what it holds already cannot be taken back.

@@ -58,7 +58,7 @@ class Scores:
         return "\n".join(lines)
 
     def save_csv(self, path: str | os.PathLike):
-        """Writes one row for each model and time step: `model,step,mse,psnr,dssim`; step 1 is the first future frame."""
+        """Writes a row for each model and time step, `model,step,mse,psnr,dssim`; step 1 is the first future frame."""
         with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["model", "step", *METRICS])

@@ -80,8 +80,10 @@ def _to_unit_range(y_true, y_pred, value_range, data_format):
         raise ValueError(f"`value_range` must be (black, white) with white above black. Received: {value_range}")
     y_true, y_pred = (ops.cast(ops.convert_to_tensor(frames), "float32") for frames in (y_true, y_pred))
     shapes = tuple(y_true.shape), tuple(y_pred.shape)
-    if len(shapes[0]) != 5 or len(shapes[1]) != 5 or any(
-        a != b for a, b in zip(*shapes, strict=True) if None not in (a, b)
+    if (
+        len(shapes[0]) != 5
+        or len(shapes[1]) != 5
+        or any(a != b for a, b in zip(*shapes, strict=True) if None not in (a, b))
     ):
         raise ValueError(
             "Expected two videos of the same shape (batch, time, height, width, channels). "

@@ -169,7 +169,9 @@ class FoldedRNN(VideoPredictor):
     def _check_frame_size(self, shape: tuple):
         """Raises, in terms of frames, where a pooling layer would get a size that it cannot divide."""
         height, width, _ = layout.frame_size_and_channels(shape, self.data_format)
-        pools = [(index, layer) for index, layer in enumerate(self.folded_layers) if isinstance(layer, FoldedMaxPooling2D)]
+        pools = [
+            (index, layer) for index, layer in enumerate(self.folded_layers) if isinstance(layer, FoldedMaxPooling2D)
+        ]
         for axis, length in enumerate((height, width)):
             factor = 1
             for index, layer in pools:

@@ -2,7 +2,6 @@ import csv
 import itertools
 
 import golden
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -124,9 +123,14 @@ def test_pictures(golden_scores, tmp_path, channels):
 
 def test_files_are_whole_or_not_there(tmp_path):
     path = tmp_path / "sub" / "scores.csv"
-    with pytest.raises(RuntimeError, match="interrupted"), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("interrupted")
+
+    def interrupted_write():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        interrupted_write()
     assert list(path.parent.iterdir()) == []
     with atomic_path(path) as temporary:
         temporary.write_text("whole")

@@ -155,9 +155,7 @@ class TestFoldedConvGRU:
     @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables.*initial_output_state")
     def test_trains_in_sequential_and_functional_models(self):
         frames = video()
-        sequential = keras.Sequential(
-            [layers.FoldedConvGRU(4, 3, return_sequences=True), layers.FoldedConvGRU(3, 3)]
-        )
+        sequential = keras.Sequential([layers.FoldedConvGRU(4, 3, return_sequences=True), layers.FoldedConvGRU(3, 3)])
         inputs, state = keras.Input((None, 8, 12, 3)), keras.Input((8, 12, 4))
         outputs = layers.FoldedConvGRU(4, 3)(inputs, initial_state=state)
         functional = keras.Model([inputs, state], outputs)

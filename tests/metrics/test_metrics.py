@@ -58,9 +58,7 @@ def test_ranges_and_layouts(name):
     for values in (
         FUNCTIONS[name](true * 2 - 1, predicted * 2 - 1),
         FUNCTIONS[name](true * 255, predicted * 255, value_range=(0, 255)),
-        FUNCTIONS[name](
-            np.moveaxis(true, -1, 2), np.moveaxis(predicted, -1, 2), (0, 1), data_format="channels_first"
-        ),
+        FUNCTIONS[name](np.moveaxis(true, -1, 2), np.moveaxis(predicted, -1, 2), (0, 1), data_format="channels_first"),
     ):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(values), expected, rtol=1e-4, atol=1e-6)
 

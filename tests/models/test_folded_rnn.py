@@ -73,9 +73,7 @@ def test_state_of_one_model_streams():
     state = model.encode(frames[:, :2])
     state = model.encode(frames[:, 2:5], state)
     state = model.encode(frames[:, 5:], state)
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(model.decode(state, 3)), model.forecast(frames), atol=1e-6
-    )
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model.decode(state, 3)), model.forecast(frames), atol=1e-6)
 
 
 def test_truncated_shares_weights_and_memory():

@@ -65,7 +65,9 @@ def test_interrupted_run_ends_like_an_undisturbed_one(tmp_path, capsys):
     }  # fmt: skip
     run(tmp_path / "disturbed")
     assert "Going on from step 2 of 4" in capsys.readouterr().out
-    weights = [keras.saving.load_model(tmp_path / n / "model.keras").get_weights() for n in ("undisturbed", "disturbed")]
+    weights = [
+        keras.saving.load_model(tmp_path / n / "model.keras").get_weights() for n in ("undisturbed", "disturbed")
+    ]
     for undisturbed, disturbed in zip(*weights, strict=True):
         np.testing.assert_allclose(disturbed, undisturbed, rtol=1e-5, atol=1e-6)
     run(tmp_path / "disturbed")

@@ -1,0 +1,32 @@
+"""The code in the README runs as it stands, but for the length of its training."""
+
+import pathlib
+import re
+
+import keras
+
+README = pathlib.Path(__file__).parent.parent / "README.md"
+
+
+def test_code_runs(tmp_path, monkeypatch, capsys):
+    fit = keras.Model.fit
+
+    def short_fit(model, data, steps_per_epoch, epochs):
+        assert steps_per_epoch * epochs >= 100
+        return fit(model, data, steps_per_epoch=2, epochs=1, shuffle=False)
+
+    monkeypatch.setattr(keras.Model, "fit", short_fit)
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
+        exec(compile(block, str(README), "exec"), namespace)
+    assert "200 test sequences" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"prediction.gif", "model.keras"}
+    assert namespace["future"].shape == (50, 30, 32, 32, 1)
+    assert tuple(namespace["frames"].shape) == (50, 10, 32, 32, 1)
+    assert len(namespace["shorter"].folded_layers) == 3
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text()):
+        assert (README.parent / target).exists(), target
