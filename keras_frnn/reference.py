@@ -1,43 +1,152 @@
 """Weights of the authors' implementation in our models.
 
-The authors keep one kernel a gate over the concatenated input and state, a `GatedUpdate` keeps them as its loop uses
+The authors keep one kernel a gate over the concatenated inputs and state; a `GatedUpdate` keeps them as its loop uses
 them. This module knows which slice of ours is which of theirs.
 """
 
+import collections
+import os
+import re
+
+import keras
 import numpy as np
 
+from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.gated_update import GatedUpdate
+from keras_frnn.models.layer_stack import LayerStack
+
+_GATES = [f"{kind}{gate}" for kind in "bw" for gate in (1, 2, 3)]
+_GATES_BACK = [f"{name}_back" for name in _GATES]
+
+# The authors' names of a layer's variables, in the order in which their checkpoints number them.
+VARIABLES = {
+    FoldedConv2D: ["b1", "b2", "w"],
+    FoldedConvGRU: [*_GATES, *_GATES_BACK, "state_init"],
+    BridgeLadder: [*_GATES, "state_init", *_GATES_BACK, "state_init_back"],
+}
+
+
+def load_checkpoint(model: LayerStack, path: str | os.PathLike):
+    """Gives a network the weights of a TensorFlow-1 checkpoint of the authors' implementation, on any backend.
+
+    Args:
+        model: a `FoldedRNN` or `LadderRNN` of the checkpoint's topology, built for its frames.
+        path: the checkpoint's path without `.index` or `.data-...`, as in `model.ckpt-500000`.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint at `path`.
+        ValueError: the model is not built, or the checkpoint does not fit it: the other family of networks, another
+            topology, a variable that is missing or has another shape. Nothing of the model has changed then.
+    """
+    if not isinstance(model, LayerStack):
+        raise ValueError(f"Only a FoldedRNN or LadderRNN has such checkpoints. Received: model={model!r}")
+    if not model.built:
+        raise ValueError("The model has no weights yet. Call `model.build((None, None, height, width, channels))`.")
+    checkpoint = _read(path)
+    ours = {index: type(layer) for index, layer in enumerate(model.stack) if type(layer) in VARIABLES}
+    if checkpoint.keys() != ours.keys():
+        raise ValueError(
+            f"{path} is of another topology: it has weights for layers {sorted(checkpoint)}, this "
+            f"{type(model).__name__} of {len(model.stack)} layers for {sorted(ours)}."
+        )
+    loaded = {}
+    for index, kind in ours.items():
+        names, theirs = VARIABLES[kind], checkpoint[index]
+        where = f"layer_{index} ('{model.stack[index].name}')"
+        if len(theirs) != len(names) or set(theirs) != set(range(len(names))):
+            raise ValueError(_wrong_count(path, where, kind, theirs))
+        expected = {
+            name: tuple(array.shape)
+            for name, array in to_reference(model.stack[index], _values(model.stack[index])).items()
+        }
+        for number, name in enumerate(names):
+            variable, array = theirs[number]
+            if array.shape != expected[name]:
+                raise ValueError(
+                    f"Variable {variable} of {path} has shape {array.shape}, {name} of {where} has {expected[name]}."
+                )
+        loaded[index] = {name: theirs[number][1] for number, name in enumerate(names)}
+    for index, arrays in loaded.items():
+        assign_reference(model.stack[index], arrays)
+
+
+def _read(path) -> dict[int, dict[int, tuple[str, np.ndarray]]]:
+    """By layer and number, the name and values of each variable; optimizer slots and counters are left out."""
+    import tensorflow as tf  # Reading needs TensorFlow under any backend; nothing else here does.
+
+    path = os.fspath(path)
+    if not os.path.exists(f"{path}.index"):
+        raise FileNotFoundError(
+            f"There is no checkpoint {path} (no file {path}.index). Pass the path without its ending, for example "
+            "'model.ckpt-500000'."
+        )
+    try:
+        reader = tf.train.load_checkpoint(path)
+        shapes = reader.get_variable_to_shape_map()
+        found, scopes = collections.defaultdict(dict), set()
+        for name in sorted(shapes):
+            match = re.fullmatch(r"(.*/)?topology_\d+/layer_(\d+)/Variable(?:_(\d+))?", name)
+            if match:
+                scopes.add(name[: match.start(2)])
+                found[int(match[2])][int(match[3] or 0)] = (name, reader.get_tensor(name))
+    except (ValueError, tf.errors.OpError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a readable TensorFlow checkpoint: {error}") from error
+    if not found:
+        raise ValueError(
+            f"{path} has no variables SCOPE/topology_0/layer_N/Variable as the authors' implementation writes them. "
+            f"Found: {sorted(shapes)[:5]}"
+        )
+    if len(scopes) > 1:
+        raise ValueError(f"{path} holds more than one network: {sorted(scopes)}. Expected one.")
+    return found
+
+
+def _wrong_count(path, where: str, kind: type, theirs: dict) -> str:
+    names, numbers = VARIABLES[kind], sorted(theirs)
+    for other, other_names in VARIABLES.items():
+        if numbers == list(range(len(other_names))):
+            return (
+                f"{path} is of another kind of network: its {where} is a {other.__name__} with {len(other_names)} "
+                f"variables, the model's a {kind.__name__} with {len(names)}."
+            )
+    missing = [f"Variable_{n} ({name})" if n else f"Variable ({name})" for n, name in enumerate(names)]
+    missing = [text for n, text in enumerate(missing) if n not in theirs]
+    return f"{path} lacks variables of {where}, a {kind.__name__}: {', '.join(missing) or 'none, but has too many'}."
 
 
 def to_reference(layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The authors' arrays of a folded layer, from values (weights or gradients) of our variables.
+    """The authors' arrays of a layer, from values (weights or gradients) of our variables.
 
     Args:
-        layer: a built folded layer of a model.
+        layer: a built layer of a model.
         values: an array for the path of each of the layer's variables.
 
     Returns:
         Arrays by the authors' names, `w1`, `b1`, ... ; empty for a layer without weights.
     """
     if isinstance(layer, FoldedConv2D):
-        return {
-            "w": values[layer.kernel.path],
-            "b1": values[layer.bias.path],
-            "b2": values[layer.decoder_bias.path],
-        }
+        variables = {"w": layer.kernel, "b1": layer.bias, "b2": layer.decoder_bias}
+        return {name: values[variable.path] for name, variable in variables.items()}
     if isinstance(layer, FoldedConvGRU):
         return {
             **_gates_to_reference(layer.encoder, values, "", state_first=False),
             **_gates_to_reference(layer.decoder, values, "_back", state_first=True),
             "state_init": values[layer.initial_output_state.path],
         }
+    if isinstance(layer, BridgeLadder):
+        return {
+            **_gates_to_reference(layer.encoder, values, "", state_first=False),
+            **_gates_to_reference(layer.decoder, values, "_back", state_first=False),
+            "state_init": values[layer.initial_encoder_state.path],
+            "state_init_back": values[layer.initial_decoder_state.path],
+        }
     return {}
 
 
 def assign_reference(layer, arrays: dict[str, np.ndarray]):
-    """Gives a folded layer the authors' weights; the inverse of `to_reference`."""
+    """Gives a layer the authors' weights; the inverse of `to_reference`."""
     if isinstance(layer, FoldedConv2D):
         layer.kernel.assign(arrays["w"])
         layer.bias.assign(arrays["b1"])
@@ -46,6 +155,15 @@ def assign_reference(layer, arrays: dict[str, np.ndarray]):
         _assign_gates(layer.encoder, arrays, "", state_first=False)
         _assign_gates(layer.decoder, arrays, "_back", state_first=True)
         layer.initial_output_state.assign(arrays["state_init"])
+    elif isinstance(layer, BridgeLadder):
+        _assign_gates(layer.encoder, arrays, "", state_first=False)
+        _assign_gates(layer.decoder, arrays, "_back", state_first=False)
+        layer.initial_encoder_state.assign(arrays["state_init"])
+        layer.initial_decoder_state.assign(arrays["state_init_back"])
+
+
+def _values(layer) -> dict[str, np.ndarray]:
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in layer.variables}
 
 
 def _gates_to_reference(update: GatedUpdate, values: dict, suffix: str, state_first: bool) -> dict:
@@ -55,8 +173,8 @@ def _gates_to_reference(update: GatedUpdate, values: dict, suffix: str, state_fi
     states = [recurrent[..., :f], recurrent[..., f:], values[update.candidate_kernel.path]]
     biases = np.split(values[update.bias.path], 3)
     arrays = {}
-    for gate, (of_input, of_state, bias) in enumerate(zip(kernels, states, biases, strict=True), start=1):
-        parts = (of_state, of_input) if state_first else (of_input, of_state)
+    for gate, (of_inputs, of_state, bias) in enumerate(zip(kernels, states, biases, strict=True), start=1):
+        parts = (of_state, of_inputs) if state_first else (of_inputs, of_state)
         arrays[f"w{gate}{suffix}"] = np.concatenate(parts, axis=2)
         arrays[f"b{gate}{suffix}"] = bias
     return arrays

@@ -166,7 +166,8 @@ class _Checkpoint(keras.callbacks.Callback):
 
 def _black_frame_mse(test_data) -> float:
     """MSE of predicting black, the trivial answer that a model on dark videos must beat."""
-    errors = [keras.ops.convert_to_numpy(metrics.mse(future, -keras.ops.ones_like(future))) for _, future in test_data]
+    futures = (keras.ops.convert_to_numpy(future) for _, future in test_data)
+    errors = [keras.ops.convert_to_numpy(metrics.mse(future, -np.ones_like(future))) for future in futures]
     return float(np.concatenate(errors).mean())
 
 

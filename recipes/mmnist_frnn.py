@@ -63,10 +63,10 @@ PRESETS = {
             batch_size=16,
             loss="mse",
             optimizer=lambda: keras.optimizers.Adam(
-                keras.optimizers.schedules.CosineDecay(2e-3, 600, alpha=0.02), clipnorm=1.0
+                keras.optimizers.schedules.CosineDecay(3e-3, 600, alpha=0.02), clipnorm=1.0
             ),
         ),
-        data=dict(digits="uci", size=32),
+        data=dict(digits="uci", size=32, speed=0.05),
         test_sequences=200,
     ),
 }

@@ -37,14 +37,15 @@ def topology(name: str = "frnn") -> list[tuple]:
     return [("pool", 2) if kind == "pool" else (kinds[kind], rest[1], rest[0]) for kind, *rest in spec(name)["layers"]]
 
 
-def folded_rnn(**kwargs) -> models.FoldedRNN:
+def network(name: str = "frnn", **kwargs) -> models.FoldedRNN | models.LadderRNN:
     """The network of the golden arrays, with their weights."""
-    model = models.FoldedRNN.from_topology(topology(), horizon=spec()["horizon"], **kwargs)
-    context, _ = frames()
+    family = {"frnn": models.FoldedRNN, "rladder": models.LadderRNN}[name]
+    model = family.from_topology(topology(name), horizon=spec(name)["horizon"], **kwargs)
+    context, _ = frames(name)
     if model.data_format == "channels_first":
         context = np.moveaxis(context, -1, 2)
     model.build(context.shape)
-    for index, layer in enumerate(model.folded_layers):
+    for index, layer in enumerate(model.stack):
         if not isinstance(layer, layers.FoldedMaxPooling2D):
-            reference.assign_reference(layer, of_layer("weights", index))
+            reference.assign_reference(layer, of_layer("weights", index, name))
     return model

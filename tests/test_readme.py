@@ -24,7 +24,7 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {"prediction.gif", "model.keras"}
     assert namespace["future"].shape == (50, 30, 32, 32, 1)
     assert tuple(namespace["frames"].shape) == (50, 10, 32, 32, 1)
-    assert len(namespace["shorter"].folded_layers) == 3
+    assert len(namespace["shorter"].stack) == 3
 
 
 def test_links_lead_somewhere():

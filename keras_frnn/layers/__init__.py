@@ -1,8 +1,9 @@
 """The folded layers, and the initializer of the published models."""
 
+from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.scaled_orthogonal import ScaledOrthogonal
 
-__all__ = ["FoldedConv2D", "FoldedConvGRU", "FoldedMaxPooling2D", "ScaledOrthogonal"]
+__all__ = ["BridgeLadder", "FoldedConv2D", "FoldedConvGRU", "FoldedMaxPooling2D", "ScaledOrthogonal"]

@@ -91,12 +91,12 @@ class FoldedConvGRU(FoldedLayer):
     def encode(self, sequence, state=None):
         sequence = ops.cast(sequence, self.compute_dtype)
         o = self._initial_state(sequence) if state is None else state[1]
-        outputs = time_loop.scan(self.encoder.transition(), o, self.encoder.project(sequence))
-        return outputs, (sequence[-1], outputs[-1])
+        o, outputs = time_loop.scan(self.encoder.transition(), o, self.encoder.project(sequence))
+        return outputs, (sequence[-1], o)
 
     def decode(self, sequence, state):
         i, _ = state
-        return time_loop.scan(self.decoder.transition(), i, self.decoder.project(sequence))
+        return time_loop.scan(self.decoder.transition(), i, self.decoder.project(sequence))[1]
 
     def rollout(self, state, steps: int):
         """Decodes without a layer above: the top layer alternates its two updates, each the other's input.
@@ -109,19 +109,20 @@ class FoldedConvGRU(FoldedLayer):
             The input states of the future steps, `(steps, batch, ...)`, see `layout`.
         """
         encode, decode = self.encoder.transition(), self.decoder.transition()
+        encoder_projection, decoder_projection = self.encoder.projection(), self.decoder.projection()
 
         def step(state, _):
             i, o = state
-            o = encode(o, self.encoder.project(i[None])[0])
-            i = decode(i, self.decoder.project(o[None])[0])
+            o = encode(o, encoder_projection(i))
+            i = decode(i, decoder_projection(o))
             return i, o
 
         i, o = state
-        first = decode(i, self.decoder.project(o[None])[0])
+        first = decode(i, decoder_projection(o))
         if steps == 1:
             return first[None]
         # The output state after the last step would be read by nobody, so the loop begins with its update.
-        later, _ = time_loop.scan(step, (first, o), ops.arange(1, steps))
+        _, later = time_loop.scan(step, (first, o), ops.arange(1, steps), select=lambda state: state[0])
         return ops.concatenate([first[None], later])
 
     def call(self, sequence, initial_state=None):

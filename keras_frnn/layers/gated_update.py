@@ -63,15 +63,21 @@ class GatedUpdate(keras.layers.Layer):
         self.candidate_kernel = add_kernel("candidate_kernel", gates[2:], state, filters)
         self.bias = self.add_weight(shape=(3 * filters,), initializer="zeros", name="bias")
 
-    def project(self, sequence):
-        """The input-side convolutions of r, z and c, biases added: `(time, batch, ...)` with 3 * filters channels."""
+    def projection(self):
+        """The input-side convolutions of r, z and c, biases added, as a function of the inputs of one step.
+
+        Like `transition`, it reads the weights now, so that a loop that calls it does not read them in every step.
+        """
         kernel = ops.cast(self.kernel, self.compute_dtype)
         bias = as_channels(ops.cast(self.bias, self.compute_dtype))
-        sequence = ops.cast(sequence, self.compute_dtype)
-        return layout.over_time(lambda x: same_conv(x, kernel) + bias, sequence)
+        return lambda x: same_conv(ops.cast(x, self.compute_dtype), kernel) + bias
+
+    def project(self, sequence):
+        """The `projection` of all steps in one call: `(time, batch, ...)` with 3 * filters channels."""
+        return layout.over_time(self.projection(), sequence)
 
     def transition(self):
-        """The update as a function of the state and one step of `project`; weights are read once, outside the loop."""
+        """The update as a function of the state and the `projection` of the inputs."""
         recurrent_kernel = ops.cast(self.recurrent_kernel, self.compute_dtype)
         candidate_kernel = ops.cast(self.candidate_kernel, self.compute_dtype)
         axis = layout.channel_axis()

@@ -4,33 +4,55 @@ import keras
 from keras import ops
 
 
-def scan(step, state, inputs):
+def scan(step, state, inputs, select=lambda state: state):
     """Iterates `state = step(state, x)` over the first axis of `inputs`.
 
     Args:
         step: function of the state and one input that returns the next state, of the same structure, shapes and dtypes.
-        state: tensor, or tuple of tensors: the state before the first step.
-        inputs: tensor with time first.
+        state: tensor, or nested tuples of tensors: the state before the first step.
+        inputs: tensor with time first, of at least one step.
+        select: function that picks the parts of the state that are wanted for every step.
 
     Returns:
-        The states after every step, stacked on a new first axis, in the structure of `state`.
+        The state after the last step, and `select` of the states after every step, stacked on a new first axis.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        # `keras.ops.scan` does not tell TensorFlow how long the loop is, so its gradient does not compile under XLA,
-        # which Keras switches on by itself where there is a GPU. `tf.scan` does.
-        import tensorflow as tf
-
-        return tf.scan(step, inputs, initializer=state)
+        return _tensorflow_scan(step, state, inputs, select)
     if backend == "jax" and not _jax_is_on_cpu():
-        return ops.scan(lambda carry, x: (step(carry, x),) * 2, state, inputs)[1]
+
+        def carry_and_output(state, x):
+            state = step(state, x)
+            return state, select(state)
+
+        return ops.scan(carry_and_output, state, inputs)
     # Torch has no graph that a loop would keep small. On a CPU, the gradient of a convolution inside `lax.scan` is
     # more than 20 times slower than written out.
-    states = []
+    selected = []
     for x in ops.unstack(inputs):
         state = step(state, x)
-        states.append(state)
-    return keras.tree.map_structure(lambda *steps: ops.stack(steps), *states)
+        selected.append(select(state))
+    return state, keras.tree.map_structure(lambda *steps: ops.stack(steps), *selected)
+
+
+def _tensorflow_scan(step, state, inputs, select):
+    """`keras.ops.scan` does not tell TensorFlow how long the loop is, so that its gradient does not compile under XLA,
+    which Keras switches on by itself where there is a GPU; and it wants to put out the whole state."""
+    import tensorflow as tf
+
+    length = inputs.shape[0] or tf.shape(inputs)[0]
+    inputs = tf.TensorArray(inputs.dtype, length).unstack(inputs)
+    outputs = [tf.TensorArray(part.dtype, length, element_shape=part.shape) for part in tf.nest.flatten(select(state))]
+
+    def body(t, state, outputs):
+        state = step(state, inputs.read(t))
+        parts = tf.nest.flatten(select(state))
+        return t + 1, state, [output.write(t, part) for output, part in zip(outputs, parts, strict=True)]
+
+    _, last, outputs = tf.while_loop(
+        lambda t, *_: t < length, body, (0, state, outputs), maximum_iterations=length, parallel_iterations=1
+    )
+    return last, tf.nest.pack_sequence_as(select(state), [output.stack() for output in outputs])
 
 
 def _jax_is_on_cpu() -> bool:

@@ -2,6 +2,7 @@
 
 from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
+from keras_frnn.models.ladder_rnn import LadderRNN
 from keras_frnn.models.topologies import PAPER_TOPOLOGY, scale_topology
 
-__all__ = ["PAPER_TOPOLOGY", "CopyLastFrame", "FoldedRNN", "scale_topology"]
+__all__ = ["PAPER_TOPOLOGY", "CopyLastFrame", "FoldedRNN", "LadderRNN", "scale_topology"]

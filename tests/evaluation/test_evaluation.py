@@ -14,7 +14,7 @@ from keras_frnn.files import atomic_path
 def golden_scores():
     context, future = golden.frames()
     # In two batches, as a dataset would come.
-    return evaluation.evaluate(golden.folded_rnn(), [(context[:1], future[:1]), (context[1:], future[1:])])
+    return evaluation.evaluate(golden.network(), [(context[:1], future[:1]), (context[1:], future[1:])])
 
 
 def test_golden_scores(golden_scores):
@@ -27,7 +27,7 @@ def test_golden_scores(golden_scores):
 
 def test_channels_first_scores_the_same(golden_scores):
     context, future = (np.moveaxis(frames, -1, 2) for frames in golden.frames())
-    scores = evaluation.evaluate(golden.folded_rnn(data_format="channels_first"), [(context, future)])
+    scores = evaluation.evaluate(golden.network(data_format="channels_first"), [(context, future)])
     for name, metrics in golden_scores.values.items():
         for metric, values in metrics.items():
             np.testing.assert_allclose(scores[name][metric], values, rtol=1e-4)

@@ -34,7 +34,7 @@ def test_paper_topology_has_the_published_number_of_weights():
     assert vectors == (32 + 1) + (64 + 32) + 3 * sum(channels) + 3 * sum(inputs) + sum(channels)
     assert model.count_params() == kernels + vectors
     depths = [14, 13, 11, 10, 8, 7, 5, 4]
-    assert [len(model.truncate(depth).folded_layers) for depth in depths] == depths
+    assert [len(model.truncate(depth).stack) for depth in depths] == depths
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
@@ -82,7 +82,7 @@ def test_truncated_shares_weights_and_memory():
     short = model.truncate(3)
     assert {v.path for v in short.trainable_variables} < {v.path for v in model.trainable_variables}
     before = short.forecast(context)
-    kernel = model.folded_layers[0].kernel
+    kernel = model.stack[0].kernel
     kernel.assign(kernel * 2)
     assert np.abs(short.forecast(context) - before).max() > 1e-4
 
@@ -150,7 +150,7 @@ def test_json_config_makes_the_same_network():
 
 
 def test_saved_here_predicts_the_same_on_every_backend(tmp_path):
-    model, context = golden.folded_rnn(), golden.frames()[0]
+    model, context = golden.network(), golden.frames()[0]
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "context.npy", context)
     script = (
@@ -194,8 +194,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("size", "message"),
         [
-            ((66, 64), r"Frame height 66 .* layer '.*pool.*' \(layers\[3\]\) .* 33 by 2.* multiple of 4; .* 64 and 68"),
-            ((64, 3), r"Frame width 3 .* \(layers\[1\]\) would pool 3 by 2.* that work: 4\."),
+            ((66, 64), r"Frame height 66 .* layer '.*pool.*' \(4 of 5\) .* of 33 by 2.* multiple of 4; .* 64 and 68"),
+            ((64, 3), r"Frame width 3 .* \(2 of 5\) cannot pool a width of 3 by 2.* that work: 4\."),
         ],
     )
     def test_frames_that_pooling_cannot_divide(self, size, message):
@@ -252,7 +252,10 @@ class TestErrors:
         [
             (lambda: [], "last layer must be a FoldedConvGRU"),
             (lambda: [layers.FoldedConvGRU(2, 3), layers.FoldedConv2D(2, 3)], "last layer must be a FoldedConvGRU"),
-            (lambda: [keras.layers.Dense(2), layers.FoldedConvGRU(2, 3)], r"made of folded layers.*layers\[0\]"),
+            (
+                lambda: [keras.layers.Dense(2), layers.FoldedConvGRU(2, 3)],
+                r"made of FoldedConv2D.* layers\. Received: layers\[0\]",
+            ),
             (lambda: [layers.FoldedConvGRU(2, 3)] * 2, "A layer stands twice"),
             (
                 lambda: [

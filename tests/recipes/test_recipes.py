@@ -16,29 +16,21 @@ FILES = {
 }  # fmt: skip
 
 
-def run(output, steps=4, interrupt_after=None, seed=0):
+def run(output, steps=4, seed=0):
     def make_model():
         keras.utils.set_random_seed(seed)
         return models.FoldedRNN.from_topology([("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)], horizon=2)
 
     def train_data(steps_done):
-        data = datasets.moving_mnist(
+        return datasets.moving_mnist(
             "train", "uci", size=16, context=2, horizon=2, batch_size=2, start=2 * steps_done, seed=seed
         )
-        return data if interrupt_after is None else _interrupted(data, interrupt_after)
 
     training = experiment.Training(
         steps=steps, steps_per_epoch=2, batch_size=2, loss="mse", optimizer=lambda: keras.optimizers.Adam(1e-2)
     )
     test_data = datasets.moving_mnist("test", "uci", size=16, context=2, horizon=2, batch_size=2, sequences=5)
     return experiment.run(make_model, training, train_data, test_data, {"seed": seed}, output)
-
-
-def _interrupted(data, steps):
-    for step, batch in enumerate(data):
-        if step == steps:
-            raise KeyboardInterrupt
-        yield batch
 
 
 def test_run_writes_scores_and_pictures(tmp_path, capsys):
@@ -56,10 +48,18 @@ def test_run_writes_scores_and_pictures(tmp_path, capsys):
         assert f"{number:.4f}" in printed
 
 
-def test_interrupted_run_ends_like_an_undisturbed_one(tmp_path, capsys):
+class InterruptedInTheSecondEpoch(experiment._Checkpoint):
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.output / "model.keras").exists():
+            raise KeyboardInterrupt
+
+
+def test_interrupted_run_ends_like_an_undisturbed_one(tmp_path, capsys, monkeypatch):
     run(tmp_path / "undisturbed")
-    with pytest.raises(SystemExit, match="Interrupted. The same command goes on"):
-        run(tmp_path / "disturbed", interrupt_after=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "_Checkpoint", InterruptedInTheSecondEpoch)
+        with pytest.raises(SystemExit, match="Interrupted. The same command goes on"):
+            run(tmp_path / "disturbed")
     assert {path.name for path in (tmp_path / "disturbed").iterdir()} == {
         "model.keras", "progress.json", "settings.json"
     }  # fmt: skip

@@ -1,0 +1,129 @@
+import keras
+from keras import ops
+
+from keras_frnn.layers import layout, time_loop
+from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.gated_update import GatedUpdate, as_channels, independent_initializers
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class BridgeLadder(FoldedLayer):
+    """The recurrent layer of a ladder network: an encoder and a decoder state, joined by bridge connections.
+
+    With the encoder's state `o`, the decoder's `d`, and `update` the equation of `GatedUpdate`:
+
+        encode one step, given features x:            o' = update(state=o, inputs=[x, d])
+        decode one step, given y from the layer above: d' = update(state=d, inputs=[y, o])
+
+    A layer above gets `o`, the layer below gets `d`. Both start at a trainable value a channel. Unlike a
+    `FoldedConvGRU`, each direction reads the other's state in every step, so a network of these has to run both
+    directions at every time step: this is the baseline that the paper compares with (RLadder).
+
+    Called on a video, it encodes: a ConvGRU whose decoder state stays where it starts.
+
+    Args:
+        filters: channels of the encoder state.
+        kernel_size: integer, or height and width.
+        kernel_initializer: Keras initializer, called once for each gate with the shape of its joint kernel over inputs
+            and state.
+        data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
+
+    Input shape: `(batch, time, height, width, channels)`, or with `channels_first`
+        `(batch, time, channels, height, width)`.
+    Output shape: the same with `filters` channels; values in (-1, 1).
+
+    Raises:
+        ValueError: an argument that is not a positive integer, or an input that is not a video.
+
+    Example:
+
+    >>> import numpy as np
+    >>> tuple(BridgeLadder(8, 5)(np.zeros((2, 10, 16, 16, 3), "float32")).shape)
+    (2, 10, 16, 16, 8)
+
+    Reference: section 4 of https://arxiv.org/abs/1712.00311
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        kernel_initializer="glorot_uniform",
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(data_format=data_format, **kwargs)
+        (self.filters,) = check_positive_integers(filters, "filters", 1)
+        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
+        self.encoder = GatedUpdate(
+            self.filters, self.kernel_size, self._direction_initializers[0], dtype=self.dtype_policy, name="encoder"
+        )
+
+    def build(self, sequence_shape):
+        self.sequence_shape = sequence_shape
+        *_, channels = self._check_sequence_shape(sequence_shape)
+        self.initial_encoder_state = self.add_weight(
+            shape=(self.filters,), initializer="zeros", name="initial_encoder_state"
+        )
+        self.initial_decoder_state = self.add_weight(
+            shape=(channels,), initializer="zeros", name="initial_decoder_state"
+        )
+        self.encoder.build(2 * channels)
+        if self.has_decoder:
+            self.decoder = GatedUpdate(
+                channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
+            )
+            self.decoder.build(2 * self.filters)
+
+    def initial_state(self, step):
+        """The states `(o, d)` before the first step, for features `(batch, ...)` of one step, see `layout`."""
+        size = layout.frame_size_and_channels(ops.shape(step), layout.sequence_format())[:2]
+
+        def start(weight):
+            shape = (ops.shape(step)[0], *layout.frame_shape(*size, weight.shape[0], layout.sequence_format()))
+            return ops.broadcast_to(as_channels(ops.cast(weight, self.compute_dtype)), shape)
+
+        return start(self.initial_encoder_state), start(self.initial_decoder_state)
+
+    def encode_step(self):
+        """`o'` as a function of the features of one step and `(o, d)`; weights are read now, not in a loop."""
+        return self._step(self.encoder)
+
+    def decode_step(self):
+        """`d'` as a function of one step from the layer above and `(d, o)`; weights are read now, not in a loop."""
+        return self._step(self.decoder)
+
+    def _step(self, update: GatedUpdate):
+        transition, projection = update.transition(), update.projection()
+
+        def step(x, states):
+            own, other = states
+            x = ops.cast(x, self.compute_dtype)
+            return transition(own, projection(ops.concatenate([x, other], axis=layout.channel_axis())))
+
+        return step
+
+    def encode(self, sequence, state=None):
+        o, d = self.initial_state(sequence[0]) if state is None else state
+        step = self.encode_step()
+        o, outputs = time_loop.scan(lambda o, x: step(x, (o, d)), o, sequence)
+        return outputs, (o, d)
+
+    def decode(self, sequence, state):
+        o, d = state
+        step = self.decode_step()
+        return time_loop.scan(lambda d, y: step(y, (d, o)), d, sequence)[1]
+
+    def encoded_shape(self, sequence_shape: tuple) -> tuple:
+        height, width, _ = self._check_sequence_shape(sequence_shape)
+        return (*sequence_shape[:2], *layout.frame_shape(height, width, self.filters, self.data_format))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
