@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import os
 import pathlib
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +10,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_frnn import __version__, evaluation, metrics
+from keras_frnn import evaluation, metrics
+from keras_frnn.evaluation.machine import machine
 from keras_frnn.files import atomic_path
 
 
@@ -77,26 +76,6 @@ def run(
     files = ["results.json", "scores.csv", "curves.png", "strip.png", "animation.gif", "model.keras"]
     print(f"Written to {output}/: {', '.join(files)}")
     return scores
-
-
-def machine() -> dict[str, str]:
-    """What the numbers were measured on."""
-    return {
-        "keras_frnn": __version__,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "python": platform.python_version(),
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _claim(output: pathlib.Path, settings: dict):

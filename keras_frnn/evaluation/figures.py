@@ -1,6 +1,7 @@
 """Pictures of predictions and scores. Frames come as arrays in [-1, 1], `(batch, time, height, width, channels)`."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,7 +30,14 @@ def plot_curves(scores: Scores, path: str | os.PathLike):
         figure.savefig(temporary, dpi=120)
 
 
-def plot_strip(context: np.ndarray, future: np.ndarray, predictions: dict[str, np.ndarray], path: str | os.PathLike):
+def plot_strip(
+    context: np.ndarray,
+    future: np.ndarray,
+    predictions: dict[str, np.ndarray],
+    path: str | os.PathLike,
+    steps: Sequence[int] | None = None,
+    data_format: str | None = None,
+):
     """Draws one sequence over time into a PNG: the truth on top, a row a model below its future.
 
     Args:
@@ -37,9 +45,19 @@ def plot_strip(context: np.ndarray, future: np.ndarray, predictions: dict[str, n
         future: true future frames.
         predictions: by model, predicted frames.
         path: file to write.
+        steps: which future frames, counted from 1; by default all.
+        data_format: `"channels_first"` if channels come before height.
+
+    Raises:
+        ValueError: a step that is not among the future frames.
     """
-    given, rows = len(context[0]), {"truth": np.concatenate([context[0], future[0]])}
-    rows |= {name: frames[0] for name, frames in predictions.items()}
+    context, future, predictions = _channels_last(data_format, context, future, predictions)
+    steps = list(range(1, future.shape[1] + 1) if steps is None else steps)
+    if not steps or min(steps) < 1 or max(steps) > future.shape[1]:
+        raise ValueError(f"`steps` are future frames from 1 to {future.shape[1]}. Received: steps={steps}")
+    picked = [step - 1 for step in steps]
+    given, rows = len(context[0]), {"truth": np.concatenate([context[0], future[0][picked]])}
+    rows |= {name: frames[0][picked] for name, frames in predictions.items()}
     columns = len(rows["truth"])
     figure = Figure(figsize=(0.75 * columns + 1.2, 0.85 * len(rows) + 0.3), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw=dict(wspace=0.04, hspace=0.04))
@@ -53,8 +71,9 @@ def plot_strip(context: np.ndarray, future: np.ndarray, predictions: dict[str, n
             axes.imshow(_to_uint8(frames[index]), cmap="gray", vmin=0, vmax=255)
         axes_row[columns - len(frames)].set_ylabel(_title(name))
     for column, axes in enumerate(grid[0]):
-        step = column - given + 1
-        axes.set_title(f"+{step}" if step > 0 else f"{step}", fontsize=8, color="black" if step > 0 else "gray")
+        is_future = column >= given
+        title = f"+{steps[column - given]}" if is_future else f"{column - given + 1}"
+        axes.set_title(title, fontsize=8, color="black" if is_future else "gray")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
@@ -66,6 +85,7 @@ def save_animation(
     path: str | os.PathLike,
     frame_rate: float = 5,
     height: int = 128,
+    data_format: str | None = None,
 ):
     """Writes a GIF: the truth in the top row, a row a model below, a column a sequence.
 
@@ -74,7 +94,9 @@ def save_animation(
         path: file to write.
         frame_rate: frames a second.
         height: in pixels, to which each frame is enlarged.
+        data_format: `"channels_first"` if channels come before height.
     """
+    context, future, predictions = _channels_last(data_format, context, future, predictions)
     rows = {"truth": np.concatenate([context, future], axis=1)}
     rows |= {name: np.concatenate([context, frames], axis=1) for name, frames in predictions.items()}
     scale = max(1, round(height / context.shape[2]))
@@ -104,6 +126,13 @@ def save_animation(
     durations = [1000 / frame_rate] * (len(pages) - 1) + [1000]
     with atomic_path(path) as temporary:
         pages[0].save(temporary, format="GIF", save_all=True, append_images=pages[1:], duration=durations, loop=0)
+
+
+def _channels_last(data_format, context, future, predictions):
+    arrays = [np.asarray(context), np.asarray(future), *(np.asarray(frames) for frames in predictions.values())]
+    if data_format == "channels_first":
+        arrays = [np.moveaxis(frames, 2, -1) for frames in arrays]
+    return arrays[0], arrays[1], dict(zip(predictions, arrays[2:], strict=True))
 
 
 def _to_uint8(frame: np.ndarray) -> np.ndarray:

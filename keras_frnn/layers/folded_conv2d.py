@@ -63,7 +63,7 @@ class FoldedConv2D(FoldedLayer):
         return self._convolve(sequence, self.kernel, self.bias), ()
 
     def decode(self, sequence, state):
-        transposed = ops.transpose(ops.flip(self.kernel, axis=(0, 1)), (0, 1, 3, 2))
+        transposed = ops.transpose(ops.flip(ops.flip(self.kernel, axis=0), axis=1), (0, 1, 3, 2))
         return self._convolve(sequence, transposed, self.decoder_bias)
 
     def _convolve(self, sequence, kernel, bias):

@@ -1,8 +1,9 @@
 """Models that predict future frames."""
 
+from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
 from keras_frnn.models.topologies import PAPER_TOPOLOGY, scale_topology
 
-__all__ = ["PAPER_TOPOLOGY", "CopyLastFrame", "FoldedRNN", "LadderRNN", "scale_topology"]
+__all__ = ["PAPER_TOPOLOGY", "ConvLSTMForecaster", "CopyLastFrame", "FoldedRNN", "LadderRNN", "scale_topology"]

@@ -21,9 +21,6 @@ class CopyLastFrame(VideoPredictor):
     (2, 5, 16, 16, 1)
     """
 
-    def call(self, context):
+    def predict_steps(self, context, steps: int):
         last = ops.cast(check_frames(context)[:, -1:], self.compute_dtype)
-        return ops.repeat(last, self.horizon, axis=1)
-
-    def with_horizon(self, steps: int) -> "CopyLastFrame":
-        return CopyLastFrame(steps)
+        return ops.repeat(last, steps, axis=1)

@@ -78,16 +78,26 @@ class FoldedRNN(LayerStack):
             sequence = layer.decode(sequence, layer_state)
         return layout.from_sequence(ops.cast(sequence, self.compute_dtype), self.data_format)
 
+    @property
+    def depths(self) -> list[int]:
+        """The numbers of layers that this network can be cut to: up to each of its recurrent layers."""
+        return [depth for depth, layer in enumerate(self.stack, start=1) if isinstance(layer, FoldedConvGRU)]
+
     def truncate(self, depth: int) -> "FoldedRNN":
         """The network of the first `depth` layers, sharing their weights; it predicts without being trained again.
 
         Args:
             depth: number of layers to keep; the last of them must be recurrent.
+
+        Raises:
+            ValueError: `depth` is not one of `depths`.
         """
-        depths = [d for d, layer in enumerate(self.stack, start=1) if isinstance(layer, FoldedConvGRU)]
-        if depth not in depths:
+        if depth not in self.depths:
             raise ValueError(
                 "A network can be cut above its recurrent layers only, "
-                f"here to one of {depths} layers. Received: depth={depth!r}"
+                f"here to one of {self.depths} layers. Received: depth={depth!r}"
             )
-        return self._sharing(self.stack[:depth], self.horizon)
+        model = FoldedRNN(self.stack[:depth], self.horizon, dtype=self.dtype_policy)
+        if self.built:
+            model.build(self.context_shape)
+        return model

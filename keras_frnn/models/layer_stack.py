@@ -54,18 +54,8 @@ class LayerStack(VideoPredictor):
                 layer.build(shape)
             shape = layer.encoded_shape(shape)
 
-    def call(self, context):
-        return self.decode(self.encode(context), self.horizon)
-
-    def with_horizon(self, steps: int) -> "LayerStack":
-        return self._sharing(self.stack, steps)
-
-    def _sharing(self, layers: list, horizon: int) -> "LayerStack":
-        """A network of some of this one's layers, that is, with the same weights."""
-        model = type(self)(layers, horizon, dtype=self.dtype_policy)
-        if self.built:
-            model.build(self.context_shape)
-        return model
+    def predict_steps(self, context, steps: int):
+        return self.decode(self.encode(context), steps)
 
     def _to_sequence(self, frames):
         """Checked frames in the layout of sequences; builds the network if these are its first."""

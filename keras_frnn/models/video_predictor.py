@@ -10,8 +10,7 @@ from keras_frnn.layers.folded_layer import check_positive_integers
 class VideoPredictor(keras.Model):
     """Base of models that predict the future frames of a video.
 
-    A subclass implements `call(context)`, which predicts `horizon` frames, and `with_horizon(steps)`, a model of the
-    same weights that predicts another number of them.
+    A subclass implements `predict_steps(context, steps)`.
 
     Args:
         horizon: number of frames that a call predicts.
@@ -21,12 +20,15 @@ class VideoPredictor(keras.Model):
         # Folded layers cast to their own dtypes, which may differ from each other; a scope of the model's would meddle.
         super().__init__(autocast=False, **kwargs)
         (self.horizon,) = check_positive_integers(horizon, "horizon", 1)
-        # Compiled models for other horizons. They own no weights, so Keras must not track them.
+        # For the compiled functions of other horizons. They hold this model, so Keras must not track them.
         object.__setattr__(self, "_other_horizons", {})
 
-    def with_horizon(self, steps: int) -> "VideoPredictor":
-        """A model that predicts `steps` frames and shares this one's weights."""
+    def predict_steps(self, context, steps: int):
+        """The next `steps` frames as a tensor."""
         raise NotImplementedError
+
+    def call(self, context):
+        return self.predict_steps(context, self.horizon)
 
     def forecast(self, context, steps: int | None = None, batch_size: int = 32) -> np.ndarray:
         """Predicts any number of future frames; NumPy in, NumPy out.
@@ -52,9 +54,9 @@ class VideoPredictor(keras.Model):
             raise ValueError(f"There is no sequence to predict from. Received: context of shape {context.shape}")
         predictor = self
         if steps != self.horizon:
-            if steps not in self._other_horizons:
-                self._other_horizons[steps] = self.with_horizon(steps)
-            predictor = self._other_horizons[steps]
+            if not self.built:
+                self.build(context.shape)
+            predictor = self._other_horizons.setdefault(steps, _OtherHorizon(self, steps))
         frames = predictor.predict(context, batch_size=batch_size, verbose=0)
         return np.asarray(frames, "float32")
 
@@ -63,6 +65,17 @@ class VideoPredictor(keras.Model):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "horizon": self.horizon}
+
+
+class _OtherHorizon(keras.Model):
+    """A model seen through another horizon, so that Keras compiles a `predict` for it."""
+
+    def __init__(self, model: VideoPredictor, steps: int):
+        super().__init__(autocast=False)
+        self.model, self.steps = model, steps
+
+    def call(self, context):
+        return self.model.predict_steps(context, self.steps)
 
 
 def check_frames(frames):

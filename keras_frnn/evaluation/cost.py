@@ -1,0 +1,158 @@
+"""What a model costs: counted from its layers, and measured on this machine."""
+
+import dataclasses
+import math
+import sys
+import time
+
+import keras
+import numpy as np
+
+from keras_frnn.layers import layout
+from keras_frnn.layers.folded_conv2d import FoldedConv2D
+from keras_frnn.layers.gated_update import GatedUpdate
+from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
+from keras_frnn.models.folded_rnn import FoldedRNN
+from keras_frnn.models.ladder_rnn import LadderRNN
+from keras_frnn.models.layer_stack import LayerStack
+from keras_frnn.models.video_predictor import VideoPredictor
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """The cost of a model; what was not measured is None.
+
+    Attributes:
+        weights: number of trainable numbers.
+        encode_macs: multiply-accumulates of the convolutions that read frames, for one sequence.
+        decode_macs: multiply-accumulates of the convolutions that predict frames, for one sequence.
+        state_bytes: memory of the recurrent states of one sequence.
+        training_step_seconds: median time of one optimizer step on a batch.
+        forecast_seconds: median time of one forecast of a batch.
+        peak_memory_bytes: the most memory that this process has held so far. It means something in a process that does
+            nothing else.
+    """
+
+    weights: int
+    encode_macs: int
+    decode_macs: int
+    state_bytes: int
+    training_step_seconds: float | None = None
+    forecast_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of encoding and decoding one sequence."""
+        return self.encode_macs + self.decode_macs
+
+
+def cost(
+    model: VideoPredictor,
+    frame_shape: tuple[int, int, int],
+    context: int,
+    horizon: int,
+    batch_size: int | None = None,
+    repeats: int = 5,
+) -> Cost:
+    """Counts, and on request measures, what a model costs. The model does not change.
+
+    Multiply-accumulates are those of the convolutions in the models' equations, at every step in full; where an
+    implementation saves some, that shows in the times. A ladder network runs both directions in `context - 1 + horizon`
+    steps. The top layer of a folded network updates both its states in every predicted step but the last.
+
+    Args:
+        model: `FoldedRNN`, `LadderRNN` or `ConvLSTMForecaster`.
+        frame_shape: `(height, width, channels)` of a frame, whatever the model's `data_format`.
+        context: number of given frames.
+        horizon: number of predicted frames.
+        batch_size: to measure: the batch of a training step (RMSProp, L1 loss) and of a forecast. None: only count.
+        repeats: how often to measure, after one warm-up; the median counts.
+
+    Raises:
+        ValueError: another kind of model, or frames that do not fit it.
+    """
+    if not isinstance(model, (FoldedRNN, LadderRNN, ConvLSTMForecaster)):
+        raise ValueError(f"Expected a FoldedRNN, LadderRNN or ConvLSTMForecaster. Received: model={model!r}")
+    shape = (None, context, *layout.frame_shape(*frame_shape, model.data_format))
+    if not model.built:
+        model.build(shape)
+    if isinstance(model, ConvLSTMForecaster):
+        encode, decode, states = _count_conv_lstm(model, frame_shape, context, horizon)
+    else:
+        encode, decode, states = _count_stack(model, shape, context, horizon)
+    weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    state_bytes = states * (2 if "16" in model.compute_dtype else 4)
+    measured = {} if batch_size is None else _measure(model, (batch_size, *shape[1:]), horizon, repeats)
+    return Cost(weights, encode, decode, state_bytes, **measured)
+
+
+def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) -> tuple[int, int, int]:
+    encode = decode = top_encode = states = 0
+    for layer in model.stack:
+        encoded_shape = layer.encoded_shape(shape)
+        height, width, channels = layout.frame_size_and_channels(shape, layer.data_format)
+        if isinstance(layer, FoldedConv2D):
+            macs = height * width * math.prod(layer.kernel.shape)
+            encode, decode = encode + macs, decode + macs
+        elif isinstance(layer, model.recurrent_layer):
+            top_encode = height * width * _kernel_size(layer.encoder)
+            encode, decode = encode + top_encode, decode + height * width * _kernel_size(layer.decoder)
+            states += height * width * (channels + layer.filters)
+        shape = encoded_shape
+    if isinstance(model, LadderRNN):
+        steps = context - 1 + horizon
+        return steps * encode, steps * decode, states
+    return context * encode, horizon * decode + (horizon - 1) * top_encode, states
+
+
+def _kernel_size(update: GatedUpdate) -> int:
+    return sum(math.prod(kernel.shape) for kernel in (update.kernel, update.recurrent_kernel, update.candidate_kernel))
+
+
+def _count_conv_lstm(model, frame_shape: tuple, context: int, horizon: int) -> tuple[int, int, int]:
+    pixels = frame_shape[0] * frame_shape[1] // model.patch_size**2
+
+    def macs(variables):
+        return sum(pixels * math.prod(v.shape) for v in variables if len(v.shape) == 4)
+
+    encode = context * sum(macs(layer.trainable_variables) for layer in model.encoder)
+    decode = horizon * sum(macs(layer.trainable_variables) for layer in [*model.forecaster, model.to_patches])
+    return encode, decode, pixels * 2 * sum(model.filters)
+
+
+def _measure(model, context_shape: tuple, horizon: int, repeats: int) -> dict:
+    # A twin is trained, so that the model stays as it is.
+    twin = type(model).from_config({**model.get_config(), "horizon": horizon})
+    twin.build(context_shape)
+    twin.compile(keras.optimizers.RMSprop(1e-4), "mae")
+    generator = np.random.default_rng(0)
+    context = generator.uniform(-1, 1, context_shape).astype("float32")
+    future = generator.uniform(-1, 1, (context_shape[0], horizon, *context_shape[2:])).astype("float32")
+    # `train_on_batch` returns the loss as a number, and `forecast` an array, so both wait for the device.
+    training = _median_seconds(lambda: twin.train_on_batch(context, future), repeats)
+    forecast = _median_seconds(lambda: twin.forecast(context), repeats)
+    return {
+        "training_step_seconds": training,
+        "forecast_seconds": forecast,
+        "peak_memory_bytes": _peak_memory_bytes(),
+    }
+
+
+def _median_seconds(function, repeats: int) -> float:
+    function()
+    seconds = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - begun)
+    return float(np.median(seconds))
+
+
+def _peak_memory_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such count.
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,38 @@
+import os
+from collections.abc import Iterable
+
+import keras
+
+from keras_frnn.evaluation.figures import plot_strip
+from keras_frnn.evaluation.scores import Scores, check_data_ends, evaluate
+from keras_frnn.models.folded_rnn import FoldedRNN
+
+
+def layer_removal(model: FoldedRNN, data: Iterable, figure: str | os.PathLike | None = None) -> Scores:
+    """Scores a trained network at every depth that it can be cut to, without training it again.
+
+    All depths share the memory of the one network's weights.
+
+    Args:
+        model: the whole network.
+        data: test batches of `(context, future)`, see `evaluate`. It is read twice if there is a figure.
+        figure: PNG to draw the first test sequence into: the truth on top, a row a depth below, time steps as columns.
+
+    Returns:
+        `Scores` of `"14 layers"`, `"13 layers"`, ... and of `"copy_last_frame"`.
+
+    Raises:
+        ValueError: the model is no `FoldedRNN`, or what `evaluate` raises.
+
+    Reference: figure 7 of https://arxiv.org/abs/1712.00311
+    """
+    if not isinstance(model, FoldedRNN):
+        raise ValueError(f"Only the layers of a FoldedRNN can be removed. Received: model={model!r}")
+    check_data_ends(data)
+    depths = {f"{depth} layers": model.truncate(depth) for depth in reversed(model.depths)}
+    scores = evaluate(depths, data)
+    if figure is not None:
+        context, future = (keras.ops.convert_to_numpy(frames)[:1] for frames in next(iter(data)))
+        predictions = {name: cut.forecast(context, future.shape[1]) for name, cut in depths.items()}
+        plot_strip(context, future, predictions, figure, data_format=model.data_format)
+    return scores

@@ -1,0 +1,63 @@
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import keras
+import numpy as np
+
+from keras_frnn.evaluation.figures import plot_strip, save_animation
+from keras_frnn.evaluation.scores import check_data_ends
+from keras_frnn.models.video_predictor import VideoPredictor, check_frames
+
+
+def save_samples(
+    models: Mapping[str, VideoPredictor],
+    data: Iterable,
+    folder: str | os.PathLike,
+    count: int = 10,
+    seed: int = 0,
+) -> list[int]:
+    """Draws randomly chosen test sequences: for each a strip (PNG) and an animation (GIF), truth and all models.
+
+    Args:
+        models: models by name.
+        data: test batches of `(context, future)`, see `evaluate`.
+        folder: gets `sequence-00042.png` and `sequence-00042.gif` for test sequence 42 and so on.
+        count: how many sequences; fewer if the test set has fewer.
+        seed: of the choice, which is the same for all models.
+
+    Returns:
+        The numbers of the chosen sequences, ascending.
+
+    Raises:
+        ValueError: no sequences, an endless dataset, or frames that are not floating point in [-1, 1].
+    """
+    check_data_ends(data)
+    chosen, seen, generator = {}, 0, np.random.default_rng(seed)
+    slots: list[int] = []
+    # Reservoir sampling: every sequence is as likely as any other, and no more than `count` are held.
+    for context, future in data:
+        context, future = (check_frames(keras.ops.convert_to_numpy(frames)) for frames in (context, future))
+        for pair in zip(context, future, strict=True):
+            slot = seen if seen < count else int(generator.integers(seen + 1))
+            if slot < count:
+                if slot < len(slots):
+                    del chosen[slots[slot]]
+                    slots[slot] = seen
+                else:
+                    slots.append(seen)
+                chosen[seen] = pair
+            seen += 1
+    if not chosen:
+        raise ValueError("The test data has no sequences.")
+    numbers = sorted(chosen)
+    context, future = (np.stack([chosen[number][part] for number in numbers]) for part in (0, 1))
+    predictions = {name: model.forecast(context, future.shape[1]) for name, model in models.items()}
+    data_format = next((model.data_format for model in models.values() if hasattr(model, "data_format")), None)
+    for index, number in enumerate(numbers):
+        one = slice(index, index + 1)
+        frames = context[one], future[one], {name: array[one] for name, array in predictions.items()}
+        path = pathlib.Path(folder) / f"sequence-{number:05d}"
+        plot_strip(*frames, path.with_suffix(".png"), data_format=data_format)
+        save_animation(*frames, path.with_suffix(".gif"), data_format=data_format)
+    return numbers

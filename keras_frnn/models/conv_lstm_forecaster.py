@@ -1,0 +1,135 @@
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from keras_frnn.layers import layout
+from keras_frnn.layers.folded_layer import check_positive_integers
+from keras_frnn.models.video_predictor import VideoPredictor, check_frames
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class ConvLSTMForecaster(VideoPredictor):
+    """An encoder-forecaster of stock `keras.layers.ConvLSTM2D`: what a Keras user would reach for.
+
+    One stack of ConvLSTM layers reads the context; a second one, as in a mirror, starts from its states, gets no input,
+    and its outputs become the future frames through a 1x1 convolution. Frames are cut into patches, whose pixels are
+    channels, so that the layers work at a lower resolution.
+
+    Args:
+        horizon: number of frames that a call predicts.
+        filters: channels of the encoding layers, from the frame up; the forecasting layers have them in reverse.
+        kernel_size: integer, or height and width, of all ConvLSTM layers.
+        patch_size: side of the patches; height and width of the frames must be multiples of it.
+        data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
+
+    Input shape: `(batch, context, height, width, channels)`, float, values in [-1, 1], or channels before height.
+    Output shape: `(batch, horizon, height, width, channels)`, values in (-1, 1).
+
+    Raises:
+        ValueError: an argument that is not a positive integer, or frames that do not fit.
+
+    Example:
+
+    >>> import numpy as np
+    >>> model = ConvLSTMForecaster(horizon=2, filters=(4, 3), kernel_size=3)
+    >>> tuple(model(np.zeros((1, 3, 16, 16, 1), "float32")).shape)
+    (1, 2, 16, 16, 1)
+
+    Reference: Shi et al., "Convolutional LSTM Network", NeurIPS 2015, https://arxiv.org/abs/1506.04214
+    """
+
+    def __init__(
+        self,
+        horizon: int,
+        filters: Sequence[int] = (128, 64, 64),
+        kernel_size: int | tuple[int, int] = 5,
+        patch_size: int = 4,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(horizon=horizon, **kwargs)
+        self.filters = check_positive_integers(tuple(filters), "filters", len(tuple(filters)))
+        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
+        (self.patch_size,) = check_positive_integers(patch_size, "patch_size", 1)
+        self.data_format = data_format or keras.config.image_data_format()
+        self.encoder = [self._layer(filters, f"encoder_{i}") for i, filters in enumerate(self.filters)]
+        self.forecaster = [self._layer(filters, f"forecaster_{i}") for i, filters in enumerate(self.filters[::-1])]
+
+    def _layer(self, filters: int, name: str):
+        return keras.layers.ConvLSTM2D(
+            filters,
+            self.kernel_size,
+            padding="same",
+            return_sequences=True,
+            return_state=True,
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, context_shape):
+        self.context_shape = tuple(context_shape)
+        height, width, channels = self._check_frame_size(context_shape)
+        size = (height // self.patch_size, width // self.patch_size)
+        inputs = channels * self.patch_size**2
+        for layer in self.encoder:
+            layer.build((None, None, *size, inputs))
+            inputs = layer.filters
+        inputs = 1
+        for layer in self.forecaster:
+            layer.build((None, None, *size, inputs))
+            inputs = layer.filters
+        self.to_patches = keras.layers.Conv2D(
+            channels * self.patch_size**2, 1, activation="tanh", data_format="channels_last", dtype=self.dtype_policy
+        )
+        self.to_patches.build((None, *size, sum(self.filters)))
+
+    def predict_steps(self, context, steps: int):
+        context = check_frames(context)
+        height, width, channels = self._check_frame_size(context.shape)
+        if self.data_format == "channels_first":
+            context = ops.moveaxis(context, 2, -1)
+        batch, time = ops.shape(context)[:2]
+        p, size = self.patch_size, (height // self.patch_size, width // self.patch_size)
+        patches = ops.reshape(context, (batch, time, size[0], p, size[1], p, channels))
+        x = ops.reshape(ops.transpose(patches, (0, 1, 2, 4, 3, 5, 6)), (batch, time, *size, p * p * channels))
+        states = []
+        for layer in self.encoder:
+            x, *state = layer(x)
+            states.append(state)
+        x, outputs = ops.zeros((batch, steps, *size, 1), dtype=self.compute_dtype), []
+        for layer, state in zip(self.forecaster, reversed(states), strict=True):
+            x, *_ = layer(x, initial_state=state)
+            outputs.append(x)
+        frames = layout.over_time(self.to_patches, ops.concatenate(outputs, axis=-1))
+        patches = ops.reshape(frames, (batch, steps, *size, p, p, channels))
+        frames = ops.transpose(patches, (0, 1, 2, 4, 3, 5, 6))
+        frames = ops.reshape(frames, (batch, steps, height, width, channels))
+        return ops.moveaxis(frames, -1, 2) if self.data_format == "channels_first" else frames
+
+    def _check_frame_size(self, shape) -> tuple:
+        if len(shape) != 5:
+            check_frames(keras.KerasTensor(shape))  # Says what is wrong.
+        height, width, channels = layout.frame_size_and_channels(shape, self.data_format)
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f"Height and width of the frames must be multiples of patch_size={self.patch_size}. "
+                f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
+            )
+        return height, width, channels
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "patch_size": self.patch_size,
+            "data_format": self.data_format,
+        }
+
+    def get_build_config(self) -> dict | None:
+        return {"context_shape": self.context_shape} if self.built else None
+
+    def build_from_config(self, config: dict):
+        self.build(tuple(config["context_shape"]))
