@@ -91,7 +91,7 @@ def _read(path) -> dict[int, dict[int, tuple[str, np.ndarray]]]:
             if match:
                 scopes.add(name[: match.start(2)])
                 found[int(match[2])][int(match[3] or 0)] = (name, reader.get_tensor(name))
-    except (ValueError, tf.errors.OpError, RuntimeError) as error:
+    except (ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
         raise ValueError(f"{path} is not a readable TensorFlow checkpoint: {error}") from error
     if not found:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What all recipes share: train, going on where an interrupted run stopped; score; draw; write results.json."""
+"""What all recipes share: presets; training that goes on where it was interrupted; scores, pictures, results.json."""
 
 import dataclasses
 import json
@@ -9,73 +9,189 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from absl import flags
 
-from keras_frnn import evaluation, metrics
+from keras_frnn import datasets, evaluation, layers, metrics, models
 from keras_frnn.evaluation.machine import machine
 from keras_frnn.files import atomic_path
 
+TITLES = {models.FoldedRNN: "fRNN", models.LadderRNN: "RLadder"}
+
 
 @dataclasses.dataclass(frozen=True)
-class Training:
-    """How a preset trains: optimizer steps in all, steps an epoch (a checkpoint and a line of progress each), loss."""
+class Preset:
+    """A network and how it is trained: optimizer steps in all, and in an epoch (a checkpoint, a line of progress)."""
 
+    topology: tuple
+    kernel_initializer: type[keras.initializers.Initializer]
     steps: int
     steps_per_epoch: int
-    batch_size: int
     loss: str
     optimizer: Callable[[], keras.optimizers.Optimizer]
 
 
+def _adam(learning_rate: float, steps: int):
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.02)
+    return lambda: keras.optimizers.Adam(schedule, clipnorm=1.0)
+
+
+PRESETS = {
+    # As published, to the letter.
+    "paper": Preset(
+        topology=models.PAPER_TOPOLOGY,
+        kernel_initializer=layers.ScaledOrthogonal,
+        steps=500_000,
+        steps_per_epoch=1_000,
+        loss="mae",
+        optimizer=lambda: keras.optimizers.RMSprop(1e-4),
+    ),
+    # A quarter of the width. Under L1, narrow networks predict black for very long; under L2 they do not.
+    "small": Preset(
+        topology=tuple(models.scale_topology(models.PAPER_TOPOLOGY, 1 / 4)),
+        kernel_initializer=keras.initializers.GlorotUniform,
+        steps=20_000,
+        steps_per_epoch=500,
+        loss="mse",
+        optimizer=_adam(1e-3, 20_000),
+    ),
+    # Minutes on two CPU cores.
+    "quick": Preset(
+        topology=(("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)),
+        kernel_initializer=keras.initializers.GlorotUniform,
+        steps=600,
+        steps_per_epoch=60,
+        loss="mse",
+        optimizer=_adam(3e-3, 600),
+    ),
+}
+
+_PRESET = flags.DEFINE_enum("preset", "quick", list(PRESETS), "Size of the network, its training and its data.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for everything that the run writes; runs/RECIPE-PRESET.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and of the training sequences.")
+_TEST_ARRAY = flags.DEFINE_string("test_array", None, "Path of mnist_test_seq.npy, the public test sequences.")
+
+MOVING_MNIST = {
+    "paper": dict(digits="mnist", size=64, test_sequences=10_000),
+    "small": dict(digits="mnist", size=64, test_sequences=1_000),
+    # Digits that are inside the package, and slow ones, whose motion is learnt in minutes.
+    "quick": dict(digits="uci", size=32, speed=0.05, test_sequences=200),
+}
+
+
+def moving_mnist(recipe: str, family: type[models.FoldedRNN], batch_size: dict[str, int]):
+    """Runs a recipe on Moving MNIST, as its flags say.
+
+    Args:
+        recipe: its name, that of its file.
+        family: class of the network.
+        batch_size: by preset.
+    """
+    name, seed = _PRESET.value, _SEED.value
+    batch, data = batch_size[name], dict(MOVING_MNIST[name])
+    test_sequences = data.pop("test_sequences")
+    test_data = datasets.moving_mnist(
+        "test", **data, batch_size=50, sequences=test_sequences, path=_TEST_ARRAY.value or None
+    )
+    run(
+        family,
+        PRESETS[name],
+        lambda steps: datasets.moving_mnist("train", **data, batch_size=batch, seed=seed, start=steps * batch),
+        test_data,
+        settings={"recipe": recipe, "dataset": "moving_mnist", "preset": name, "seed": seed, "batch_size": batch},
+        output=pathlib.Path(_OUTPUT.value or f"runs/{recipe}-{name}"),
+        published=None if name == "quick" else "moving_mnist",
+    )
+
+
 def run(
-    make_model: Callable[[], keras.Model],
-    training: Training,
+    family: type[models.FoldedRNN],
+    preset: Preset,
     train_data: Callable[[int], object],
     test_data: object,
     settings: dict,
     output: pathlib.Path,
+    horizon: int = 10,
+    published: str | None = None,
 ) -> evaluation.Scores:
-    """Trains a model and leaves its weights, scores and pictures in the folder `output`.
+    """Trains a network and leaves its weights, scores and pictures in a folder.
 
     Args:
-        make_model: returns the untrained model.
-        training: see `Training`.
+        family: class of the network, `FoldedRNN` or `LadderRNN`.
+        preset: see `Preset`.
         train_data: makes the endless training dataset, given the number of optimizer steps that are done.
         test_data: dataset of `(context, future)` batches that ends.
         settings: what defines the run; a folder goes on with the settings that it was begun with, or not at all.
-        output: folder; made if there is none. An interrupted run goes on from its last epoch.
+        output: folder; made if there is none. An interrupted run goes on from its last epoch. Finished runs beside it,
+            on the same dataset with the same preset, are scored and drawn together with this one.
+        horizon: number of frames to predict.
+        published: dataset whose published scores to print below.
+
+    Returns:
+        The scores of this network and of those beside it, by their titles, `"fRNN"` and `"RLadder"`.
     """
     _claim(output, settings)
-    model = _train(make_model, training, train_data, output)
-    print("\nScoring the test sequences ...", flush=True)
-    scores = evaluation.evaluate(model, test_data)
-    print(f"\n{scores.table()}\n")
-    black = _black_frame_mse(test_data)
-    result, copy = (float(np.mean(scores[name]["mse"])) for name in ("model", "copy_last_frame"))
-    print(f"Test MSE   model {result:.4f}   copy of the last frame {copy:.4f}   all-black frames {black:.4f}")
-    print(f"The model's is {result / min(copy, black):.2f} of the better of the two others.\n")
+
+    def make_model():
+        keras.utils.set_random_seed(settings["seed"])
+        initializer = preset.kernel_initializer()
+        return family.from_topology(preset.topology, horizon, kernel_initializer=initializer)
+
+    title = TITLES[family]
+    model = _train(make_model, preset, train_data, output)
+    compared = {title: model, **_finished_beside(output, settings)}
+    print(f"\nScoring {', '.join(compared)} on the test sequences ...", flush=True)
+    scores = evaluation.evaluate(compared, test_data)
+    print(f"\n{scores.table(published)}\n")
+    mse = {name: float(np.mean(values["mse"])) for name, values in scores.values.items()}
+    mse["black_frame"] = _black_frame_mse(test_data)
+    ratio = mse[title] / min(mse["copy_last_frame"], mse["black_frame"])
+    print("Test MSE: " + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in mse.items()))
+    print(f"{title}'s is {ratio:.2f} of the better of copying the last frame and predicting black.\n")
 
     scores.save_csv(output / "scores.csv")
-    context, future = (keras.ops.convert_to_numpy(frames)[:4] for frames in next(iter(test_data)))
-    predictions = {"prediction": model.forecast(context, future.shape[1])}
-    evaluation.plot_curves(scores, output / "curves.png")
-    evaluation.plot_strip(context, future, predictions, output / "strip.png")
-    evaluation.save_animation(context, future, predictions, output / "animation.gif")
+    _draw(compared, scores, test_data, output)
+    with atomic_path(output / "scores.md") as temporary:
+        temporary.write_text(scores.markdown(published))
     _write_json(
         output / "results.json",
         {
             "settings": settings,
+            "title": title,
             "weights": model.count_params(),
             "training_seconds": round(json.loads((output / "progress.json").read_text())["seconds"], 1),
-            "test_sequences": scores.sequences,
-            "test_mse": {"model": result, "copy_last_frame": copy, "black_frame": black},
-            "ratio_to_better_baseline": result / min(copy, black),
-            "per_step": {n: {m: v.tolist() for m, v in of.items()} for n, of in scores.values.items()},
+            "test_mse": mse,
+            "ratio_to_better_baseline": ratio,
+            "scores": scores.to_dict(),
             "machine": machine(),
         },
     )
-    files = ["results.json", "scores.csv", "curves.png", "strip.png", "animation.gif", "model.keras"]
-    print(f"Written to {output}/: {', '.join(files)}")
+    print(f"Written to {output}/: {', '.join(sorted(path.name for path in output.iterdir()))}")
     return scores
+
+
+def _draw(compared: dict, scores: evaluation.Scores, test_data, output: pathlib.Path):
+    evaluation.plot_curves(scores, output / "curves.png")
+    context, future = (keras.ops.convert_to_numpy(frames)[:4] for frames in next(iter(test_data)))
+    predictions = {name: model.forecast(context, future.shape[1]) for name, model in compared.items()}
+    evaluation.plot_strip(context, future, predictions, output / "strip.png")
+    evaluation.save_animation(context, future, predictions, output / "animation.gif")
+    evaluation.save_samples(compared, test_data, output / "samples", count=5)
+    model = next(iter(compared.values()))
+    if isinstance(model, models.FoldedRNN):
+        removal = evaluation.layer_removal(model, test_data, output / "layer_removal.png")
+        removal.save_csv(output / "layer_removal.csv")
+
+
+def _finished_beside(output: pathlib.Path, settings: dict) -> dict[str, keras.Model]:
+    """Networks of finished runs in the neighbouring folders that had the same data."""
+    found = {}
+    for path in sorted(output.resolve().parent.glob("*/results.json")):
+        results = json.loads(path.read_text())
+        theirs = results.get("settings", {})
+        same_data = all(theirs.get(key) == settings[key] for key in ("dataset", "preset", "seed"))
+        if same_data and theirs["recipe"] != settings["recipe"]:
+            found[results["title"]] = keras.saving.load_model(path.with_name("model.keras"), compile=False)
+    return found
 
 
 def _claim(output: pathlib.Path, settings: dict):
@@ -83,7 +199,7 @@ def _claim(output: pathlib.Path, settings: dict):
     path = output / "settings.json"
     if path.exists():
         begun = json.loads(path.read_text())
-        if begun != json.loads(json.dumps(settings)):
+        if begun != settings:
             sys.exit(
                 f"{output} holds a run with other settings. Expected: {settings}. Found: {begun}. "
                 "Choose another folder with --output, or delete this one."
@@ -94,27 +210,26 @@ def _claim(output: pathlib.Path, settings: dict):
         _write_json(path, settings)
 
 
-def _train(make_model, training: Training, train_data, output: pathlib.Path) -> keras.Model:
+def _train(make_model, preset: Preset, train_data, output: pathlib.Path) -> keras.Model:
     path = output / "model.keras"
     if path.exists():
         model = keras.saving.load_model(path)
     else:
         model = make_model()
-        model.compile(training.optimizer(), training.loss)
+        model.compile(preset.optimizer(), preset.loss)
     # The optimizer counts the steps and is saved with the model, so the two cannot disagree.
     done = int(model.optimizer.iterations)
-    if done >= training.steps:
+    if done >= preset.steps:
         print(f"{path} has had its {done} steps.")
         return model
     if done:
-        print(f"Going on from step {done} of {training.steps}.")
-    epochs = -(-training.steps // training.steps_per_epoch)
+        print(f"Going on from step {done} of {preset.steps}.")
     try:
         model.fit(
             train_data(done),
-            initial_epoch=done // training.steps_per_epoch,
-            epochs=epochs,
-            steps_per_epoch=training.steps_per_epoch,
+            initial_epoch=done // preset.steps_per_epoch,
+            epochs=preset.steps // preset.steps_per_epoch,
+            steps_per_epoch=preset.steps_per_epoch,
             shuffle=False,  # The order is the dataset's.
             callbacks=[keras.callbacks.TerminateOnNaN(), _Checkpoint(output)],
         )

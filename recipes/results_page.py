@@ -7,7 +7,6 @@ import json
 import pathlib
 import shutil
 
-from keras_frnn import evaluation
 from keras_frnn.files import atomic_path
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -15,6 +14,7 @@ PICTURES = {
     "animation.gif": "What was given and what was predicted, beside the truth",
     "strip.png": "One sequence over time; +1 is the first predicted frame",
     "curves.png": "Scores by predicted frame",
+    "layer_removal.png": "The same sequence with layers removed",
 }
 
 
@@ -24,43 +24,33 @@ def main():
         raise SystemExit("There is no finished run in runs/. Run a recipe first, for example `make demo`.")
     text = "# Results\n\nWritten by `make results` from what the commands below left in `runs/`.\n"
     for path in runs:
-        text += _section(path.parent.name, json.loads(path.read_text()))
-        for picture in PICTURES:
-            target = ROOT / "docs" / "figures" / f"{path.parent.name}-{picture}"
-            with atomic_path(target) as temporary:
+        pictures = {name: caption for name, caption in PICTURES.items() if (path.parent / name).exists()}
+        text += _section(path.parent, json.loads(path.read_text()), pictures)
+        for picture in pictures:
+            with atomic_path(ROOT / "docs" / "figures" / f"{path.parent.name}-{picture}") as temporary:
                 shutil.copyfile(path.parent / picture, temporary)
     with atomic_path(ROOT / "docs" / "results.md") as temporary:
         temporary.write_text(text)
 
 
-def _section(name: str, results: dict) -> str:
-    settings, machine, mse = results["settings"], results["machine"], results["test_mse"]
+def _section(folder: pathlib.Path, results: dict, pictures: dict[str, str]) -> str:
+    settings, machine = results["settings"], results["machine"]
     lines = [
-        f"\n## {name}\n",
+        f"\n## {folder.name}\n",
         f"    python recipes/{settings['recipe']}.py --preset={settings['preset']} --seed={settings['seed']}\n",
         "| | |",
         "| --- | --- |",
         f"| weights | {results['weights']:,} |",
         f"| training | {results['training_seconds']:.0f} s |",
         f"| machine | {', '.join(f'{key} {value}' for key, value in machine.items())} |",
-        f"| test sequences | {results['test_sequences']} |",
-        f"| test MSE | {mse['model']:.4f} |",
-        f"| test MSE of copying the last frame | {mse['copy_last_frame']:.4f} |",
-        f"| test MSE of all-black frames | {mse['black_frame']:.4f} |",
-        f"| model / better of these two | {results['ratio_to_better_baseline']:.2f} |\n",
     ]
-    for metric, definition in evaluation.METRICS.items():
-        rows = {model: scores[metric] for model, scores in results["per_step"].items()}
-        steps = range(1, len(next(iter(rows.values()))) + 1)
-        lines += [f"{metric}: {definition}\n", f"| | {' | '.join(f'+{step}' for step in steps)} |"]
-        lines.append("| --- |" + " ---: |" * len(steps))
-        digits = 2 if metric == "psnr" else 4
-        lines += [
-            f"| {model.replace('_', ' ')} | {' | '.join(f'{value:.{digits}f}' for value in values)} |"
-            for model, values in rows.items()
-        ]
-        lines.append("")
-    lines += [f"![{caption}](figures/{name}-{picture})\n" for picture, caption in PICTURES.items()]
+    lines += [f"| test MSE, {name.replace('_', ' ')} | {mse:.4f} |" for name, mse in results["test_mse"].items()]
+    lines += [
+        f"| {results['title']} / better of copying the last frame and black | "
+        f"{results['ratio_to_better_baseline']:.2f} |\n",
+        (folder / "scores.md").read_text(),
+    ]
+    lines += [f"![{caption}](figures/{folder.name}-{picture})\n" for picture, caption in pictures.items()]
     return "\n".join(lines)
 
 

@@ -71,7 +71,7 @@ class _OtherHorizon(keras.Model):
     """A model seen through another horizon, so that Keras compiles a `predict` for it."""
 
     def __init__(self, model: VideoPredictor, steps: int):
-        super().__init__(autocast=False)
+        super().__init__(autocast=False, name="other_horizon")
         self.model, self.steps = model, steps
 
     def call(self, context):

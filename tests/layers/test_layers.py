@@ -10,7 +10,12 @@ from keras import ops
 from keras_frnn import layers
 from keras_frnn.layers import layout
 
-ALL = [layers.FoldedConv2D(3, 5), layers.FoldedMaxPooling2D((2, 1)), layers.FoldedConvGRU(3, (3, 5))]
+ALL = [
+    layers.FoldedConv2D(3, 5),
+    layers.FoldedMaxPooling2D((2, 1)),
+    layers.FoldedConvGRU(3, (3, 5)),
+    layers.BridgeLadder(3, (3, 5)),
+]
 
 
 def video(shape=(2, 4, 8, 12, 3), seed=0):
@@ -229,6 +234,7 @@ class TestEveryLayer:
     [
         (lambda value: layers.FoldedConv2D(4, value), "kernel_size"),
         (lambda value: layers.FoldedConvGRU(4, value), "kernel_size"),
+        (lambda value: layers.BridgeLadder(4, value), "kernel_size"),
         (lambda value: layers.FoldedMaxPooling2D(value), "pool_size"),
     ],
 )

@@ -1,3 +1,5 @@
+"""What FoldedRNN and LadderRNN share; `test_golden.py` compares their numbers with the authors'."""
+
 import os
 import subprocess
 import sys
@@ -12,9 +14,14 @@ from keras_frnn import layers, models
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def tiny(horizon=3, **kwargs):
+@pytest.fixture(params=[models.FoldedRNN, models.LadderRNN], ids=["frnn", "rladder"])
+def family(request):
+    return request.param
+
+
+def tiny(family=models.FoldedRNN, horizon=3, **kwargs):
     topology = [("conv", 4, 3), ("pool", 2), ("recurrent", 5, 3), ("recurrent", 6, 3)]
-    return models.FoldedRNN.from_topology(topology, horizon, **kwargs)
+    return family.from_topology(topology, horizon, **kwargs)
 
 
 def video(batch=2, time=4, size=(8, 12), channels=1, data_format="channels_last"):
@@ -22,10 +29,20 @@ def video(batch=2, time=4, size=(8, 12), channels=1, data_format="channels_last"
     return np.moveaxis(frames, -1, 2) if data_format == "channels_first" else frames
 
 
+def kernel_entries(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables if len(v.shape) == 4)
+
+
+def test_ladder_of_the_paper_topology_has_the_published_number_of_weights():
+    model = models.LadderRNN.from_topology(models.PAPER_TOPOLOGY, horizon=10, kernel_initializer="zeros")
+    model.build((None, 10, 64, 64, 1))
+    assert kernel_entries(model) == 155_974_432
+
+
 def test_paper_topology_has_the_published_number_of_weights():
     model = models.FoldedRNN.from_topology(models.PAPER_TOPOLOGY, horizon=10, kernel_initializer="zeros")
     model.build((None, 10, 64, 64, 1))
-    kernels = sum(int(np.prod(v.shape)) for v in model.trainable_variables if len(v.shape) == 4)
+    kernels = kernel_entries(model)
     vectors = sum(int(np.prod(v.shape)) for v in model.trainable_variables if len(v.shape) == 1)
     # Biases: two a convolution; three gates in two directions a recurrent layer, of its output and input channels.
     channels = [128, 128, 256, 256, 512, 512, 256, 256]
@@ -38,8 +55,8 @@ def test_paper_topology_has_the_published_number_of_weights():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
-def test_forecast_any_number_of_steps(steps):
-    model, context = tiny(), video()
+def test_forecast_any_number_of_steps(family, steps):
+    model, context = tiny(family), video()
     frames = model.forecast(context, steps)
     assert isinstance(frames, np.ndarray)
     assert frames.shape == (2, steps, 8, 12, 1)
@@ -47,13 +64,13 @@ def test_forecast_any_number_of_steps(steps):
     np.testing.assert_allclose(frames, longest[:, :steps], atol=1e-6)
 
 
-def test_forecast_does_not_depend_on_the_batch_size():
-    model, context = tiny(), video(batch=5)
+def test_forecast_does_not_depend_on_the_batch_size(family):
+    model, context = tiny(family), video(batch=5)
     np.testing.assert_allclose(model.forecast(context, batch_size=2), model.forecast(context), atol=1e-6)
 
 
-def test_forecast_follows_training():
-    model, context = tiny(), video()
+def test_forecast_follows_training(family):
+    model, context = tiny(family), video()
     before = model.forecast(context, 5)
     model.compile(keras.optimizers.SGD(1.0), "mse")
     model.fit(context, video(time=3), verbose=0)
@@ -62,14 +79,14 @@ def test_forecast_follows_training():
     np.testing.assert_allclose(after[:, :3], model.forecast(context), atol=1e-6)
 
 
-def test_other_frame_sizes_than_it_was_built_for():
-    model = tiny()
+def test_other_frame_sizes_than_it_was_built_for(family):
+    model = tiny(family)
     model.build((None, 4, 8, 12, 1))
     assert model.forecast(video(size=(16, 8))).shape == (2, 3, 16, 8, 1)
 
 
-def test_state_of_one_model_streams():
-    model, frames = tiny(), video(time=6)
+def test_state_of_one_model_streams(family):
+    model, frames = tiny(family), video(time=6)
     state = model.encode(frames[:, :2])
     state = model.encode(frames[:, 2:5], state)
     state = model.encode(frames[:, 5:], state)
@@ -89,8 +106,8 @@ def test_truncated_shares_weights_and_memory():
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"], indirect=True)
-def test_fit_and_predict(policy, data_format):
-    model = tiny(data_format=data_format)
+def test_fit_and_predict(family, policy, data_format):
+    model = tiny(family, data_format=data_format)
     context, future = video(data_format=data_format), video(time=3, data_format=data_format)
     model.compile("adam", "mae")
     history = model.fit(context, future, epochs=2, verbose=0)
@@ -116,8 +133,8 @@ def test_mixed_precision_is_close_to_full():
     np.testing.assert_allclose(half.forecast(context), full.forecast(context), atol=0.03)
 
 
-def test_every_weight_gets_a_gradient():
-    model, context = tiny(), video()
+def test_every_weight_gets_a_gradient(family):
+    model, context = tiny(family), video()
     model.compile(keras.optimizers.SGD(1.0), "mae")
     model(context)
     before = {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
@@ -127,8 +144,8 @@ def test_every_weight_gets_a_gradient():
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_symbolic_shapes_equal_eager_ones(data_format):
-    model, context = tiny(data_format=data_format), video(data_format=data_format)
+def test_symbolic_shapes_equal_eager_ones(family, data_format):
+    model, context = tiny(family, data_format=data_format), video(data_format=data_format)
     symbolic = model(keras.Input(context.shape[1:], batch_size=2))
     eager = model(context)
     assert tuple(symbolic.shape) == tuple(eager.shape)
@@ -142,27 +159,36 @@ def test_inside_a_functional_model():
     assert model.predict(video(), verbose=0).shape == (2, 3, 8, 12, 1)
 
 
-def test_json_config_makes_the_same_network():
-    model = tiny(kernel_initializer=layers.ScaledOrthogonal(seed=1))
-    twin = models.FoldedRNN.from_config(model.get_config())
+def test_json_config_makes_the_same_network(family):
+    model = tiny(family, kernel_initializer=layers.ScaledOrthogonal(seed=1))
+    twin = family.from_config(model.get_config())
     assert twin.get_config() == model.get_config()
     assert twin.horizon == 3
 
 
 def test_saved_here_predicts_the_same_on_every_backend(tmp_path):
-    model, context = golden.network(), golden.frames()[0]
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "context.npy", context)
+    frames = np.random.default_rng(0).uniform(-1, 1, (2, 3, 16, 16, 1)).astype("float32")
+    conv_lstm = models.ConvLSTMForecaster(horizon=3, filters=(3, 2), kernel_size=3)
+    saved = {
+        "frnn": (golden.network("frnn"), golden.frames("frnn")[0], golden.arrays("frnn")["predictions"]),
+        "rladder": (golden.network("rladder"), golden.frames("rladder")[0], golden.arrays("rladder")["predictions"]),
+        "conv_lstm": (conv_lstm, frames, conv_lstm.forecast(frames)),
+    }
+    for name, (model, context, _) in saved.items():
+        model.save(tmp_path / f"{name}.keras")
+        np.save(tmp_path / f"{name}.npy", context)
     script = (
         "import keras, keras_frnn, numpy as np\n"
-        "model = keras.saving.load_model('model.keras')\n"
-        "np.save(keras.backend.backend(), model.forecast(np.load('context.npy')))\n"
+        f"for name in {list(saved)}:\n"
+        "    model = keras.saving.load_model(f'{name}.keras')\n"
+        "    np.save(f'{name}-{keras.backend.backend()}', model.forecast(np.load(f'{name}.npy')))\n"
     )
     for backend in BACKENDS:
         environment = {**os.environ, "KERAS_BACKEND": backend}
         subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
-        frames = np.load(tmp_path / f"{backend}.npy")
-        np.testing.assert_allclose(frames, golden.arrays()["predictions"], rtol=0, atol=1e-5)
+        for name, (_, _, expected) in saved.items():
+            frames = np.load(tmp_path / f"{name}-{backend}.npy")
+            np.testing.assert_allclose(frames, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("directory", ["layers", "models", "metrics"])
@@ -241,11 +267,13 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"to one of \[3, 4\] layers. Received: depth=2"):
             tiny().truncate(2)
 
-    def test_state_of_another_network(self):
-        model, context = tiny(), video()
+    def test_state_of_another_network(self, family):
+        model, context = tiny(family), video()
         state = model.encode(context)
-        with pytest.raises(ValueError, match=r"each of its 3 layers. Received: 4 entries"):
-            model.truncate(3).decode(state)
+        with pytest.raises(ValueError, match=r"each of its 4 layers. Received: 3 entries"):
+            model.decode(state[:3])
+        with pytest.raises(ValueError, match=r"each of its 4 layers. Received: 3 entries"):
+            model.encode(context, state[:3])
 
     @pytest.mark.parametrize(
         ("make", "message"),
@@ -269,6 +297,12 @@ class TestErrors:
     def test_layers(self, make, message):
         with pytest.raises(ValueError, match=message):
             models.FoldedRNN(make(), horizon=2)
+
+    def test_layers_of_the_other_family(self):
+        with pytest.raises(ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, BridgeLadder layers"):
+            models.LadderRNN([layers.FoldedConvGRU(2, 3)], horizon=2)
+        with pytest.raises(ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedConvGRU layers"):
+            models.FoldedRNN([layers.BridgeLadder(2, 3)], horizon=2)
 
     def test_layer_used_on_its_own_before(self):
         layer = layers.FoldedConvGRU(2, 3)
