@@ -6,7 +6,7 @@ RUN := runs/mmnist_frnn-quick
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint package results clean
+.PHONY: demo test lint package results benchmark clean
 
 demo: $(VENV)/demo  ## Train a small network on moving handwritten digits and draw what it predicts.
 	rm -rf $(RUN)
@@ -33,6 +33,9 @@ package: $(VENV)/test  ## Build sdist and wheel, install the wheel into an empty
 
 results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs in runs/.
 	$(VENV)/bin/python recipes/results_page.py
+
+benchmark: $(VENV)/demo  ## Count and measure what the models cost; writes benchmarks/results/.
+	$(VENV)/bin/python benchmarks/cost.py
 
 # Where Python comes without its venv module's pip (some Linux distributions), virtualenv does the same.
 $(VENV)/bin/pip:

@@ -20,32 +20,32 @@ from keras_frnn.files import atomic_path
 _WIDTH = flags.DEFINE_float("width", 1 / 8, "Channels of the measured networks, as a fraction of the paper's.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Sequences in a training step and in a forecast.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "How often each is measured; the median counts.")
+_STEPS = flags.DEFINE_integer("steps", 10, "Given frames, and as many predicted ones.")
 _ONLY = flags.DEFINE_enum("only", None, ["fRNN", "RLadder", "ConvLSTM"], "Measure one model and print it as JSON.")
 
-FRAME, CONTEXT, HORIZON = (64, 64, 1), 10, 10
+FRAME = (64, 64, 1)
 # Three layers of this many channels have about as many weights as the paper's fRNN.
 CONV_LSTM_FILTERS = 323
 
 
 def make(name: str, width: float):
     if name == "ConvLSTM":
-        return models.ConvLSTMForecaster(HORIZON, filters=(round(CONV_LSTM_FILTERS * width),) * 3)
+        return models.ConvLSTMForecaster(_STEPS.value, filters=(round(CONV_LSTM_FILTERS * width),) * 3)
     family = {"fRNN": models.FoldedRNN, "RLadder": models.LadderRNN}[name]
     topology = models.scale_topology(models.PAPER_TOPOLOGY, width)
-    return family.from_topology(topology, HORIZON)
+    return family.from_topology(topology, _STEPS.value)
 
 
 def main(_):
     if _ONLY.value:
-        result = evaluation.cost(
-            make(_ONLY.value, _WIDTH.value), FRAME, CONTEXT, HORIZON, _BATCH_SIZE.value, _REPEATS.value
-        )
+        model = make(_ONLY.value, _WIDTH.value)
+        result = evaluation.cost(model, FRAME, _STEPS.value, _STEPS.value, _BATCH_SIZE.value, _REPEATS.value)
         print(json.dumps(dataclasses.asdict(result)))
         return
     names = ["fRNN", "RLadder", "ConvLSTM"]
-    counted = {name: evaluation.cost(make(name, 1.0), FRAME, CONTEXT, HORIZON) for name in names}
+    counted = {name: evaluation.cost(make(name, 1.0), FRAME, _STEPS.value, _STEPS.value) for name in names}
     measured = {name: _in_its_own_process(name) for name in names}
-    setting = {"frame": FRAME, "context": CONTEXT, "horizon": HORIZON}
+    setting = {"frame": FRAME, "context": _STEPS.value, "horizon": _STEPS.value}
     setting |= {"width": _WIDTH.value, "batch_size": _BATCH_SIZE.value, "repeats": _REPEATS.value}
     text = _table(counted, measured, setting)
     print(text)
@@ -61,7 +61,7 @@ def main(_):
 
 def _in_its_own_process(name: str) -> evaluation.Cost:
     command = [sys.executable, __file__, f"--only={name}", f"--width={_WIDTH.value}"]
-    command += [f"--batch_size={_BATCH_SIZE.value}", f"--repeats={_REPEATS.value}"]
+    command += [f"--batch_size={_BATCH_SIZE.value}", f"--repeats={_REPEATS.value}", f"--steps={_STEPS.value}"]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return evaluation.Cost(**json.loads(output.splitlines()[-1]))
 

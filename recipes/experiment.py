@@ -171,10 +171,13 @@ def run(
 
 def _draw(compared: dict, scores: evaluation.Scores, test_data, output: pathlib.Path):
     evaluation.plot_curves(scores, output / "curves.png")
-    context, future = (keras.ops.convert_to_numpy(frames)[:4] for frames in next(iter(test_data)))
-    predictions = {name: model.forecast(context, future.shape[1]) for name, model in compared.items()}
+    context, future = (keras.ops.convert_to_numpy(frames) for frames in next(iter(test_data)))
+    # The whole batch, because that is what the models are compiled for by now.
+    predictions = {
+        name: model.forecast(context, future.shape[1], batch_size=len(context))[:4] for name, model in compared.items()
+    }
     evaluation.plot_strip(context, future, predictions, output / "strip.png")
-    evaluation.save_animation(context, future, predictions, output / "animation.gif")
+    evaluation.save_animation(context[:4], future[:4], predictions, output / "animation.gif")
     evaluation.save_samples(compared, test_data, output / "samples", count=5)
     model = next(iter(compared.values()))
     if isinstance(model, models.FoldedRNN):

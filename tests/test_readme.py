@@ -17,14 +17,16 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(keras.Model, "fit", short_fit)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "tests").symlink_to(README.parent / "tests")
     namespace = {}
     for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
         exec(compile(block, str(README), "exec"), namespace)
     assert "200 test sequences" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"prediction.gif", "model.keras"}
+    assert {path.name for path in tmp_path.iterdir()} == {"prediction.gif", "model.keras", "tests"}
     assert namespace["future"].shape == (50, 30, 32, 32, 1)
     assert tuple(namespace["frames"].shape) == (50, 10, 32, 32, 1)
     assert len(namespace["shorter"].stack) == 3
+    assert namespace["predicted"].shape == (1, 3, 16, 20, 1)
 
 
 def test_links_lead_somewhere():

@@ -32,7 +32,10 @@ def layer_removal(model: FoldedRNN, data: Iterable, figure: str | os.PathLike | 
     depths = {f"{depth} layers": model.truncate(depth) for depth in reversed(model.depths)}
     scores = evaluate(depths, data)
     if figure is not None:
-        context, future = (keras.ops.convert_to_numpy(frames)[:1] for frames in next(iter(data)))
-        predictions = {name: cut.forecast(context, future.shape[1]) for name, cut in depths.items()}
+        context, future = (keras.ops.convert_to_numpy(frames) for frames in next(iter(data)))
+        # The whole batch, because that is what the models are compiled for by now.
+        predictions = {
+            name: cut.forecast(context, future.shape[1], batch_size=len(context)) for name, cut in depths.items()
+        }
         plot_strip(context, future, predictions, figure, data_format=model.data_format)
     return scores

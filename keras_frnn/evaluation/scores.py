@@ -149,7 +149,7 @@ def evaluate(model: VideoPredictor | Mapping[str, VideoPredictor], data: Iterabl
             raise ValueError(f"All batches must have the same horizon. Received: {horizon} and {future.shape[1]}")
         sequences += len(future)
         for name, predictor in models.items():
-            frames = predictor.forecast(context, horizon)
+            frames = predictor.forecast(context, horizon, batch_size=len(context))
             for metric in METRICS:
                 values = getattr(metrics, metric)(future, frames, data_format=data_format)
                 values = keras.ops.convert_to_numpy(values).astype("float64")

@@ -2,12 +2,12 @@ import keras
 from keras import ops
 
 from keras_frnn.layers import layout, time_loop
-from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.folded_layer import FoldedKernelLayer
 from keras_frnn.layers.gated_update import GatedUpdate, as_channels, independent_initializers
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
-class BridgeLadder(FoldedLayer):
+class BridgeLadder(FoldedKernelLayer):
     """The recurrent layer of a ladder network: an encoder and a decoder state, joined by bridge connections.
 
     With the encoder's state `o`, the decoder's `d`, and `update` the equation of `GatedUpdate`:
@@ -52,10 +52,7 @@ class BridgeLadder(FoldedLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(data_format=data_format, **kwargs)
-        (self.filters,) = check_positive_integers(filters, "filters", 1)
-        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        super().__init__(filters, kernel_size, kernel_initializer, data_format, **kwargs)
         self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
         self.encoder = GatedUpdate(
             self.filters, self.kernel_size, self._direction_initializers[0], dtype=self.dtype_policy, name="encoder"
@@ -115,15 +112,3 @@ class BridgeLadder(FoldedLayer):
         o, d = state
         step = self.decode_step()
         return time_loop.scan(lambda d, y: step(y, (d, o)), d, sequence)[1]
-
-    def encoded_shape(self, sequence_shape: tuple) -> tuple:
-        height, width, _ = self._check_sequence_shape(sequence_shape)
-        return (*sequence_shape[:2], *layout.frame_shape(height, width, self.filters, self.data_format))
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }

@@ -2,12 +2,12 @@ import keras
 from keras import ops
 
 from keras_frnn.layers import layout
-from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.folded_layer import FoldedKernelLayer
 from keras_frnn.layers.gated_update import as_channels, same_conv
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
-class FoldedConv2D(FoldedLayer):
+class FoldedConv2D(FoldedKernelLayer):
     """A convolution of every frame that decodes with its own kernel, transposed.
 
         encode: tanh(conv(x, W) + b)
@@ -37,19 +37,6 @@ class FoldedConv2D(FoldedLayer):
     Reference: https://arxiv.org/abs/1712.00311
     """
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple[int, int],
-        kernel_initializer="glorot_uniform",
-        data_format: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(data_format=data_format, **kwargs)
-        (self.filters,) = check_positive_integers(filters, "filters", 1)
-        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-
     def build(self, sequence_shape):
         self.sequence_shape = sequence_shape
         *_, channels = self._check_sequence_shape(sequence_shape)
@@ -71,15 +58,3 @@ class FoldedConv2D(FoldedLayer):
         bias = as_channels(ops.cast(bias, self.compute_dtype))
         sequence = ops.cast(sequence, self.compute_dtype)
         return layout.over_time(lambda x: ops.tanh(same_conv(x, kernel) + bias), sequence)
-
-    def encoded_shape(self, sequence_shape: tuple) -> tuple:
-        height, width, _ = self._check_sequence_shape(sequence_shape)
-        return (*sequence_shape[:2], *layout.frame_shape(height, width, self.filters, self.data_format))
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }

@@ -2,12 +2,12 @@ import keras
 from keras import ops
 
 from keras_frnn.layers import layout, time_loop
-from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.folded_layer import FoldedKernelLayer
 from keras_frnn.layers.gated_update import GatedUpdate, as_channels, independent_initializers
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
-class FoldedConvGRU(FoldedLayer):
+class FoldedConvGRU(FoldedKernelLayer):
     """The folded recurrent layer: a convolutional GRU that runs in both directions between two states.
 
     The paper calls it bijective GRU (bGRU). With input state `i`, output state `o` and `update` the equation of
@@ -63,12 +63,9 @@ class FoldedConvGRU(FoldedLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(data_format=data_format, **kwargs)
-        (self.filters,) = check_positive_integers(filters, "filters", 1)
-        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
+        super().__init__(filters, kernel_size, kernel_initializer, data_format, **kwargs)
         self.return_sequences = return_sequences
         self.return_state = return_state
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
         self.encoder = GatedUpdate(
             self.filters, self.kernel_size, self._direction_initializers[0], dtype=self.dtype_policy, name="encoder"
@@ -134,10 +131,6 @@ class FoldedConvGRU(FoldedLayer):
         result = layout.from_sequence(outputs, self.data_format) if self.return_sequences else o
         return (result, o) if self.return_state else result
 
-    def encoded_shape(self, sequence_shape: tuple) -> tuple:
-        height, width, _ = self._check_sequence_shape(sequence_shape)
-        return (*sequence_shape[:2], *layout.frame_shape(height, width, self.filters, self.data_format))
-
     def compute_output_shape(self, sequence_shape, initial_state_shape=None):
         state_shape = self._state_shape(sequence_shape)
         result = self.encoded_shape(sequence_shape) if self.return_sequences else state_shape
@@ -168,9 +161,6 @@ class FoldedConvGRU(FoldedLayer):
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

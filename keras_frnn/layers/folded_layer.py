@@ -94,6 +94,42 @@ class FoldedLayer(keras.layers.Layer):
         self.build(tuple(config["sequence_shape"]))
 
 
+class FoldedKernelLayer(FoldedLayer):
+    """Base of folded layers that convolve and keep the size of frames.
+
+    Args:
+        filters: channels of the encoded frames.
+        kernel_size: integer, or height and width.
+        kernel_initializer: Keras initializer.
+        data_format: see `FoldedLayer`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        kernel_initializer="glorot_uniform",
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(data_format=data_format, **kwargs)
+        (self.filters,) = check_positive_integers(filters, "filters", 1)
+        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def encoded_shape(self, sequence_shape: tuple) -> tuple:
+        height, width, _ = self._check_sequence_shape(sequence_shape)
+        return (*sequence_shape[:2], *layout.frame_shape(height, width, self.filters, self.data_format))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
 def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
     """`value` as a tuple of `count` positive integers: one integer for all, or one for each."""
     values = (value,) * count if isinstance(value, int) else value

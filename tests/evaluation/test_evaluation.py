@@ -1,5 +1,6 @@
 import csv
 import itertools
+import json
 
 import golden
 import numpy as np
@@ -67,6 +68,80 @@ def test_perfect_frames_are_left_out_of_psnr_and_counted():
     assert "2 frames of infinite PSNR left out" in scores.table()
 
 
+def test_several_models_on_the_same_sequences():
+    context, future = golden.frames()
+    model = golden.network()
+    scores = evaluation.evaluate({"whole": model, "cut": model.truncate(4)}, [(context, future)])
+    assert list(scores.values) == ["whole", "cut", "copy_last_frame"]
+    np.testing.assert_allclose(
+        scores["whole"]["mse"], golden.arrays()["metrics/prediction"][:, 0].mean(axis=0), atol=1e-5
+    )
+    errors = ((golden.arrays()["truncated/depth04"] - future) / 2) ** 2
+    np.testing.assert_allclose(scores["cut"]["mse"], errors.mean(axis=(0, 2, 3, 4)), rtol=1e-4)
+
+
+def test_layer_removal(tmp_path):
+    context, future = golden.frames()
+    scores = evaluation.layer_removal(golden.network(), [(context, future)], tmp_path / "removal.png")
+    assert list(scores.values) == ["8 layers", "7 layers", "5 layers", "4 layers", "copy_last_frame"]
+    for depth in (8, 7, 5, 4):
+        errors = ((golden.arrays()[f"truncated/depth{depth:02d}"] - future) / 2) ** 2
+        np.testing.assert_allclose(scores[f"{depth} layers"]["mse"], errors.mean(axis=(0, 2, 3, 4)), rtol=1e-4)
+    with Image.open(tmp_path / "removal.png") as image:
+        assert image.size[1] > 5 * 60  # Truth and four depths.
+
+
+def test_json_and_markdown(golden_scores, tmp_path):
+    golden_scores.save_json(tmp_path / "scores.json")
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["sequences"] == 2
+    np.testing.assert_allclose(content["values"]["model"]["psnr"], golden_scores["model"]["psnr"])
+    text = golden_scores.markdown()
+    assert f"| model | {golden_scores['model']['mse'].mean():.4f} | {golden_scores['model']['mse'][0]:.4f} |" in text
+    assert "published" not in text
+
+
+@pytest.mark.parametrize("dataset", ["moving_mnist", "kth", "ucf101"])
+def test_published_rows(golden_scores, dataset):
+    published = evaluation.published_results(dataset)
+    for text in (golden_scores.table(dataset), golden_scores.markdown(dataset)):
+        assert published["caveat"] in text
+        assert "ECCV 2018" in text
+        row = next(line for line in text.splitlines() if "fRNN (published)" in line)
+        assert f"{published['models']['fRNN']['mse'][9]:.4f}" in row
+
+
+def test_published_means_are_those_of_the_paper():
+    frnn = evaluation.published_results("moving_mnist")["models"]["fRNN"]
+    assert np.mean(frnn["mse"]) == pytest.approx(0.00947, abs=5e-6)
+
+
+def test_samples_are_seeded_and_uniform(tmp_path):
+    data = datasets.moving_mnist("test", "uci", sequences=23, batch_size=5, size=16, context=2, horizon=2)
+    model = {"copy": models.CopyLastFrame(2)}
+    chosen = evaluation.save_samples(model, data, tmp_path / "a", count=4, seed=1)
+    assert evaluation.save_samples(model, data, tmp_path / "b", count=4, seed=1) == chosen
+    assert len(set(chosen)) == 4
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        f"sequence-{number:05d}.{ending}" for number in chosen for ending in ("png", "gif")
+    }
+    assert (tmp_path / "a" / f"sequence-{chosen[0]:05d}.gif").read_bytes() == (
+        tmp_path / "b" / f"sequence-{chosen[0]:05d}.gif"
+    ).read_bytes()
+    frames = [(np.zeros((2, 1, 8, 8, 1)), np.zeros((2, 1, 8, 8, 1)))] * 3
+    assert evaluation.save_samples({}, frames, tmp_path / "c", count=10) == [0, 1, 2, 3, 4, 5]
+
+
+def test_samples_choose_every_sequence_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_frnn.evaluation.samples.plot_strip", lambda *args, **kwargs: None)
+    monkeypatch.setattr("keras_frnn.evaluation.samples.save_animation", lambda *args, **kwargs: None)
+    frames = [(np.zeros((5, 1, 2, 2, 1)), np.zeros((5, 1, 2, 2, 1)))] * 2
+    chosen = [evaluation.save_samples({}, frames, tmp_path, count=3, seed=seed) for seed in range(400)]
+    counts = np.bincount(np.concatenate(chosen), minlength=10)
+    # 120 expected for each of the ten, standard deviation 9.
+    assert np.abs(counts - 120).max() < 45
+
+
 def test_reads_datasets():
     data = datasets.moving_mnist("test", "uci", sequences=5, batch_size=2, size=16, context=2, horizon=3)
     scores = evaluation.evaluate(models.CopyLastFrame(1), data)
@@ -91,6 +166,37 @@ def batch(fill=0.0, horizon=2, dtype="float32"):
 def test_bad_data(data, message):
     with pytest.raises(ValueError, match=message):
         evaluation.evaluate(models.CopyLastFrame(2), data)
+
+
+@pytest.mark.parametrize(
+    ("compared", "message"),
+    [
+        ({}, "Expected models by name"),
+        ({"copy_last_frame": models.CopyLastFrame(2)}, "'copy_last_frame' is always scored"),
+        ({"a": models.CopyLastFrame(2), "b": models.CopyLastFrame(3)}, r"same `horizon`. Received: {'a': 2, 'b': 3}"),
+    ],
+)
+def test_models_that_cannot_be_compared(compared, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.evaluate(compared, [batch()])
+
+
+def test_layers_of_other_models_cannot_be_removed():
+    with pytest.raises(ValueError, match="Only the layers of a FoldedRNN"):
+        evaluation.layer_removal(models.CopyLastFrame(2), [batch()])
+
+
+def test_no_published_results():
+    with pytest.raises(ValueError, match=r"for \['kth', 'moving_mnist', 'ucf101'\]. Received: dataset='mnist'"):
+        evaluation.published_results("mnist")
+
+
+def test_steps_of_a_strip(tmp_path):
+    frames = np.zeros((1, 4, 16, 16, 1))
+    evaluation.plot_strip(frames, frames, {"model": frames}, tmp_path / "strip.png", steps=[1, 4])
+    assert (tmp_path / "strip.png").exists()
+    with pytest.raises(ValueError, match=r"future frames from 1 to 4. Received: steps=\[5\]"):
+        evaluation.plot_strip(frames, frames, {}, tmp_path / "strip.png", steps=[5])
 
 
 def test_endless_data():
