@@ -11,6 +11,7 @@ import re
 import keras
 import numpy as np
 
+from keras_frnn.layers import layout
 from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
@@ -32,18 +33,17 @@ def load_checkpoint(model: LayerStack, path: str | os.PathLike):
     """Gives a network the weights of a TensorFlow-1 checkpoint of the authors' implementation, on any backend.
 
     Args:
-        model: a `FoldedRNN` or `LadderRNN` of the checkpoint's topology, built for its frames.
+        model: a `FoldedRNN` or `LadderRNN` of the checkpoint's topology. If it is not built yet, it is built for frames
+            of the checkpoint's number of channels, and of any size.
         path: the checkpoint's path without `.index` or `.data-...`, as in `model.ckpt-500000`.
 
     Raises:
         FileNotFoundError: there is no checkpoint at `path`.
-        ValueError: the model is not built, or the checkpoint does not fit it: the other family of networks, another
-            topology, a variable that is missing or has another shape. Nothing of the model has changed then.
+        ValueError: the checkpoint does not fit the model: the other family of networks, another topology, a variable
+            that is missing or has another shape. No weight has changed then.
     """
     if not isinstance(model, LayerStack):
         raise ValueError(f"Only a FoldedRNN or LadderRNN has such checkpoints. Received: model={model!r}")
-    if not model.built:
-        raise ValueError("The model has no weights yet. Call `model.build((None, None, height, width, channels))`.")
     checkpoint = _read(path)
     ours = {index: type(layer) for index, layer in enumerate(model.stack) if type(layer) in VARIABLES}
     if checkpoint.keys() != ours.keys():
@@ -51,12 +51,18 @@ def load_checkpoint(model: LayerStack, path: str | os.PathLike):
             f"{path} is of another topology: it has weights for layers {sorted(checkpoint)}, this "
             f"{type(model).__name__} of {len(model.stack)} layers for {sorted(ours)}."
         )
+    where = {index: f"layer_{index} ('{model.stack[index].name}')" for index in ours}
+    for index, kind in ours.items():
+        if set(checkpoint[index]) != set(range(len(VARIABLES[kind]))):
+            raise ValueError(_wrong_count(path, where[index], kind, checkpoint[index]))
+    if not model.built:
+        # What the lowest layer decodes to is a frame; it has a bias a channel.
+        kind = ours[min(ours)]
+        _, bias = checkpoint[min(ours)][VARIABLES[kind].index("b2" if kind is FoldedConv2D else "b1_back")]
+        model.build((None, None, *layout.frame_shape(None, None, len(bias), model.data_format)))
     loaded = {}
     for index, kind in ours.items():
         names, theirs = VARIABLES[kind], checkpoint[index]
-        where = f"layer_{index} ('{model.stack[index].name}')"
-        if len(theirs) != len(names) or set(theirs) != set(range(len(names))):
-            raise ValueError(_wrong_count(path, where, kind, theirs))
         expected = {
             name: tuple(array.shape)
             for name, array in to_reference(model.stack[index], _values(model.stack[index])).items()
@@ -65,7 +71,8 @@ def load_checkpoint(model: LayerStack, path: str | os.PathLike):
             variable, array = theirs[number]
             if array.shape != expected[name]:
                 raise ValueError(
-                    f"Variable {variable} of {path} has shape {array.shape}, {name} of {where} has {expected[name]}."
+                    f"Variable {variable} of {path} has shape {array.shape}, {name} of {where[index]} has "
+                    f"{expected[name]}."
                 )
         loaded[index] = {name: theirs[number][1] for number, name in enumerate(names)}
     for index, arrays in loaded.items():

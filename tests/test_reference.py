@@ -3,6 +3,7 @@
 import shutil
 
 import golden
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -104,10 +105,22 @@ def test_another_topology():
         reference.load_checkpoint(model, checkpoint("frnn"))
 
 
-def test_not_built():
-    model = models.FoldedRNN.from_topology(golden.topology(), horizon=3)
-    with pytest.raises(ValueError, match=r"no weights yet. Call `model.build"):
-        reference.load_checkpoint(model, checkpoint("frnn"))
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_builds_a_network_that_is_not_built(name, data_format, tmp_path):
+    model = FAMILIES[name].from_topology(golden.topology(name), horizon=3, data_format=data_format)
+    reference.load_checkpoint(model, checkpoint(name))
+    model.save(tmp_path / "model.keras")
+    context, expected = golden.frames(name)[0], golden.arrays(name)["predictions"]
+    if data_format == "channels_first":
+        context, expected = np.moveaxis(context, -1, 2), np.moveaxis(expected, -1, 2)
+    for network in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(network.forecast(context), expected, rtol=0, atol=1e-5)
+
+
+def test_other_models_have_no_checkpoints():
+    with pytest.raises(ValueError, match="Only a FoldedRNN or LadderRNN"):
+        reference.load_checkpoint(models.CopyLastFrame(3), checkpoint("frnn"))
 
 
 def test_no_file(tmp_path):

@@ -103,21 +103,19 @@ class LayerStack(VideoPredictor):
         pools = {index: layer for index, layer in enumerate(self.stack) if isinstance(layer, FoldedMaxPooling2D)}
         for axis, (name, length) in enumerate(zip(("height", "width"), size, strict=True)):
             total = math.prod(layer.pool_size[axis] for layer in pools.values())
-            if length is None or length % total == 0:
-                continue
-            pooled = length
-            for index, layer in pools.items():  # noqa: B007
-                if pooled % layer.pool_size[axis]:
-                    break
-                pooled //= layer.pool_size[axis]
-            lower = length // total * total
-            nearest = f"{lower} and {lower + total}" if lower else f"{total}"
-            raise ValueError(
-                f"Frame {name} {length} does not fit this network: layer '{layer.name}' ({index + 1} of "
-                f"{len(self.stack)}) cannot pool a {name} of {pooled} by {layer.pool_size[axis]}. The frame's must be "
-                f"a multiple of {total}; the nearest that work: {nearest}. "
-                f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
-            )
+            pooled = length or total  # A size that is not known yet fits.
+            for index, layer in pools.items():
+                pooled, rest = divmod(pooled, layer.pool_size[axis])
+                if not rest:
+                    continue
+                lower = length // total * total
+                nearest = f"{lower} and {lower + total}" if lower else f"{total}"
+                raise ValueError(
+                    f"Frame {name} {length} does not fit this network: layer '{layer.name}' ({index + 1} of "
+                    f"{len(self.stack)}) cannot pool a {name} of {pooled * layer.pool_size[axis] + rest} by "
+                    f"{layer.pool_size[axis]}. The frame's must be a multiple of {total}; the nearest that work: "
+                    f"{nearest}. Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
+                )
 
     def _check_channels(self, shape: tuple):
         *_, channels = layout.frame_size_and_channels(shape, self.data_format)
