@@ -2,27 +2,29 @@
 
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 
-import keras
+from keras_frnn import evaluation, models
 
 BENCHMARK = pathlib.Path(__file__).parent.parent / "benchmarks" / "cost.py"
 
 
-def test_cost_writes_its_table(tmp_path):
-    shutil.copy(BENCHMARK, tmp_path)
-    command = [sys.executable, tmp_path / "cost.py", "--width=0.02", "--batch_size=1", "--repeats=1", "--steps=2"]
+def test_measures_one_model_in_a_process(monkeypatch):
+    command = [sys.executable, BENCHMARK, "--only=fRNN", "--width=0.02", "--batch_size=1", "--repeats=1", "--steps=2"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    backend = keras.backend.backend()
-    written = json.loads((tmp_path / "results" / f"cost-{backend}.json").read_text())
-    assert (tmp_path / "results" / f"cost-{backend}.md").read_text() in result.stdout
-    assert list(written["measured"]) == ["fRNN", "RLadder", "ConvLSTM"]
-    assert written["counted"]["fRNN"]["weights"] > 100e6
-    assert written["measured"]["fRNN"]["weights"] < 1e6
-    assert written["machine"]["backend"] == backend
-    for cost in written["measured"].values():
-        assert cost["training_step_seconds"] > 0
-    assert "(1.00)" in result.stdout
+    measured = evaluation.Cost(**json.loads(result.stdout.splitlines()[-1]))
+    topology = models.scale_topology(models.PAPER_TOPOLOGY, 0.02)
+    counted = evaluation.cost(models.FoldedRNN.from_topology(topology, 2), (64, 64, 1), context=2, horizon=2)
+    assert (measured.weights, measured.macs) == (counted.weights, counted.macs)
+    assert measured.training_step_seconds > 0
+
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    import cost
+
+    setting = {"frame": (64, 64, 1), "context": 2, "horizon": 2, "width": 0.02, "batch_size": 1, "repeats": 1}
+    twice = evaluation.Cost(**{**measured.__dict__, "training_step_seconds": 2 * measured.training_step_seconds})
+    table = cost._table({"fRNN": counted}, {"fRNN": measured, "slow": twice}, setting)
+    assert f"| fRNN | {counted.weights:,} | {counted.encode_macs / 1e9:.1f} |" in table
+    assert f"{twice.training_step_seconds:.2f} (2.00)" in table

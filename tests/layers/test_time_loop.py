@@ -7,14 +7,10 @@ from keras import ops
 from keras_frnn.layers import time_loop
 
 
-@pytest.fixture(params=[True, False], ids=["cpu", "accelerator"], autouse=True)
-def _device(request, monkeypatch):
-    # JAX's loop for accelerators is tested on any machine.
-    monkeypatch.setattr(time_loop, "_jax_is_on_cpu", lambda: request.param)
-
-
 @pytest.mark.parametrize("steps", [1, 5])
-def test_scan_is_a_loop(steps):
+@pytest.mark.parametrize("is_on_cpu", [True, False])
+def test_scan_is_a_loop(steps, is_on_cpu, monkeypatch):
+    monkeypatch.setattr(time_loop, "_jax_is_on_cpu", lambda: is_on_cpu)
     inputs = np.arange(steps, dtype="float32")[:, None] + np.ones((steps, 3), "float32")
 
     def step(state, x):
@@ -33,7 +29,8 @@ def test_scan_is_a_loop(steps):
 
 
 @pytest.mark.parametrize("name", ["frnn", "rladder"])
-def test_networks_predict_and_learn_the_same(name):
+def test_networks_learn_the_same_in_the_loop_for_accelerators(name, monkeypatch):
+    monkeypatch.setattr(time_loop, "_jax_is_on_cpu", lambda: False)
     model = golden.network(name)
     context, future = golden.frames(name)
     loss, values = gradients.of_l1_loss(model, context, future)
