@@ -3,7 +3,7 @@ from keras import ops
 
 from keras_frnn.layers import layout, time_loop
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
-from keras_frnn.layers.gated_update import GatedUpdate, as_channels, independent_initializers
+from keras_frnn.layers.gated_update import GatedUpdate, independent_initializers, start_state
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -76,13 +76,8 @@ class BridgeLadder(FoldedKernelLayer):
 
     def initial_state(self, step):
         """The states `(o, d)` before the first step, for features `(batch, ...)` of one step, see `layout`."""
-        size = layout.frame_size_and_channels(ops.shape(step), layout.sequence_format())[:2]
-
-        def start(weight):
-            shape = (ops.shape(step)[0], *layout.frame_shape(*size, weight.shape[0], layout.sequence_format()))
-            return ops.broadcast_to(as_channels(ops.cast(weight, self.compute_dtype)), shape)
-
-        return start(self.initial_encoder_state), start(self.initial_decoder_state)
+        weights = (self.initial_encoder_state, self.initial_decoder_state)
+        return tuple(start_state(weight, step, self.compute_dtype) for weight in weights)
 
     def encode_step(self):
         """`o'` as a function of the features of one step and `(o, d)`; weights are read now, not in a loop."""

@@ -3,7 +3,7 @@ from keras import ops
 
 from keras_frnn.layers import layout, time_loop
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
-from keras_frnn.layers.gated_update import GatedUpdate, as_channels, independent_initializers
+from keras_frnn.layers.gated_update import GatedUpdate, independent_initializers, start_state
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -87,7 +87,7 @@ class FoldedConvGRU(FoldedKernelLayer):
 
     def encode(self, sequence, state=None):
         sequence = ops.cast(sequence, self.compute_dtype)
-        o = self._initial_state(sequence) if state is None else state[1]
+        o = start_state(self.initial_output_state, sequence[0], self.compute_dtype) if state is None else state[1]
         o, outputs = time_loop.scan(self.encoder.transition(), o, self.encoder.project(sequence))
         return outputs, (sequence[-1], o)
 
@@ -139,12 +139,6 @@ class FoldedConvGRU(FoldedKernelLayer):
     def _state_shape(self, sequence_shape) -> tuple:
         encoded = self.encoded_shape(sequence_shape)
         return (encoded[0], *encoded[2:])
-
-    def _initial_state(self, sequence):
-        o = as_channels(ops.cast(self.initial_output_state, self.compute_dtype))
-        size = layout.frame_size_and_channels(ops.shape(sequence), layout.sequence_format())[:2]
-        shape = (ops.shape(sequence)[1], *layout.frame_shape(*size, self.filters, layout.sequence_format()))
-        return ops.broadcast_to(o, shape)
 
     def _check_initial_state(self, initial_state, sequence_shape):
         states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]

@@ -109,6 +109,14 @@ def as_channels(vector):
     return ops.reshape(vector, (-1, 1, 1)) if layout.channel_axis() == -3 else vector
 
 
+def start_state(vector, step, dtype: str):
+    """A state that is `vector`, one value a channel, at every pixel of the frames of `step`, `(batch, ...)`."""
+    data_format = layout.sequence_format()
+    size = layout.frame_size_and_channels(ops.shape(step), data_format)[:2]
+    shape = (ops.shape(step)[0], *layout.frame_shape(*size, vector.shape[0], data_format))
+    return ops.broadcast_to(as_channels(ops.cast(vector, dtype)), shape)
+
+
 def independent_initializers(initializer, count: int) -> list:
     """Copies of an initializer that draw independently of each other.
 
