@@ -70,36 +70,103 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for everything that the ru
 _SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and of the training sequences.")
 _TEST_ARRAY = flags.DEFINE_string("test_array", None, "Path of mnist_test_seq.npy, the public test sequences.")
 
+_DATA = flags.DEFINE_string(
+    "data", None, "Folder of the prepared videos; data/kth or data/ucf101, or where there is one."
+)
+
 MOVING_MNIST = {
     "paper": dict(digits="mnist", size=64, test_sequences=10_000),
     "small": dict(digits="mnist", size=64, test_sequences=1_000),
     # Digits that are inside the package, and slow ones, whose motion is learnt in minutes.
     "quick": dict(digits="uci", size=32, speed=0.05, test_sequences=200),
 }
+# Windows to test on; None for all.
+VIDEO_TEST_SAMPLES = {"paper": None, "small": 1_000, "quick": 100}
 
 
-def moving_mnist(recipe: str, family: type[models.FoldedRNN], batch_size: dict[str, int]):
+def moving_mnist(argv: list[str], recipe: str, family: type[models.FoldedRNN], batch_size: dict[str, int]):
     """Runs a recipe on Moving MNIST, as its flags say.
 
     Args:
+        argv: what is left of the command line after the flags.
         recipe: its name, that of its file.
         family: class of the network.
         batch_size: by preset.
     """
+    _refuse(argv, data=_DATA.value)
     name, seed = _PRESET.value, _SEED.value
     batch, data = batch_size[name], dict(MOVING_MNIST[name])
     test_sequences = data.pop("test_sequences")
     test_data = datasets.moving_mnist(
         "test", **data, batch_size=50, sequences=test_sequences, path=_TEST_ARRAY.value or None
     )
+    _run_as_flags_say(
+        recipe,
+        family,
+        batch,
+        lambda steps: datasets.moving_mnist("train", **data, batch_size=batch, seed=seed, start=steps * batch),
+        test_data,
+        dataset="moving_mnist",
+        published=name != "quick",
+    )
+
+
+def videos(
+    argv: list[str],
+    recipe: str,
+    family: type[models.FoldedRNN],
+    batch_size: dict[str, int],
+    dataset: Callable,
+    first_steps: str,
+):
+    """Runs a recipe on prepared videos, as its flags say.
+
+    Args:
+        argv: what is left of the command line after the flags.
+        recipe: its name, that of its file.
+        family: class of the network.
+        batch_size: by preset.
+        dataset: `datasets.kth`, `datasets.ucf101` or `datasets.video_folder`.
+        first_steps: what to do where there are no prepared videos.
+    """
+    _refuse(argv, test_array=_TEST_ARRAY.value)
+    name, seed = _PRESET.value, _SEED.value
+    batch, data = batch_size[name], pathlib.Path(_DATA.value or f"data/{dataset.__name__}")
+    try:
+        test_data = dataset(data, "test", batch_size=batch, samples=VIDEO_TEST_SAMPLES[name])
+        dataset(data, "train")
+    except FileNotFoundError as error:
+        sys.exit(f"{error}\n\n{first_steps}")
+    except ValueError as error:
+        sys.exit(str(error))
+    _run_as_flags_say(
+        recipe,
+        family,
+        batch,
+        lambda steps: dataset(data, "train", batch_size=batch, seed=seed, start=steps * batch),
+        test_data,
+        dataset=dataset.__name__,
+        published=name != "quick",
+    )
+
+
+def _refuse(argv: list[str], **flags_of_others):
+    """Ends with an error where the command line holds what would be ignored."""
+    ignored = argv[1:] + [f"--{name}={value}" for name, value in flags_of_others.items() if value]
+    if ignored:
+        sys.exit(f"{argv[0]} does not know {' '.join(ignored)}. See {argv[0]} --help.")
+
+
+def _run_as_flags_say(recipe, family, batch_size, train_data, test_data, dataset, published):
+    name = _PRESET.value
     run(
         family,
         PRESETS[name],
-        lambda steps: datasets.moving_mnist("train", **data, batch_size=batch, seed=seed, start=steps * batch),
+        train_data,
         test_data,
-        settings={"recipe": recipe, "dataset": "moving_mnist", "preset": name, "seed": seed, "batch_size": batch},
+        settings=dict(recipe=recipe, dataset=dataset, preset=name, seed=_SEED.value, batch_size=batch_size),
         output=pathlib.Path(_OUTPUT.value or f"runs/{recipe}-{name}"),
-        published=None if name == "quick" else "moving_mnist",
+        published=dataset if published and dataset != "video_folder" else None,
     )
 
 

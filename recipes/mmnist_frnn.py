@@ -19,8 +19,8 @@ from keras_frnn import models
 BATCH_SIZE = {"paper": 12, "small": 12, "quick": 16}
 
 
-def main(_):
-    experiment.moving_mnist("mmnist_frnn", models.FoldedRNN, BATCH_SIZE)
+def main(argv):
+    experiment.moving_mnist(argv, "mmnist_frnn", models.FoldedRNN, BATCH_SIZE)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from keras_frnn import models
 BATCH_SIZE = {"paper": 6, "small": 6, "quick": 8}
 
 
-def main(_):
-    experiment.moving_mnist("mmnist_rladder", models.LadderRNN, BATCH_SIZE)
+def main(argv):
+    experiment.moving_mnist(argv, "mmnist_rladder", models.LadderRNN, BATCH_SIZE)
 
 
 if __name__ == "__main__":

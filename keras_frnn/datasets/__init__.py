@@ -5,9 +5,22 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from keras_frnn.datasets.from_arrays import from_arrays
+from keras_frnn.datasets.kth import kth, prepare_kth
 from keras_frnn.datasets.moving_mnist import moving_mnist
+from keras_frnn.datasets.ucf101 import prepare_ucf101, ucf101
+from keras_frnn.datasets.video_folder import prepare_videos, video_folder
 
-__all__ = ["moving_mnist"]
+__all__ = [
+    "from_arrays",
+    "kth",
+    "moving_mnist",
+    "prepare_kth",
+    "prepare_ucf101",
+    "prepare_videos",
+    "ucf101",
+    "video_folder",
+]
 
 if keras.backend.backend() != "tensorflow":
     # TensorFlow only feeds the other backends: it must not take their accelerator's memory.

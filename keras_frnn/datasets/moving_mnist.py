@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_frnn.datasets.stateless import mix, uniform
 from keras_frnn.layers.folded_layer import check_positive_integers
 
 _SPLITS = ("train", "test")
@@ -95,7 +96,7 @@ def moving_mnist(
     # there. So a frame is one gather, for all sequences, digits and times at once.
     canvas = np.pad(_resize(images, digit_size), ((0, 0), (0, 1), (0, 1))).reshape(len(images), -1)
     canvas = tf.constant(canvas)
-    key = _mix(seed) ^ _mix(_SPLITS.index(split))
+    key = mix(seed) ^ mix(_SPLITS.index(split))
     total = context + horizon
 
     def generate(index):
@@ -120,7 +121,7 @@ def _split(frames, context: int):
 
 def _trajectories(key: int, index, num_digits: int, count: int, steps: int, speed: float):
     """Digit numbers `(batch, digits)` and positions as fractions of the free range, `(batch, digits, steps)`."""
-    u = _uniform(key, index, num_digits * 4)
+    u = uniform(key, index, num_digits * 4)
     u = tf.reshape(u, (-1, num_digits, 4))
     digit = tf.cast(u[..., 0] * count, "int32")
     position, angle = u[..., 1:3], 2 * np.pi * u[..., 3]
@@ -140,33 +141,6 @@ def _offsets(position, size: int, digit_size: int):
     corner = tf.cast(position * (size - digit_size), "int32")
     offset = tf.range(size) - corner[..., None]
     return tf.where((offset >= 0) & (offset < digit_size), offset, digit_size)
-
-
-def _uniform(key: int, index, draws: int):
-    """`draws` numbers in [0, 1) for each index, float64 `(batch, draws)`: SplitMix64 as a counter-based generator.
-
-    TensorFlow's stateless generators take one seed a call; a sequence that depends on its number alone needs one each.
-
-    Reference: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
-    """
-    counter = tf.cast(index, "uint64")[:, None] * draws + np.arange(1, draws + 1, dtype="uint64")
-    z = counter * tf.constant(_GOLDEN_GAMMA, "uint64") + tf.constant(key, "uint64")
-    for shift, multiplier in _MIX:
-        z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, tf.constant(shift, "uint64")))
-        z = z * tf.constant(multiplier, "uint64")
-    return tf.cast(tf.bitwise.right_shift(z, tf.constant(11, "uint64")), "float64") * 2.0**-53
-
-
-_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
-_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
-
-
-def _mix(value: int) -> int:
-    """SplitMix64's output for one integer."""
-    z = (value + 1) * _GOLDEN_GAMMA % 2**64
-    for shift, multiplier in _MIX:
-        z = (z ^ (z >> shift)) * multiplier % 2**64
-    return z
 
 
 def _load_digits(digits: str | np.ndarray, split: str) -> np.ndarray:

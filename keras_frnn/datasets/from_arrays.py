@@ -1,0 +1,113 @@
+"""Videos that are in memory already, as a dataset."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_frnn.datasets.windows import window_dataset
+
+_AXES = {"B": "video", "T": "time", "H": "height", "W": "width", "C": "channels"}
+
+
+def from_arrays(
+    frames: np.ndarray,
+    split: str = "test",
+    *,
+    layout: str = "BTHWC",
+    value_range: tuple[float, float] | None = None,
+    **windows,
+) -> tf.data.Dataset:
+    """Windows of videos in an array.
+
+    Args:
+        frames: uint8 in [0, 255], or float in [-1, 1].
+        split: `"test"`: once and in order; or `"train"`: endless and permuted, for `fit` with `steps_per_epoch`.
+        layout: one letter an axis: B video, T time, H height, W width, C channels (1 or 3). `"BTHWC"` is a batch of
+            videos, `"TBHW"` that of the public Moving MNIST sequences, `"THW"` one grey video.
+        value_range: the values of black and white, where they are not those above: `(0, 1)`, say.
+        **windows: the arguments of `video_folder` from `batch_size` to `shard_index`.
+
+    Returns:
+        tf.data.Dataset of `(context, future)`: float32 `(batch, context, height, width, channels)` and
+        `(batch, horizon, height, width, channels)` in [-1, 1].
+
+    Raises:
+        ValueError: the array has another rank, dtype, range or layout than expected, or as in `video_folder`.
+
+    Example:
+
+    >>> videos = np.zeros((3, 25, 16, 16), "uint8")
+    >>> context, future = next(iter(from_arrays(videos, layout="BTHW", batch_size=2)))
+    array (3 videos): all of 18 windows of 10 + 10 frames, frame step 1, 16x16x1, from 3 videos
+    >>> context.shape
+    TensorShape([2, 10, 16, 16, 1])
+    """
+    return window_dataset(_ArrayVideos(np.asarray(frames), layout, value_range), split, **windows)
+
+
+class _ArrayVideos:
+    def __init__(self, frames: np.ndarray, layout: str, value_range):
+        if (
+            not isinstance(layout, str)
+            or len(set(layout)) != len(layout)
+            or not set("THW") <= set(layout) <= set(_AXES)
+        ):
+            raise ValueError(
+                "`layout` must name each axis by one letter: T, H and W, and B and C where the array has them, such as "
+                f"'BTHWC'. Received: layout={layout!r}"
+            )
+        if frames.ndim != len(layout):
+            raise ValueError(
+                f"The rank is wrong: layout {layout!r} has {len(layout)} axes. Received: frames.shape={frames.shape}"
+            )
+        sizes = dict(zip(layout, frames.shape, strict=True))
+        if 0 in sizes.values():
+            raise ValueError(f"The array is empty. Received: frames.shape={frames.shape}")
+        if sizes.get("C", 1) not in (1, 3):
+            raise ValueError(
+                f"The layout is wrong: in {layout!r}, axis {layout.index('C')} is the channels, 1 or 3. "
+                f"Received: frames.shape={frames.shape}"
+            )
+        if frames.dtype != np.uint8 and not np.issubdtype(frames.dtype, np.floating):
+            raise ValueError(f"The dtype must be uint8 or floating. Received: frames.dtype={frames.dtype}")
+        for axis in range(5):
+            letter = "BTHWC"[axis]
+            if letter not in layout:
+                frames, layout = np.expand_dims(frames, 0), letter + layout
+        frames = np.transpose(frames, [layout.index(letter) for letter in "BTHWC"])
+        self.value_range = _checked_range(frames, value_range)
+        if frames.dtype != np.uint8:
+            frames = frames.astype("float32")
+        self.frames, self.dtype, self.frame_shape = frames, frames.dtype, frames.shape[2:]
+        self.lengths = np.full(len(frames), frames.shape[1], "int64")
+        self.name = f"array ({len(frames)} video{'s' * (len(frames) > 1)})"
+
+    def read(self, video, frames, rows, columns, out):
+        out[...] = self.frames[video, frames, rows, columns]
+
+
+def _checked_range(frames, value_range) -> tuple[float, float]:
+    low, high = float(frames.min()), float(frames.max())
+    is_integer = frames.dtype == np.uint8
+    if value_range is None:
+        value_range = (0, 255) if is_integer else (-1, 1)
+        if is_integer and high == 1:
+            raise ValueError(
+                "The range is wrong: uint8 frames go up to 255, and these up to 1. Pass value_range=(0, 1) if that is "
+                "white."
+            )
+        if not is_integer and low >= 0 and high > 0:
+            raise ValueError(
+                f"The range is wrong: float frames are in [-1, 1], and these in [{low:g}, {high:g}]. Pass "
+                "value_range=(0, 1) or (0, 255), whichever they have, or (-1, 1) if nothing in them is dark."
+            )
+    try:
+        black, white = (float(value) for value in value_range)
+    except (TypeError, ValueError):
+        black = white = 0.0
+    if not black < white:
+        raise ValueError(f"`value_range` must be (black, white), black < white. Received: value_range={value_range!r}")
+    if not (black <= low and high <= white):  # Also where there is NaN.
+        raise ValueError(
+            f"The range is wrong: frames must be in [{black:g}, {white:g}]. Received: values in [{low:g}, {high:g}]"
+        )
+    return black, white

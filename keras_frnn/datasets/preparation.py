@@ -1,0 +1,367 @@
+"""Video files to one HDF5 file a split, in worker processes: what `prepare_kth` and its kin share."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import queue
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import h5py
+import keras
+import numpy as np
+
+from keras_frnn.layers.folded_layer import check_positive_integers
+
+try:
+    import fcntl
+except ImportError:  # Windows. There, two runs that write to one folder are not told apart.
+    fcntl = None
+
+SPLITS = ("train", "test")
+_SUFFIXES = {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
+_WORKER = pathlib.Path(__file__).with_name("decode_worker.py")
+_BLOCK = 1 << 24  # Bytes copied at a time.
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A video file that is to be stored: its path, the split it belongs to, and its attributes, such as `label`."""
+
+    path: pathlib.Path
+    split: str
+    attributes: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How frames are stored.
+
+    Attributes:
+        dataset: name of the dataset.
+        protocol: how its videos are split.
+        height, width, channels: of the stored frames; 1 channel is grey, 3 are RGB.
+        frame_size: (width, height) that the source's frames must have; None for any.
+        cut: pixels to cut left and right from frames of that size, or `"centre"` to cut frames of any size to the
+            stored aspect ratio.
+    """
+
+    dataset: str
+    protocol: str
+    height: int
+    width: int
+    channels: int
+    frame_size: tuple[int, int] | None
+    cut: int | str
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.height * self.width * self.channels
+
+
+def find_videos(source: str | os.PathLike) -> list[pathlib.Path]:
+    """All video files in a folder and its subfolders, by their suffix, in the order of their paths.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no video in it.
+    """
+    source = pathlib.Path(source)
+    if not source.is_dir():
+        found = "is a file" if source.exists() else "does not exist"
+        raise FileNotFoundError(
+            f"The source must be a folder of videos. Received: source={str(source)!r}, which {found}."
+        )
+    paths = [path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
+    paths = sorted(path for path in paths if path.is_file())
+    if not paths:
+        raise FileNotFoundError(
+            f"There is no video in {source}. Expected files that end in {', '.join(sorted(_SUFFIXES))}, there or in "
+            "its subfolders."
+        )
+    return paths
+
+
+def prepare(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    clips: list[Clip],
+    format: Format,
+    bad: dict[str, str],
+    accept_bad_videos: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, str]:
+    """Decodes clips and writes `train.hdf5` and `test.hdf5`.
+
+    Every video is decoded into a file of its own in a hidden folder of the output, where an interrupted run finds it
+    again; the HDF5 files are put together at the end and take their places whole. So for that time the output folder
+    needs twice the space. Videos that are in the HDF5 files already, and did not change since, are copied from there.
+
+    Args:
+        source: folder of the videos; their names are stored relative to it.
+        output: folder to write to; made if there is none.
+        clips: what to store.
+        format: see `Format`.
+        bad: files of the source that are bad for another reason than their frames: name to reason.
+        accept_bad_videos: store what can be read of bad videos, and do not end with an error.
+        workers: decoding processes; by default one a core.
+        progress: draw a progress bar.
+
+    Returns:
+        The bad videos, name to reason.
+
+    Raises:
+        ValueError: some videos are bad and not accepted (the others are stored all the same), none can be read, or the
+            output folder holds videos that were prepared otherwise.
+        OSError: the output cannot be written.
+    """
+    source, output = pathlib.Path(source), pathlib.Path(output)
+    workers = _cores() if workers is None else workers
+    check_positive_integers(workers, "workers", 1)
+    bad, total = dict(bad), len(clips) + len(bad)
+    partial = output / ".partial"
+    videos = [_Video(clip, source, partial, format) for clip in clips]
+    try:
+        with _locked(partial):
+            stored = {split: _Stored(output / f"{split}.hdf5", format) for split in SPLITS}
+            missing = [video for video in videos if video.identity not in stored[video.split] and not video.is_whole()]
+            for video, answer in _progress(_decoded(missing, workers), len(missing), progress):
+                if "error" in answer:
+                    raise OSError(answer["error"])
+                video.keep(answer)
+            usable = set()
+            for video in videos:
+                answer = video.answer() or stored[video.split][video.identity]
+                if answer["reason"]:
+                    bad[video.name] = answer["reason"]
+                if not answer["reason"] or (accept_bad_videos and answer["frames"]):
+                    usable.add(video)
+            if not usable:
+                raise ValueError(f"None of the {total} videos in {source} can be used.{_listed(bad)}")
+            for split in SPLITS:
+                wanted = [video for video in videos if video.split == split]
+                digits = max(5, len(str(len(wanted))))
+                keys = {f"{i:0{digits}d}": video for i, video in enumerate(wanted) if video in usable}
+                stored[split].replace(keys, partial / f"{split}.hdf5", total)
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise type(error)(
+            f"Cannot write the videos to {output}: {error.strerror or error}. What is decoded so far is kept: once "
+            "that is mended, the same command goes on from there."
+        ) from error
+    if bad and not accept_bad_videos:
+        raise ValueError(
+            f"{len(bad)} of {total} videos are bad; the other {len(usable)} are stored in {output}.{_listed(bad)}\n"
+            "Replace these files and run the same again, or accept them with `accept_bad_videos`: what can be read of "
+            "them is stored then."
+        )
+    return bad
+
+
+class _Video:
+    """A clip on its way: where its frames and the worker's answer are kept until all are there."""
+
+    def __init__(self, clip: Clip, source: pathlib.Path, partial: pathlib.Path, format: Format):
+        self.clip, self.split, self.format = clip, clip.split, format
+        self.name = clip.path.relative_to(source).as_posix()
+        stat = clip.path.stat()
+        # A file that was replaced since it was decoded is another video.
+        self.identity = (self.name, stat.st_size, stat.st_mtime_ns)
+        digest = hashlib.sha256(json.dumps([self.identity, dataclasses.astuple(format)]).encode()).hexdigest()[:24]
+        self.frames_path = partial / f"{digest}.frames"
+        self.answer_path = partial / f"{digest}.json"
+
+    def request(self) -> dict:
+        return {"source": str(self.clip.path), "target": str(self.frames_path), **dataclasses.asdict(self.format)}
+
+    def keep(self, answer: dict):
+        # This file's appearance is what makes the video count as decoded, so it comes after the frames.
+        temporary = self.answer_path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(answer))
+        temporary.replace(self.answer_path)
+
+    def answer(self) -> dict | None:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            answer = json.loads(self.answer_path.read_text())
+            if not answer["frames"] or self.frames_path.stat().st_size == answer["frames"] * self.format.frame_bytes:
+                return answer
+        return None
+
+    def is_whole(self) -> bool:
+        answer = self.answer()
+        # What was bad is tried again: its reason may have been mended.
+        return answer is not None and not answer["reason"]
+
+    def write(self, file: h5py.File, key: str):
+        answer = self.answer()
+        shape = (answer["frames"], self.format.height, self.format.width, self.format.channels)
+        # Contiguous, so that any window is one read.
+        dataset = file.create_dataset(key, shape, "uint8")
+        with open(self.frames_path, "rb") as frames:
+            step = max(_BLOCK // self.format.frame_bytes, 1)
+            for first in range(0, answer["frames"], step):
+                block = np.frombuffer(frames.read(step * self.format.frame_bytes), "uint8")
+                dataset[first : first + step] = block.reshape(-1, *shape[1:])
+        name, size, time = self.identity
+        dataset.attrs.update(source=name, source_bytes=size, source_mtime_ns=time, **self.clip.attributes)
+        dataset.attrs.update(frame_rate=answer["frame_rate"], frames=answer["frames"])
+        if answer["reason"]:
+            dataset.attrs["damage"] = answer["reason"]
+
+
+class _Stored(dict):
+    """What an HDF5 file of an earlier run holds, by the videos' identities; and how it is replaced."""
+
+    def __init__(self, path: pathlib.Path, format: Format):
+        super().__init__()
+        self.path, self.format = path, format
+        if not path.exists():
+            return
+        expected = json.dumps(dataclasses.asdict(format))
+        with contextlib.suppress(OSError), h5py.File(path) as file:
+            found = file.attrs.get("format")
+            if found == expected:
+                for key, dataset in file.items():
+                    attributes = dict(dataset.attrs)
+                    identity = tuple(attributes[name] for name in ("source", "source_bytes", "source_mtime_ns"))
+                    self[identity] = {"key": key, "frames": len(dataset), "reason": attributes.get("damage")}
+                return
+            if found:
+                raise ValueError(
+                    f"{path} was prepared otherwise. Expected: {expected}. Found: {found}. Choose another output "
+                    "folder, or delete that file."
+                )
+        raise ValueError(f"{path} was not written by this library. Choose another output folder, or delete that file.")
+
+    def replace(self, videos: dict[str, _Video], temporary: pathlib.Path, source_videos: int):
+        """Makes the file hold these videos under these keys, if it does not already."""
+        if self.path.exists() and {key: video.identity for key, video in videos.items()} == {
+            kept["key"]: identity for identity, kept in self.items()
+        }:
+            return
+        needed = sum(
+            (self.get(video.identity) or video.answer())["frames"] * self.format.frame_bytes
+            for video in videos.values()
+        )
+        free = shutil.disk_usage(temporary.parent).free
+        if free < needed:
+            raise OSError(f"{self.path.name} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
+        with h5py.File(temporary, "w") as file, contextlib.ExitStack() as stack:
+            old = stack.enter_context(h5py.File(self.path)) if self else None
+            for key, video in videos.items():
+                if video.identity in self:
+                    old.copy(self[video.identity]["key"], file, key)
+                else:
+                    video.write(file, key)
+            file.attrs["format"] = json.dumps(dataclasses.asdict(self.format))
+            file.attrs["videos"] = len(videos)
+            file.attrs["frames"] = sum(len(dataset) for dataset in file.values())
+            file.attrs["source_videos"] = source_videos
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, self.path)
+
+
+class _Worker:
+    """A decoding process, started when it is first needed, and again when a video brought it down."""
+
+    def __init__(self):
+        self.process = None
+
+    def decode(self, request: dict) -> dict:
+        if self.process is None:
+            # In a session of its own, Ctrl-C reaches this process alone; without it, the worker ends.
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", str(_WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+            )
+        answer = ""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        if answer:
+            return json.loads(answer)
+        status = self.process.wait()
+        self.close()
+        if status >= 0:
+            raise RuntimeError(f"The decoding process does not run. Try it by hand: {sys.executable} -P {_WORKER}")
+        return {"frames": 0, "frame_rate": 0.0, "reason": f"brings the decoder down (signal {-status})"}
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdin.close()
+            self.process.stdout.close()
+        self.process = None
+
+
+def _decoded(videos: list[_Video], count: int) -> Iterator[tuple[_Video, dict]]:
+    """The workers' answers, as they come."""
+    workers = [_Worker() for _ in range(min(count, len(videos)))]
+    idle = queue.SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def decode(video):
+        worker = idle.get()
+        try:
+            return video, worker.decode(video.request())
+        finally:
+            idle.put(worker)
+
+    pool = ThreadPoolExecutor(max(len(workers), 1))
+    try:
+        for done in as_completed([pool.submit(decode, video) for video in videos]):
+            yield done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.close()
+
+
+def _progress(answers: Iterator, total: int, draw: bool) -> Iterator:
+    interval = 0.1 if sys.stdout.isatty() else 10  # Seconds. In a log, every drawing is a line.
+    bar = keras.utils.Progbar(total, unit_name="video", interval=interval) if draw and total else None
+    for answer in answers:
+        yield answer
+        if bar:
+            bar.add(1)
+
+
+@contextlib.contextmanager
+def _locked(partial: pathlib.Path):
+    """Keeps a second run out of the folder; the lock ends with the process that holds it."""
+    partial.mkdir(parents=True, exist_ok=True)
+    with open(partial / "lock", "w") as file:
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"Another run is writing to {partial.parent}. Wait for its end, or stop it.") from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # The folder stays where it holds decoded videos.
+                (partial / "lock").unlink()
+                partial.rmdir()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _listed(bad: dict[str, str], limit: int = 50) -> str:
+    lines = [f"\n  {name}: {reason}" for name, reason in sorted(bad.items())]
+    return "".join(lines[:limit]) + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")

@@ -1,0 +1,45 @@
+"""Named ways to cut windows out of a dataset's videos, so that scores can be compared."""
+
+from keras_frnn.datasets.video_store import VideoStore
+
+
+def apply_protocol(
+    dataset: str,
+    protocol: str,
+    protocols: dict[str, dict],
+    windows: dict,
+    store: VideoStore,
+    frame_shape: tuple[int, int, int],
+    videos: int,
+) -> dict:
+    """The arguments of `window_dataset` for a protocol, after a look whether the store is what the protocol needs.
+
+    Args:
+        dataset: its name.
+        protocol: one of `protocols`.
+        protocols: name to arguments.
+        windows: the caller's arguments, which come first.
+        store: the videos.
+        frame_shape: what the dataset's frames are stored as.
+        videos: number of videos that the dataset has.
+
+    Raises:
+        ValueError: no such protocol, or the videos were prepared for another one, or as another dataset.
+    """
+    if protocol not in protocols:
+        raise ValueError(f"{dataset} has the protocols {', '.join(protocols)}. Received: protocol={protocol!r}")
+    if store.protocol not in (None, protocol):
+        raise ValueError(f"{store.path} was prepared for protocol={store.protocol!r}. Received: protocol={protocol!r}")
+    if store.frame_shape != frame_shape:
+        raise ValueError(
+            f"{store.path} has frames {store.frame_shape}. Expected {dataset}'s: {frame_shape}. For other videos, "
+            "there is `video_folder`."
+        )
+    changed = {name: value for name, value in windows.items() if protocols[protocol].get(name, value) != value}
+    found = store.attributes.get("source_videos")
+    print(
+        f"{dataset}, protocol {protocol!r}"
+        + "".join(f", but {name}={value!r}" for name, value in changed.items())
+        + (f" ({found} of the dataset's {videos:,} videos)" if found not in (None, videos) else "")
+    )
+    return {**protocols[protocol], **windows}

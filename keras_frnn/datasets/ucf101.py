@@ -1,0 +1,149 @@
+"""UCF101: 13,320 clips of 101 human actions from the web; 320x240 pixels, colour, 25 or 30 frames a second."""
+
+import os
+import pathlib
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from keras_frnn.datasets.preparation import Clip, Format, find_videos, prepare
+from keras_frnn.datasets.protocols import apply_protocol
+from keras_frnn.datasets.video_store import open_store
+from keras_frnn.datasets.windows import window_dataset
+
+SPLITS = ("paper", "official-1", "official-2", "official-3")
+_WINDOWS = dict(context=10, horizon=10, frame_step=2, crop=(64, 80), mirror=True)
+PROTOCOLS = {split: _WINDOWS for split in SPLITS}
+_VIDEOS = 13_320
+_NAME = re.compile(r"v_(?P<label>[A-Za-z]+)_g(?P<group>\d{2})_c(?P<clip>\d{2})")
+
+
+def prepare_ucf101(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    split: str = "paper",
+    *,
+    lists: str | os.PathLike | None = None,
+    seed: int = 0,
+    accept_bad_videos: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, str]:
+    """Decodes the clips of UCF101 into `train.hdf5` and `test.hdf5`, for `ucf101`.
+
+    Frames are shrunk to 64x85 RGB pixels; `ucf101` cuts 64x80 out of them. The rest is as in `prepare_videos`; the
+    attributes are `label` (the action), `group` (clips of one group show the same scene) and `clip`.
+
+    Beware of the paper's split: it draws single clips, so clips of one group are on both sides, and a network is tested
+    on scenes that it was trained on. The official splits keep groups apart.
+
+    Args:
+        source: folder with the published files, `v_ApplyEyeMakeup_g01_c01.avi` and so on, in subfolders or not.
+        output: folder to write to.
+        split: `"paper"`: 75% of the clips of each action for training, drawn by `seed`; or `"official-1"` to
+            `"official-3"`: the published lists.
+        lists: for the official splits, folder of `trainlist01.txt` and the other lists; by default it is looked for in
+            the source and beside it.
+        seed: of the paper's split; any integer.
+        accept_bad_videos: store what can be read of bad videos, and do not raise an error for them.
+        workers: decoding processes; by default one a core.
+        progress: draw a progress bar.
+
+    Returns:
+        The bad videos, name to reason; with `accept_bad_videos=False`, an empty dictionary.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: as `prepare_videos`. Bad are also videos of another size than 320x240,
+            names that are not UCF101's, second copies, and files of the lists that are not there.
+
+    Reference: Soomro, Zamir and Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", 2012.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"`split` must be one of {SPLITS}. Received: split={split!r}")
+    found, bad = {}, {}
+    for path in find_videos(source):
+        name = path.relative_to(source).as_posix()
+        match = _NAME.match(path.stem)
+        # In the lists, HandstandPushups is written HandStandPushups.
+        key = path.stem.lower()
+        if not match:
+            bad[name] = "is not named as UCF101's clips are, v_Action_gNN_cNN"
+        elif key in found:
+            bad[name] = f"is a second copy of {found[key][0].relative_to(source).as_posix()}"
+        else:
+            found[key] = path, match
+    if split == "paper":
+        sides = _paper_split({key: match["label"].lower() for key, (_, match) in found.items()}, seed)
+        protocol = f"paper, seed={seed}"
+    else:
+        sides = _official_split(split, pathlib.Path(source), lists)
+        bad.update({key: "is in the official lists, but not among the videos" for key in sides if key not in found})
+        protocol = split
+    clips = [
+        Clip(path, sides[key], {"label": match["label"], "group": int(match["group"]), "clip": int(match["clip"])})
+        for key, (path, match) in found.items()
+        if key in sides
+    ]
+    format = Format("ucf101", protocol, 64, 85, 3, (320, 240), 0)
+    return prepare(source, output, clips, format, bad, accept_bad_videos, workers, progress)
+
+
+def _paper_split(labels: dict[str, str], seed: int) -> dict[str, str]:
+    """Clip to split: of each label, the first 75% of a random order for training."""
+    generator = np.random.default_rng(seed)
+    sides = {}
+    for label in sorted(set(labels.values())):
+        clips = generator.permutation(sorted(clip for clip, its_label in labels.items() if its_label == label))
+        training = max(int(0.75 * len(clips)), 1)
+        sides.update({str(clip): "train" if i < training else "test" for i, clip in enumerate(clips)})
+    return sides
+
+
+def _official_split(split: str, source: pathlib.Path, lists) -> dict[str, str]:
+    """Clip to split, from lines such as `ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1`."""
+    sides = {}
+    for side in ("train", "test"):
+        name = f"{side}list0{split[-1]}.txt"
+        folders = [source, source.parent] if lists is None else [pathlib.Path(lists)]
+        candidates = [path for folder in folders for path in (folder / name, *sorted(folder.glob(f"*/{name}")))]
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            raise FileNotFoundError(
+                f"There is no {name} in {' or '.join(map(str, folders))}. Download UCF101's train/test splits for "
+                "action recognition, UCF101TrainTestSplits-RecognitionTask.zip, from "
+                "https://www.crcv.ucf.edu/data/UCF101.php, unpack them there, or pass their folder as `lists`."
+            )
+        for line in path.read_text().split("\n"):
+            if line.strip():
+                sides[pathlib.PurePosixPath(line.split()[0]).stem.lower()] = side
+    return sides
+
+
+def ucf101(
+    path: str | os.PathLike, split: str, protocol: str | None = None, *, reader: str = "h5py", **windows
+) -> tf.data.Dataset:
+    """Windows of the clips of UCF101: 64x80 RGB frames, cut out of 64x85.
+
+    Args:
+        path: folder that `prepare_ucf101` wrote, or one with the authors' `ucf101_train.hdf5` and `ucf101_test.hdf5`.
+        split: `"train"`: endless and permuted; or `"test"`: once and in order.
+        protocol: `"paper"` or `"official-1"` to `"official-3"`: the split that was prepared; by default, whichever it
+            was. All have 10 + 10 frames, every second frame, every window; in training, cut and mirrored at random, in
+            testing, cut at the centre.
+        reader: as in `video_folder`.
+        **windows: the arguments of `video_folder` from `batch_size` to `shard_index`. What differs from the protocol
+            is named in the line that is printed.
+
+    Returns:
+        tf.data.Dataset of `(context, future)`: float32 `(batch, context, 64, 80, 3)` and `(batch, horizon, 64, 80, 3)`
+        in [-1, 1].
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: as `video_folder`; or the protocol is unknown, or another than the
+            videos were prepared for.
+    """
+    store = open_store(path, split, reader, "ucf101")
+    prepared = store.protocol or "paper"
+    options = apply_protocol("UCF101", protocol or prepared, PROTOCOLS, windows, store, (64, 85, 3), _VIDEOS)
+    return window_dataset(store, split, **options)

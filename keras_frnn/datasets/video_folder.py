@@ -1,0 +1,137 @@
+"""Any folder of videos, as a dataset."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from keras_frnn.datasets.preparation import Clip, Format, find_videos, prepare
+from keras_frnn.datasets.video_store import open_store
+from keras_frnn.datasets.windows import window_dataset
+from keras_frnn.layers.folded_layer import check_positive_integers
+
+
+def prepare_videos(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    size: tuple[int, int] = (64, 64),
+    color: bool = True,
+    *,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    accept_bad_videos: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, str]:
+    """Decodes the videos of a folder and its subfolders into `train.hdf5` and `test.hdf5`, for `video_folder`.
+
+    Frames are cut at the centre to the shape of `size`, shrunk with antialiasing, and stored as uint8: a dataset a
+    video, `(frames, height, width, channels)`, with the attributes `source`, `label` (its subfolder), `frame_rate`
+    (frames a second), `frames`, `source_bytes` and `source_mtime_ns`. An interrupted run goes on where it stopped when
+    it is called again. While it ends, it needs twice the disk space of its result.
+
+    Args:
+        source: folder of the videos.
+        output: folder to write to.
+        size: (height, width) of the stored frames in pixels.
+        color: store RGB; else grey.
+        test_fraction: part of the videos that is for testing, in [0, 1); drawn by `seed`. One video at least, where
+            there are two or more. With 0, or a single video, the test file holds none.
+        seed: any integer.
+        accept_bad_videos: store what can be read of bad videos, and do not raise an error for them.
+        workers: decoding processes; by default one a core.
+        progress: draw a progress bar.
+
+    Returns:
+        The bad videos, name to reason; with `accept_bad_videos=False`, an empty dictionary.
+
+    Raises:
+        FileNotFoundError: no such folder, or no video in it.
+        ValueError: some videos do not decode, have no frames or stop early; all others are stored nevertheless. Or
+            the output folder holds other videos, or an argument is out of its range.
+        OSError: the output cannot be written: no permission, no space.
+    """
+    if isinstance(size, int):
+        size = (size, size)
+    check_positive_integers(size, "size", 2)
+    if not 0 <= test_fraction < 1:
+        raise ValueError(f"`test_fraction` must be in [0, 1). Received: test_fraction={test_fraction!r}")
+    paths = find_videos(source)
+    tests = 0 if test_fraction == 0 or len(paths) < 2 else max(1, round(test_fraction * len(paths)))
+    test = set(np.random.default_rng(seed).permutation(len(paths))[:tests])
+    clips = [
+        Clip(path, "test" if i in test else "train", {"label": path.parent.relative_to(source).as_posix()})
+        for i, path in enumerate(paths)
+    ]
+    format = Format(
+        "video_folder", f"test_fraction={test_fraction}, seed={seed}", *size, 3 if color else 1, None, "centre"
+    )
+    return prepare(source, output, clips, format, {}, accept_bad_videos, workers, progress)
+
+
+def video_folder(
+    path: str | os.PathLike,
+    split: str,
+    *,
+    batch_size: int = 12,
+    context: int = 10,
+    horizon: int = 10,
+    frame_step: int = 1,
+    crop: tuple[int, int] | None = None,
+    mirror: bool = True,
+    seed: int = 0,
+    samples: int | None = None,
+    start: int = 0,
+    num_shards: int = 1,
+    shard_index: int = 0,
+    reader: str = "h5py",
+) -> tf.data.Dataset:
+    """Windows of the videos that `prepare_videos`, or the authors' scripts, stored.
+
+    Every run of `(context + horizon - 1) * frame_step + 1` frames of every video is a window. Training goes through all
+    of them once an epoch, endlessly, in an order that is a function of `seed` and the epoch alone; crops and mirroring
+    are functions of `seed` and the position in that order. So any step can be resumed exactly, with `start`, and
+    workers share the order without overlap, by `num_shards`. Testing goes through the windows in a fixed order, once.
+
+    Args:
+        path: folder with `train.hdf5` and `test.hdf5`, or an HDF5 file of uint8 datasets
+            `(frames, height, width[, channels])`.
+        split: `"train"` or `"test"`.
+        batch_size: windows a batch.
+        context: frames that are given.
+        horizon: frames to be predicted.
+        frame_step: distance of a window's frames in frames of the video: 2 is every second frame.
+        crop: (height, width) to cut from the frames: anywhere in training, at the centre in testing.
+        mirror: in training, mirror half of the windows left to right.
+        seed: any integer.
+        samples: for testing, a choice of that many windows, drawn by `seed`; all by default, and where there are fewer.
+        start: number of windows to leave out at the beginning; `start=k * batch_size` goes on after k batches.
+        num_shards: number of workers that share the windows. Together they see what one with a batch of
+            `num_shards * batch_size` would.
+        shard_index: number of this worker, from 0.
+        reader: `"h5py"`, or `"tfio"` for tensorflow-io 0.37.1 with TensorFlow 2.16 (extra `tfio`).
+
+    Returns:
+        tf.data.Dataset of `(context, future)`: float32 `(batch, context, height, width, channels)` and
+        `(batch, horizon, height, width, channels)` in [-1, 1].
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        ValueError: an argument out of its range, a file that is not as described, or no video long enough.
+        ImportError: `reader="tfio"`, and tensorflow-io does not work here.
+    """
+    return window_dataset(
+        open_store(path, split, reader),
+        split,
+        batch_size=batch_size,
+        context=context,
+        horizon=horizon,
+        frame_step=frame_step,
+        crop=crop,
+        mirror=mirror,
+        seed=seed,
+        samples=samples,
+        start=start,
+        num_shards=num_shards,
+        shard_index=shard_index,
+    )
