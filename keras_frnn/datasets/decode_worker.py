@@ -128,9 +128,14 @@ def shrink(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     while max(scales := _scales(frame, height, width)) >= 3:
         halved = [size // 2 if scale >= 3 else size for size, scale in zip(frame.shape[:2], scales, strict=True)]
         frame = cv2.resize(frame, halved[::-1], interpolation=cv2.INTER_AREA)
-    sigma_y, sigma_x = (math.sqrt(max(scale**2 - 1, 1e-6) / 6) for scale in scales)
-    taps = [2 * math.ceil(1.5 * sigma) + 1 for sigma in (sigma_x, sigma_y)]
-    frame = cv2.GaussianBlur(frame, taps, sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_REPLICATE)
+    variances = [max(scale**2 - 1, 1e-6) / 6 for scale in scales]
+    if all(1 / 3 < variance < 2 / 3 for variance in variances):
+        # The filter 1 2 1, of variance 1/2, for which OpenCV has faster code.
+        frame = cv2.GaussianBlur(frame, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
+    else:
+        sigma_y, sigma_x = map(math.sqrt, variances)
+        taps = [2 * math.ceil(1.5 * sigma) + 1 for sigma in (sigma_x, sigma_y)]
+        frame = cv2.GaussianBlur(frame, taps, sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_REPLICATE)
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
 
 

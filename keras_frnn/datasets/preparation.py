@@ -10,7 +10,7 @@ import queue
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import h5py
@@ -27,7 +27,9 @@ except ImportError:  # Windows. There, two runs that write to one folder are not
 SPLITS = ("train", "test")
 _SUFFIXES = {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
 _WORKER = pathlib.Path(__file__).with_name("decode_worker.py")
-_BLOCK = 1 << 24  # Bytes copied at a time.
+# glibc: keep the memory of one frame for the next, which saves a tenth of the time.
+_WORKER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "100000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
+_BLOCK = 1 << 20  # Bytes copied at a time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,10 +133,11 @@ def prepare(
         with _locked(partial):
             stored = {split: _Stored(output / f"{split}.hdf5", format) for split in SPLITS}
             missing = [video for video in videos if video.identity not in stored[video.split] and not video.is_whole()]
-            for video, answer in _progress(_decoded(missing, workers), len(missing), progress):
-                if "error" in answer:
-                    raise OSError(answer["error"])
-                video.keep(answer)
+            with contextlib.closing(_decoded(missing, workers)) as answers:
+                for video, answer in _progress(answers, len(missing), progress):
+                    if "error" in answer:
+                        raise OSError(answer["error"])
+                    video.keep(answer)
             usable = set()
             for video in videos:
                 answer = video.answer() or stored[video.split][video.identity]
@@ -200,19 +203,27 @@ class _Video:
 
     def write(self, file: h5py.File, key: str):
         answer = self.answer()
-        shape = (answer["frames"], self.format.height, self.format.width, self.format.channels)
-        # Contiguous, so that any window is one read.
-        dataset = file.create_dataset(key, shape, "uint8")
-        with open(self.frames_path, "rb") as frames:
-            step = max(_BLOCK // self.format.frame_bytes, 1)
-            for first in range(0, answer["frames"], step):
-                block = np.frombuffer(frames.read(step * self.format.frame_bytes), "uint8")
-                dataset[first : first + step] = block.reshape(-1, *shape[1:])
         name, size, time = self.identity
-        dataset.attrs.update(source=name, source_bytes=size, source_mtime_ns=time, **self.clip.attributes)
-        dataset.attrs.update(frame_rate=answer["frame_rate"], frames=answer["frames"])
+        attributes = {"source": name, "source_bytes": size, "source_mtime_ns": time, **self.clip.attributes}
+        attributes |= {"frame_rate": answer["frame_rate"], "frames": answer["frames"]}
         if answer["reason"]:
-            dataset.attrs["damage"] = answer["reason"]
+            attributes["damage"] = answer["reason"]
+        with open(self.frames_path, "rb") as frames:
+            _write(file, key, answer["frames"], self.format, attributes, lambda block, _: frames.readinto(block))
+
+
+def _write(file: h5py.File, key: str, frames: int, format: Format, attributes: dict, read: Callable):
+    """Adds a video to a file, in blocks; `read(block, first)` fills a block with the frames from the first on."""
+    shape = (format.height, format.width, format.channels)
+    # Contiguous, so that any window is one read.
+    dataset = file.create_dataset(key, (frames, *shape), "uint8")
+    buffer = np.empty((max(_BLOCK // format.frame_bytes, 1), *shape), "uint8")
+    for first in range(0, frames, len(buffer)):
+        block = buffer[: frames - first]
+        read(block, first)
+        dataset.write_direct(block, dest_sel=np.s_[first : first + len(block)])
+    # In one order, so that the same videos make the same file, byte for byte.
+    dataset.attrs.update(sorted(attributes.items()))
 
 
 class _Stored(dict):
@@ -255,10 +266,18 @@ class _Stored(dict):
         with h5py.File(temporary, "w") as file, contextlib.ExitStack() as stack:
             old = stack.enter_context(h5py.File(self.path)) if self else None
             for key, video in videos.items():
-                if video.identity in self:
-                    old.copy(self[video.identity]["key"], file, key)
-                else:
+                if video.identity not in self:
                     video.write(file, key)
+                    continue
+                dataset = old[self[video.identity]["key"]]
+                _write(
+                    file,
+                    key,
+                    len(dataset),
+                    self.format,
+                    dict(dataset.attrs),
+                    lambda block, first, dataset=dataset: dataset.read_direct(block, np.s_[first : first + len(block)]),
+                )
             file.attrs["format"] = json.dumps(dataclasses.asdict(self.format))
             file.attrs["videos"] = len(videos)
             file.attrs["frames"] = sum(len(dataset) for dataset in file.values())
@@ -284,6 +303,7 @@ class _Worker:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
+                env=os.environ | _WORKER_ENVIRONMENT,
             )
         answer = ""
         with contextlib.suppress(BrokenPipeError):
@@ -292,19 +312,24 @@ class _Worker:
             answer = self.process.stdout.readline()
         if answer:
             return json.loads(answer)
-        status = self.process.wait()
-        self.close()
+        status = self.close()
         if status >= 0:
             raise RuntimeError(f"The decoding process does not run. Try it by hand: {sys.executable} -P {_WORKER}")
         return {"frames": 0, "frame_rate": 0.0, "reason": f"brings the decoder down (signal {-status})"}
 
-    def close(self):
+    def kill(self):
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
-            self.process.stdin.close()
-            self.process.stdout.close()
-        self.process = None
+
+    def close(self) -> int | None:
+        """Waits for the process to end; its exit status."""
+        if self.process is None:
+            return None
+        process, self.process = self.process, None
+        with contextlib.suppress(BrokenPipeError):  # What it did not read any more.
+            process.stdin.close()
+        process.stdout.close()
+        return process.wait()
 
 
 def _decoded(videos: list[_Video], count: int) -> Iterator[tuple[_Video, dict]]:
@@ -327,6 +352,9 @@ def _decoded(videos: list[_Video], count: int) -> Iterator[tuple[_Video, dict]]:
             yield done.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.kill()
+        pool.shutdown()
         for worker in workers:
             worker.close()
 
@@ -362,6 +390,6 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _listed(bad: dict[str, str], limit: int = 50) -> str:
+def _listed(bad: dict[str, str], limit: int = 20) -> str:
     lines = [f"\n  {name}: {reason}" for name, reason in sorted(bad.items())]
     return "".join(lines[:limit]) + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")

