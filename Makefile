@@ -6,17 +6,23 @@ RUN := runs/mmnist_frnn-quick
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint package results benchmark clean
+.PHONY: demo test test-tfio lint package results benchmark clean
 
 demo: $(VENV)/demo  ## Train a small network on moving handwritten digits and draw what it predicts.
 	rm -rf $(RUN)
 	$(VENV)/bin/python recipes/mmnist_frnn.py --preset=quick --output=$(RUN)
 
+# Tests that run no Keras are marked `once`, and run on the first backend only.
 test: $(VENV)/test  ## Run all tests on all three backends.
-	@for backend in $(BACKENDS); do \
+	@selected=""; for backend in $(BACKENDS); do \
 		echo "== KERAS_BACKEND=$$backend"; \
-		KERAS_BACKEND=$$backend $(VENV)/bin/python -m pytest -q || exit 1; \
+		KERAS_BACKEND=$$backend $(VENV)/bin/python -m pytest -q -m "$$selected" || exit 1; \
+		selected="not once"; \
 	done
+
+test-tfio: $(VENV)-tfio/bin/pip  ## Test the reader of the extra `tfio` in an environment with TensorFlow 2.16.
+	$(VENV)-tfio/bin/pip install -q -e .[tfio] pytest==9.2.0 keras==3.15.1
+	KERAS_BACKEND=tensorflow $(VENV)-tfio/bin/python -m pytest -q -o filterwarnings= tests/tfio_reader.py
 
 lint: $(VENV)/test
 	$(VENV)/bin/ruff check .
@@ -34,15 +40,16 @@ package: $(VENV)/test  ## Build sdist and wheel, install the wheel into an empty
 results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs in runs/.
 	$(VENV)/bin/python recipes/results_page.py
 
-benchmark: $(VENV)/demo  ## Count and measure what the models cost; writes benchmarks/results/.
+benchmark: $(VENV)/demo  ## Measure what the models cost and how fast videos come; writes benchmarks/results/.
 	$(VENV)/bin/python benchmarks/cost.py
+	$(VENV)/bin/python benchmarks/pipeline.py
 
 # Where Python comes without its venv module's pip (some Linux distributions), virtualenv does the same.
-$(VENV)/bin/pip:
-	$(PYTHON) -m venv $(VENV) || { \
-		rm -rf $(VENV) && \
+$(VENV)/bin/pip $(VENV)-tfio/bin/pip: %/bin/pip:
+	$(PYTHON) -m venv $* || { \
+		rm -rf $* && \
 		$(PYTHON) -m pip install -q --target $(VENV)-tools virtualenv && \
-		PYTHONPATH=$(VENV)-tools $(PYTHON) -m virtualenv -q $(VENV); }
+		PYTHONPATH=$(VENV)-tools $(PYTHON) -m virtualenv -q $*; }
 
 $(VENV)/demo: $(VENV)/bin/pip pyproject.toml tests/constraints.txt
 	$(VENV)/bin/pip install -q -c tests/constraints.txt -e .
@@ -53,4 +60,4 @@ $(VENV)/test: $(VENV)/demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-tools build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-tfio $(VENV)-tools build dist *.egg-info

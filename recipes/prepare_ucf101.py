@@ -18,7 +18,7 @@ _SPLIT = flags.DEFINE_enum(
     "split", "paper", ["paper", "official-1", "official-2", "official-3"], "Which clips are for training."
 )
 _LISTS = flags.DEFINE_string("lists", None, "Folder of trainlist01.txt and so on; in or beside the videos' by default.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the paper's split.")
+_SEED = flags.DEFINE_integer("split_seed", 0, "Of the paper's split.")
 
 
 def main(argv):

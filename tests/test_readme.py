@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import keras
+from clips import write_clip
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
 
@@ -18,11 +19,19 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(keras.Model, "fit", short_fit)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tests").symlink_to(README.parent / "tests")
+    for i in range(2):
+        write_clip(tmp_path / "my_videos" / f"{i}.avi", frames=25)
     namespace = {}
     for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
         exec(compile(block, str(README), "exec"), namespace)
     assert "200 test sequences" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"prediction.gif", "model.keras", "tests"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "prediction.gif",
+        "model.keras",
+        "tests",
+        "my_videos",
+        "prepared",
+    }
     assert namespace["future"].shape == (50, 30, 32, 32, 1)
     assert tuple(namespace["frames"].shape) == (50, 10, 32, 32, 1)
     assert len(namespace["shorter"].stack) == 3

@@ -131,7 +131,7 @@ def test_recipes_pass_their_flags_on(recipe, monkeypatch, tmp_path):
     calls = {}
     monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: calls.update(args=args, **kwargs))
     flags.FLAGS(["recipe", "--preset=quick", "--seed=3", f"--output={tmp_path}"])
-    recipe.main([])
+    recipe.main([recipe.__name__])
     assert calls["settings"]["recipe"] == recipe.__name__
     assert calls["settings"]["seed"] == 3
     assert calls["output"] == tmp_path
