@@ -102,8 +102,8 @@ def prepare(
     """Decodes clips and writes `train.hdf5` and `test.hdf5`.
 
     Every video is decoded into a file of its own in a hidden folder of the output, where an interrupted run finds it
-    again; the HDF5 files are put together at the end and take their places whole. So for that time the output folder
-    needs twice the space. Videos that are in the HDF5 files already, and did not change since, are copied from there.
+    again. The HDF5 files are put together there, too, and take their places whole, at the end. So until then the output
+    folder needs twice the space. Videos that are in the HDF5 files already, and did not change since, are copied.
 
     Args:
         source: folder of the videos; their names are stored relative to it.
@@ -132,26 +132,32 @@ def prepare(
     try:
         with _locked(partial):
             stored = {split: _Stored(output / f"{split}.hdf5", format) for split in SPLITS}
-            missing = [video for video in videos if video.identity not in stored[video.split] and not video.is_whole()]
-            with contextlib.closing(_decoded(missing, workers)) as answers:
+            for video in videos:
+                video.answer = stored[video.split].get(video.identity) or video.kept()
+            missing = [video for video in videos if video.answer is None]
+            with contextlib.ExitStack() as stack:
+                files = []
+                for split in SPLITS:
+                    wanted = [video for video in videos if video.split == split]
+                    rebuilt = stored[split].rebuilt(wanted, accept_bad_videos, partial / f"{split}.hdf5", total)
+                    files.append(stack.enter_context(contextlib.closing(rebuilt)))
+                answers = stack.enter_context(contextlib.closing(_decoded(missing, workers)))
                 for video, answer in _progress(answers, len(missing), progress):
                     if "error" in answer:
                         raise OSError(answer["error"])
                     video.keep(answer)
-            usable = set()
-            for video in videos:
-                answer = video.answer() or stored[video.split][video.identity]
-                if answer["reason"]:
-                    bad[video.name] = answer["reason"]
-                if not answer["reason"] or (accept_bad_videos and answer["frames"]):
-                    usable.add(video)
-            if not usable:
-                raise ValueError(f"None of the {total} videos in {source} can be used.{_listed(bad)}")
+                    for file in files:
+                        next(file, None)
+                bad.update({video.name: video.answer["reason"] for video in videos if video.answer["reason"]})
+                usable = [video for video in videos if video.is_usable(accept_bad_videos)]
+                if not usable:
+                    raise ValueError(f"None of the {total} videos in {source} can be used.{_listed(bad)}")
+                for file in files:
+                    for _ in file:
+                        pass
             for split in SPLITS:
-                wanted = [video for video in videos if video.split == split]
-                digits = max(5, len(str(len(wanted))))
-                keys = {f"{i:0{digits}d}": video for i, video in enumerate(wanted) if video in usable}
-                stored[split].replace(keys, partial / f"{split}.hdf5", total)
+                if (partial / f"{split}.hdf5").exists():
+                    os.replace(partial / f"{split}.hdf5", output / f"{split}.hdf5")
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise type(error)(
@@ -168,7 +174,11 @@ def prepare(
 
 
 class _Video:
-    """A clip on its way: where its frames and the worker's answer are kept until all are there."""
+    """A clip on its way: where its frames and the worker's answer are kept until all are there.
+
+    Attributes:
+        answer: `frames`: how many there are; `reason`: what is wrong with the video, or None. None until it is decoded.
+    """
 
     def __init__(self, clip: Clip, source: pathlib.Path, partial: pathlib.Path, format: Format):
         self.clip, self.split, self.format = clip, clip.split, format
@@ -179,37 +189,37 @@ class _Video:
         digest = hashlib.sha256(json.dumps([self.identity, dataclasses.astuple(format)]).encode()).hexdigest()[:24]
         self.frames_path = partial / f"{digest}.frames"
         self.answer_path = partial / f"{digest}.json"
+        self.answer = None
 
     def request(self) -> dict:
         return {"source": str(self.clip.path), "target": str(self.frames_path), **dataclasses.asdict(self.format)}
 
     def keep(self, answer: dict):
+        self.answer = answer
         # This file's appearance is what makes the video count as decoded, so it comes after the frames.
         temporary = self.answer_path.with_suffix(".tmp")
         temporary.write_text(json.dumps(answer))
         temporary.replace(self.answer_path)
 
-    def answer(self) -> dict | None:
+    def kept(self) -> dict | None:
+        """The answer of an interrupted run. What was bad is tried again: its reason may have been mended."""
         with contextlib.suppress(FileNotFoundError, ValueError):
             answer = json.loads(self.answer_path.read_text())
-            if not answer["frames"] or self.frames_path.stat().st_size == answer["frames"] * self.format.frame_bytes:
-                return answer
+            is_whole = self.frames_path.stat().st_size == answer["frames"] * self.format.frame_bytes
+            return answer if is_whole and not answer["reason"] else None
         return None
 
-    def is_whole(self) -> bool:
-        answer = self.answer()
-        # What was bad is tried again: its reason may have been mended.
-        return answer is not None and not answer["reason"]
+    def is_usable(self, accept_bad_videos: bool) -> bool:
+        return not self.answer["reason"] or (accept_bad_videos and self.answer["frames"] > 0)
 
     def write(self, file: h5py.File, key: str):
-        answer = self.answer()
         name, size, time = self.identity
         attributes = {"source": name, "source_bytes": size, "source_mtime_ns": time, **self.clip.attributes}
-        attributes |= {"frame_rate": answer["frame_rate"], "frames": answer["frames"]}
-        if answer["reason"]:
-            attributes["damage"] = answer["reason"]
+        attributes |= {"frame_rate": self.answer["frame_rate"], "frames": self.answer["frames"]}
+        if self.answer["reason"]:
+            attributes["damage"] = self.answer["reason"]
         with open(self.frames_path, "rb") as frames:
-            _write(file, key, answer["frames"], self.format, attributes, lambda block, _: frames.readinto(block))
+            _write(file, key, self.answer["frames"], self.format, attributes, lambda block, _: frames.readinto(block))
 
 
 def _write(file: h5py.File, key: str, frames: int, format: Format, attributes: dict, read: Callable):
@@ -250,22 +260,33 @@ class _Stored(dict):
                 )
         raise ValueError(f"{path} was not written by this library. Choose another output folder, or delete that file.")
 
-    def replace(self, videos: dict[str, _Video], temporary: pathlib.Path, source_videos: int):
-        """Makes the file hold these videos under these keys, if it does not already."""
-        if self.path.exists() and {key: video.identity for key, video in videos.items()} == {
-            kept["key"]: identity for identity, kept in self.items()
-        }:
-            return
-        needed = sum(
-            (self.get(video.identity) or video.answer())["frames"] * self.format.frame_bytes
-            for video in videos.values()
-        )
-        free = shutil.disk_usage(temporary.parent).free
-        if free < needed:
-            raise OSError(f"{self.path.name} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
-        with h5py.File(temporary, "w") as file, contextlib.ExitStack() as stack:
+    def rebuilt(
+        self, videos: list[_Video], accept_bad_videos: bool, path: pathlib.Path, source_videos: int
+    ) -> Iterator[None]:
+        """Writes the file that is to take this one's place, unless that would change nothing.
+
+        It goes along with the decoding: the file is written in the order of the videos, as far as they are decoded, and
+        each further step of the iterator goes on from there.
+        """
+        path.unlink(missing_ok=True)
+        digits = max(5, len(str(len(videos))))
+        keys = {f"{i:0{digits}d}": video for i, video in enumerate(videos)}
+        if self.path.exists():
+            while any(video.answer is None for video in videos):
+                yield
+            wanted = {key: video.identity for key, video in keys.items() if video.is_usable(accept_bad_videos)}
+            if wanted == {kept["key"]: identity for identity, kept in self.items()}:
+                return
+        with h5py.File(path, "w") as file, contextlib.ExitStack() as stack:
             old = stack.enter_context(h5py.File(self.path)) if self else None
-            for key, video in videos.items():
+            for key, video in keys.items():
+                while video.answer is None:
+                    yield
+                if not video.is_usable(accept_bad_videos):
+                    continue
+                needed, free = video.answer["frames"] * self.format.frame_bytes, shutil.disk_usage(path.parent).free
+                if free < needed:
+                    raise OSError(f"{video.name} needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free")
                 if video.identity not in self:
                     video.write(file, key)
                     continue
@@ -279,12 +300,11 @@ class _Stored(dict):
                     lambda block, first, dataset=dataset: dataset.read_direct(block, np.s_[first : first + len(block)]),
                 )
             file.attrs["format"] = json.dumps(dataclasses.asdict(self.format))
-            file.attrs["videos"] = len(videos)
+            file.attrs["videos"] = len(file)
             file.attrs["frames"] = sum(len(dataset) for dataset in file.values())
             file.attrs["source_videos"] = source_videos
-        with open(temporary, "rb") as file:
+        with open(path, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, self.path)
 
 
 class _Worker:

@@ -28,7 +28,7 @@ def prepare_videos(
     Frames are cut at the centre to the shape of `size`, shrunk with antialiasing, and stored as uint8: a dataset a
     video, `(frames, height, width, channels)`, with the attributes `source`, `label` (its subfolder), `frame_rate`
     (frames a second), `frames`, `source_bytes` and `source_mtime_ns`. An interrupted run goes on where it stopped when
-    it is called again. While it ends, it needs twice the disk space of its result.
+    it is called again. A run needs twice the disk space of its result.
 
     Args:
         source: folder of the videos.

@@ -272,7 +272,7 @@ def test_a_full_disk_is_an_error_that_leaves_no_file(kth_videos, tmp_path, monke
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-        with pytest.raises(OSError, match="needs .* GB, and 0.0 GB are free.*goes on from there"):
+        with pytest.raises(OSError, match=r"needs 0.1 MB, and 0.0 MB are free.*goes on from there"):
             datasets.prepare_kth(kth_videos, tmp_path / "out", progress=False)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
     with monkeypatch.context() as patch:
