@@ -1,30 +1,30 @@
 """A folder of videos to data/video_folder/train.hdf5 and test.hdf5 there, for videos_frnn.py.
 
-    python recipes/prepare_videos.py my_videos data/video_folder --height=64 --width=64
+    python recipes/prepare_videos.py my_videos data/video_folder --size=64x64
 
 An interrupted run goes on with the same command. Bad videos are named at the end, and the command fails for them,
 unless --accept_bad_videos is given; all others are stored nevertheless.
 """
+
+import re
 
 import preparation
 from absl import app, flags
 
 from keras_frnn import datasets
 
-_HEIGHT = flags.DEFINE_integer("height", 64, "Of the stored frames, in pixels.", lower_bound=1)
-_WIDTH = flags.DEFINE_integer("width", 64, "Of the stored frames, in pixels.", lower_bound=1)
+_SIZE = flags.DEFINE_string("size", "64x64", "HEIGHTxWIDTH of the stored frames, in pixels.")
+flags.register_validator(
+    "size", lambda size: re.fullmatch(r"[1-9]\d*x[1-9]\d*", size), "is HEIGHTxWIDTH, such as 64x80"
+)
 _COLOR = flags.DEFINE_boolean("color", True, "Store colour; else grey.")
 _TEST_FRACTION = flags.DEFINE_float("test_fraction", 0.2, "Part of the videos that is for testing.")
 
 
 def main(argv):
-    preparation.run(
-        argv,
-        datasets.prepare_videos,
-        size=(_HEIGHT.value, _WIDTH.value),
-        color=_COLOR.value,
-        test_fraction=_TEST_FRACTION.value,
-    )
+    size = tuple(int(side) for side in _SIZE.value.split("x"))
+    arguments = dict(size=size, color=_COLOR.value, test_fraction=_TEST_FRACTION.value)
+    preparation.run(argv, datasets.prepare_videos, **arguments)
 
 
 if __name__ == "__main__":

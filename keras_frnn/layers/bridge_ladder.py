@@ -1,7 +1,8 @@
 import keras
 from keras import ops
 
-from keras_frnn.layers import layout, time_loop
+from keras_frnn.layers import time_loop
+from keras_frnn.layers.convolution import upsample
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
 from keras_frnn.layers.gated_update import GatedUpdate, independent_initializers, start_state
 
@@ -93,7 +94,7 @@ class BridgeLadder(FoldedKernelLayer):
         def step(x, states):
             own, other = states
             x = ops.cast(x, self.compute_dtype)
-            return transition(own, projection(ops.concatenate([x, other], axis=layout.channel_axis())))
+            return transition(own, projection(ops.concatenate([x, other], axis=-1)))
 
         return step
 
@@ -103,7 +104,8 @@ class BridgeLadder(FoldedKernelLayer):
         o, outputs = time_loop.scan(lambda o, x: step(x, (o, d)), o, sequence)
         return outputs, (o, d)
 
-    def decode(self, sequence, state):
+    def decode(self, sequence, state, upsampling=(1, 1)):
+        sequence = upsample(sequence, upsampling)
         o, d = state
         step = self.decode_step()
         return time_loop.scan(lambda d, y: step(y, (d, o)), d, sequence)[1]

@@ -2,8 +2,8 @@ import keras
 from keras import ops
 
 from keras_frnn.layers import layout
+from keras_frnn.layers.convolution import upsampled_conv
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
-from keras_frnn.layers.gated_update import as_channels, same_conv
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -49,12 +49,12 @@ class FoldedConv2D(FoldedKernelLayer):
     def encode(self, sequence, state=None):
         return self._convolve(sequence, self.kernel, self.bias), ()
 
-    def decode(self, sequence, state):
+    def decode(self, sequence, state, upsampling=(1, 1)):
         transposed = ops.transpose(ops.flip(ops.flip(self.kernel, axis=0), axis=1), (0, 1, 3, 2))
-        return self._convolve(sequence, transposed, self.decoder_bias)
+        return self._convolve(sequence, transposed, self.decoder_bias, upsampling)
 
-    def _convolve(self, sequence, kernel, bias):
+    def _convolve(self, sequence, kernel, bias, upsampling=(1, 1)):
         kernel = ops.cast(kernel, self.compute_dtype)
-        bias = as_channels(ops.cast(bias, self.compute_dtype))
+        bias = ops.cast(bias, self.compute_dtype)
         sequence = ops.cast(sequence, self.compute_dtype)
-        return layout.over_time(lambda x: ops.tanh(same_conv(x, kernel) + bias), sequence)
+        return layout.over_time(lambda x: ops.tanh(upsampled_conv(x, kernel, upsampling) + bias), sequence)

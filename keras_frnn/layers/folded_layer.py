@@ -40,12 +40,13 @@ class FoldedLayer(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def decode(self, sequence, state):
+    def decode(self, sequence, state, upsampling: tuple[int, int] = (1, 1)):
         """Runs top to bottom: what the layer above decoded for every step in; what the layer below gets, out.
 
         Args:
             sequence: `(steps, batch, ...)`, see `layout`.
             state: what `encode` returned last. It is read, not consumed.
+            upsampling: factors by which height and width of the sequence are still to be upsampled.
 
         Returns:
             `(steps, batch, ...)` in the shape of this layer's encode input.

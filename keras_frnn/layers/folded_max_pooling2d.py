@@ -1,9 +1,7 @@
-import functools
-
 import keras
-from keras import ops
 
 from keras_frnn.layers import layout
+from keras_frnn.layers.convolution import max_pool, upsample
 from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
 
 
@@ -40,17 +38,10 @@ class FoldedMaxPooling2D(FoldedLayer):
         self.encoded_shape(sequence_shape)
 
     def encode(self, sequence, state=None):
-        data_format = layout.sequence_format()
-        pool = functools.partial(
-            ops.max_pool, pool_size=self.pool_size, strides=self.pool_size, data_format=data_format
-        )
-        return layout.over_time(pool, sequence), ()
+        return layout.over_time(lambda x: max_pool(x, self.pool_size), sequence), ()
 
-    def decode(self, sequence, state):
-        first = -2 if layout.sequence_format() == "channels_first" else -3
-        for axis, factor in enumerate(self.pool_size, start=first):
-            sequence = ops.repeat(sequence, factor, axis=axis)
-        return sequence
+    def decode(self, sequence, state, upsampling=(1, 1)):
+        return upsample(sequence, tuple(a * b for a, b in zip(self.pool_size, upsampling, strict=True)))
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
         *size, channels = self._check_sequence_shape(sequence_shape)

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_frnn.layers import layout
+from keras_frnn.layers import layout, time_loop
+from keras_frnn.layers.convolution import backwards, input_gradient, kernel_gradient, packed, same_conv, upsampled_conv
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -63,32 +64,45 @@ class GatedUpdate(keras.layers.Layer):
         self.candidate_kernel = add_kernel("candidate_kernel", gates[2:], state, filters)
         self.bias = self.add_weight(shape=(3 * filters,), initializer="zeros", name="bias")
 
-    def projection(self):
+    def projection(self, upsampling: tuple[int, int] = (1, 1)):
         """The input-side convolutions of r, z and c, biases added, as a function of the inputs of one step.
+
+        Height and width of the inputs are upsampled first, by these factors.
 
         Like `transition`, it reads the weights now, so that a loop that calls it does not read them in every step.
         """
-        kernel = ops.cast(self.kernel, self.compute_dtype)
-        bias = as_channels(ops.cast(self.bias, self.compute_dtype))
-        return lambda x: same_conv(ops.cast(x, self.compute_dtype), kernel) + bias
+        kernel = packed(ops.cast(self.kernel, self.compute_dtype))
+        bias = ops.cast(self.bias, self.compute_dtype)
+        return lambda x: upsampled_conv(ops.cast(x, self.compute_dtype), kernel, upsampling) + bias
 
-    def project(self, sequence):
+    def project(self, sequence, upsampling: tuple[int, int] = (1, 1)):
         """The `projection` of all steps in one call: `(time, batch, ...)` with 3 * filters channels."""
-        return layout.over_time(self.projection(), sequence)
+        return layout.over_time(self.projection(upsampling), sequence)
 
     def transition(self):
         """The update as a function of the state and the `projection` of the inputs."""
-        recurrent_kernel = ops.cast(self.recurrent_kernel, self.compute_dtype)
-        candidate_kernel = ops.cast(self.candidate_kernel, self.compute_dtype)
-        axis = layout.channel_axis()
+        recurrent_kernel, candidate_kernel = self._state_kernels()
 
         def update(h, x):
-            x_gates, x_candidate = ops.split(x, [2 * self.filters], axis=axis)
-            r, z = ops.split(ops.sigmoid(x_gates + same_conv(h, recurrent_kernel)), 2, axis=axis)
+            x_gates, x_candidate = ops.split(x, [2 * self.filters], axis=-1)
+            r, z = ops.split(ops.sigmoid(x_gates + same_conv(h, recurrent_kernel)), 2, axis=-1)
             c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
             return z * c + (1 - z) * h
 
         return update
+
+    def iterate(self, h, x):
+        """The states after every step, `(time, batch, ...)`.
+
+        Args:
+            h: state before the first step, `(batch, ...)`.
+            x: what `project` returned for the inputs of every step.
+        """
+        return ops.custom_gradient(_iterate)(x, h, *self._state_kernels())
+
+    def _state_kernels(self):
+        kernels = self.recurrent_kernel, self.candidate_kernel
+        return [packed(ops.cast(kernel, self.compute_dtype)) for kernel in kernels]
 
     def get_config(self) -> dict:
         return {
@@ -99,22 +113,60 @@ class GatedUpdate(keras.layers.Layer):
         }
 
 
-def same_conv(x, kernel):
-    """Stride-1 convolution of `(batch, ...)` in the sequence format that keeps height and width."""
-    return ops.conv(x, kernel, padding="same", data_format=layout.sequence_format())
+def _iterate(x, h, recurrent_kernel, candidate_kernel):
+    """The states after every step, given the `projection` of the inputs of every step and the state before the first.
 
+    Its gradient is written by hand. The loop back in time then has nothing in it but what must wait for the step after:
+    the gradients of the kernels are taken from all steps at once, and only the states and the gates are kept.
+    """
+    filters = h.shape[-1]
 
-def as_channels(vector):
-    """A vector over channels, shaped so that it broadcasts over `(batch, ...)` in the sequence format."""
-    return ops.reshape(vector, (-1, 1, 1)) if layout.channel_axis() == -3 else vector
+    def step(state, x):
+        h, *_ = state
+        x_gates, x_candidate = ops.split(x, [2 * filters], axis=-1)
+        r, z = ops.split(ops.sigmoid(x_gates + same_conv(h, recurrent_kernel)), 2, axis=-1)
+        c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
+        return z * c + (1 - z) * h, r, z, c
+
+    _, (states, r, z, c) = time_loop.scan(step, (h, h, h, h), x)
+    # In Torch, the output refers to its gradient: that must not refer to the output, or neither is ever freed.
+    kept = ops.stop_gradient(states)
+
+    def gradient(*args, upstream=None):
+        (upstream,) = args if upstream is None else (upstream,)
+        before = ops.concatenate([h[None], kept[:-1]])
+        recurrent_backwards, candidate_backwards = backwards(recurrent_kernel), backwards(candidate_kernel)
+
+        def step_back(gradients, inputs):
+            dh, *_ = gradients
+            upstream, h, r, z, c = inputs
+            dh = dh + upstream
+            dc = dh * z * (1 - c * c)
+            drh = input_gradient(dc, candidate_backwards)
+            dr = drh * h * r * (1 - r)
+            dz = dh * (c - h) * z * (1 - z)
+            dgates = ops.concatenate([dr, dz], axis=-1)
+            dh = dh * (1 - z) + drh * r + input_gradient(dgates, recurrent_backwards)
+            return dh, ops.concatenate([dgates, dc], axis=-1)
+
+        start = (ops.zeros_like(h), ops.zeros_like(x[0]))
+        (dh, _), dx = time_loop.scan(
+            step_back, start, (upstream, before, r, z, c), select=lambda gradients: gradients[1], reverse=True
+        )
+        dgates, dc = ops.split(dx, [2 * filters], axis=-1)
+
+        def over_steps(inputs, gradients, kernel):
+            merged = (ops.reshape(part, (-1, *ops.shape(part)[2:])) for part in (inputs, gradients))
+            return kernel_gradient(*merged, kernel.shape[:2])
+
+        return dx, dh, over_steps(before, dgates, recurrent_kernel), over_steps(r * before, dc, candidate_kernel)
+
+    return states, gradient
 
 
 def start_state(vector, step, dtype: str):
     """A state that is `vector`, one value a channel, at every pixel of the frames of `step`, `(batch, ...)`."""
-    data_format = layout.sequence_format()
-    size = layout.frame_size_and_channels(ops.shape(step), data_format)[:2]
-    shape = (ops.shape(step)[0], *layout.frame_shape(*size, vector.shape[0], data_format))
-    return ops.broadcast_to(as_channels(ops.cast(vector, dtype)), shape)
+    return ops.broadcast_to(ops.cast(vector, dtype), (*ops.shape(step)[:3], vector.shape[0]))
 
 
 def independent_initializers(initializer, count: int) -> list:

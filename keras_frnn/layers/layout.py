@@ -1,22 +1,12 @@
 """Where the axes of a video tensor are.
 
-Users see `(batch, time, ...)` in their `data_format`. Between folded layers, tensors are *sequences*: time first, so
-that a loop over time reads contiguous steps and `(time, batch)` merges for free, and channels where the backend's
-convolutions want them. Conversion happens once at the border of a layer or model, never inside a loop.
+Users see `(batch, time, ...)` in their `data_format`. Between folded layers, tensors are *sequences*,
+`(time, batch, height, width, channels)`: time first, so that a loop over time reads contiguous steps and
+`(time, batch)` merges for free; channels last, where CPUs and GPUs convolve them fastest. Conversion happens once, at
+the border of a layer or model, never inside a loop.
 """
 
-import keras
 from keras import ops
-
-
-def sequence_format() -> str:
-    """The `data_format` of sequences: what the backend convolves without transposing."""
-    return "channels_first" if keras.backend.backend() == "torch" else "channels_last"
-
-
-def channel_axis() -> int:
-    """The channel axis of sequences, counted from the end so that it also holds for one step."""
-    return -3 if sequence_format() == "channels_first" else -1
 
 
 def _convert_channels(tensor, source: str, target: str):
@@ -31,23 +21,23 @@ def _convert_channels(tensor, source: str, target: str):
 
 
 def to_sequence(video, data_format: str):
-    """`(batch, time, ...)` in `data_format` -> `(time, batch, ...)` in the sequence format."""
-    return ops.swapaxes(_convert_channels(video, data_format, sequence_format()), 0, 1)
+    """`(batch, time, ...)` in `data_format` -> `(time, batch, height, width, channels)`."""
+    return ops.swapaxes(_convert_channels(video, data_format, "channels_last"), 0, 1)
 
 
 def from_sequence(sequence, data_format: str):
     """The inverse of `to_sequence`."""
-    return _convert_channels(ops.swapaxes(sequence, 0, 1), sequence_format(), data_format)
+    return _convert_channels(ops.swapaxes(sequence, 0, 1), "channels_last", data_format)
 
 
 def to_state(tensor, data_format: str):
-    """`(batch, ...)` in `data_format` -> `(batch, ...)` in the sequence format."""
-    return _convert_channels(tensor, data_format, sequence_format())
+    """`(batch, ...)` in `data_format` -> `(batch, height, width, channels)`."""
+    return _convert_channels(tensor, data_format, "channels_last")
 
 
 def from_state(state, data_format: str):
     """The inverse of `to_state`."""
-    return _convert_channels(state, sequence_format(), data_format)
+    return _convert_channels(state, "channels_last", data_format)
 
 
 def frame_size_and_channels(shape: tuple, data_format: str) -> tuple:

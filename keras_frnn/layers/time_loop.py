@@ -4,53 +4,62 @@ import keras
 from keras import ops
 
 
-def scan(step, state, inputs, select=lambda state: state):
+def scan(step, state, inputs, select=lambda state: state, reverse: bool = False):
     """Iterates `state = step(state, x)` over the first axis of `inputs`.
 
     Args:
         step: function of the state and one input that returns the next state, of the same structure, shapes and dtypes.
         state: tensor, or nested tuples of tensors: the state before the first step.
-        inputs: tensor with time first, of at least one step.
+        inputs: tensor with time first, of at least one step, or nested tuples of such.
         select: function that picks the parts of the state that are wanted for every step.
+        reverse: begin with the last input. What is selected stands in the order of the inputs all the same.
 
     Returns:
         The state after the last step, and `select` of the states after every step, stacked on a new first axis.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return _tensorflow_scan(step, state, inputs, select)
+        return _tensorflow_scan(step, state, inputs, select, reverse)
     if backend == "jax" and not _jax_is_on_cpu():
 
         def carry_and_output(state, x):
             state = step(state, x)
             return state, select(state)
 
-        return ops.scan(carry_and_output, state, inputs)
+        return ops.scan(carry_and_output, state, inputs, reverse=reverse)
     # Torch has no graph that a loop would keep small. On a CPU, the gradient of a convolution inside `lax.scan` is
     # more than 20 times slower than written out.
+    inputs = [
+        keras.tree.pack_sequence_as(inputs, parts)
+        for parts in zip(*map(ops.unstack, keras.tree.flatten(inputs)), strict=True)
+    ]
     selected = []
-    for x in ops.unstack(inputs):
+    for x in reversed(inputs) if reverse else inputs:
         state = step(state, x)
         selected.append(select(state))
+    if reverse:
+        selected.reverse()
     return state, keras.tree.map_structure(lambda *steps: ops.stack(steps), *selected)
 
 
-def _tensorflow_scan(step, state, inputs, select):
+def _tensorflow_scan(step, state, inputs, select, reverse):
     """`keras.ops.scan` does not tell TensorFlow how long the loop is, so that its gradient does not compile under XLA,
     which Keras switches on by itself where there is a GPU; and it wants to put out the whole state."""
     import tensorflow as tf
 
-    length = inputs.shape[0] or tf.shape(inputs)[0]
-    inputs = tf.TensorArray(inputs.dtype, length).unstack(inputs)
+    flat_inputs = tf.nest.flatten(inputs)
+    length = flat_inputs[0].shape[0] or tf.shape(flat_inputs[0])[0]
+    arrays = [tf.TensorArray(part.dtype, length).unstack(part) for part in flat_inputs]
     outputs = [tf.TensorArray(part.dtype, length, element_shape=part.shape) for part in tf.nest.flatten(select(state))]
 
-    def body(t, state, outputs):
-        state = step(state, inputs.read(t))
+    def body(count, state, outputs):
+        t = length - 1 - count if reverse else count
+        state = step(state, tf.nest.pack_sequence_as(inputs, [array.read(t) for array in arrays]))
         parts = tf.nest.flatten(select(state))
-        return t + 1, state, [output.write(t, part) for output, part in zip(outputs, parts, strict=True)]
+        return count + 1, state, [output.write(t, part) for output, part in zip(outputs, parts, strict=True)]
 
     _, last, outputs = tf.while_loop(
-        lambda t, *_: t < length, body, (0, state, outputs), maximum_iterations=length, parallel_iterations=1
+        lambda count, *_: count < length, body, (0, state, outputs), maximum_iterations=length, parallel_iterations=1
     )
     return last, tf.nest.pack_sequence_as(select(state), [output.stack() for output in outputs])
 

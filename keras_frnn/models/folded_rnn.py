@@ -4,6 +4,7 @@ from keras import ops
 from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_layer import check_positive_integers
+from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.models.layer_stack import LayerStack
 
 
@@ -74,8 +75,13 @@ class FoldedRNN(LayerStack):
         (steps,) = check_positive_integers(self.horizon if steps is None else steps, "steps", 1)
         self._check_state(state)
         sequence = self.stack[-1].rollout(state[-1], steps)
+        upsampling = (1, 1)
         for layer, layer_state in zip(self.stack[-2::-1], state[-2::-1], strict=True):
-            sequence = layer.decode(sequence, layer_state)
+            if isinstance(layer, FoldedMaxPooling2D) and layer is not self.stack[0]:
+                # The layer below convolves what is upsampled, and can do so without upsampling it.
+                upsampling = tuple(a * b for a, b in zip(upsampling, layer.pool_size, strict=True))
+            else:
+                sequence, upsampling = layer.decode(sequence, layer_state, upsampling), (1, 1)
         return layout.from_sequence(ops.cast(sequence, self.compute_dtype), self.data_format)
 
     @property

@@ -80,7 +80,7 @@ def test_real_videos(tmp_path):
     (tmp_path / "mine").mkdir()
     for path in real_clips():
         shutil.copy(path, tmp_path / "mine")
-    run(prepare_videos, "mine", "data/video_folder", "--height=32", "--width=48")
+    run(prepare_videos, "mine", "data/video_folder", "--size=32x48")
     run(videos_frnn)
     model = keras.saving.load_model("runs/videos_frnn-quick/model.keras", compile=False)
     assert isinstance(model, models.FoldedRNN)

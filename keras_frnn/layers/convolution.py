@@ -1,0 +1,114 @@
+"""Convolutions of `(batch, height, width, channels)`, and their gradients: what loops over time are made of."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def same_conv(x, kernel):
+    """Stride-1 convolution that keeps height and width; the kernel is `(kh, kw, inputs, outputs)`."""
+    return _channels_last(lambda x, data_format: ops.conv(x, kernel, padding="same", data_format=data_format), x)
+
+
+def max_pool(x, size: tuple[int, int]):
+    """Maxima over blocks."""
+    return _channels_last(lambda x, data_format: ops.max_pool(x, size, strides=size, data_format=data_format), x)
+
+
+def _channels_last(function, x):
+    if keras.backend.backend() != "torch":
+        return function(x, "channels_last")
+    # Torch names the channels first and convolves fastest where they lie last in memory, which this is: both transposes
+    # change the names of axes only. Keras would move the data, before and after each call.
+    return ops.transpose(function(ops.transpose(x, (0, 3, 1, 2)), "channels_first"), (0, 2, 3, 1))
+
+
+def upsample(x, factors: tuple[int, int]):
+    """Nearest-neighbour upsampling of `(..., height, width, channels)`."""
+    for axis, factor in enumerate(factors, start=-3):
+        x = ops.repeat(x, factor, axis=axis) if factor > 1 else x
+    return x
+
+
+def upsampled_conv(x, kernel, factors: tuple[int, int]):
+    """`same_conv(upsample(x, factors), kernel)`, with less arithmetic where the kernel allows.
+
+    Neighbouring pixels of an upsampled image are equal, so the taps of the kernel that fall on equal ones can be summed
+    first. Which do depends on the place of the output pixel among those that came from one: every such place has a
+    smaller kernel of its own on the image as it was. For factors of 2, a 5x5 kernel becomes four of 3x3.
+    """
+    sides = kernel.shape[:2]
+    small = [2 * -(-(side // 2) // factor) + 1 for side, factor in zip(sides, factors, strict=True)]
+    if any(side % 2 == 0 for side in sides) or small[0] * small[1] >= sides[0] * sides[1]:
+        return same_conv(upsample(x, factors), kernel)
+    rows, columns = (
+        ops.cast(_taps_to_pixels(*arguments), kernel.dtype) for arguments in zip(sides, factors, small, strict=True)
+    )
+    outputs = kernel.shape[-1]
+    kernels = ops.einsum("upa,vqb,abio->uvipqo", rows, columns, kernel)
+    kernels = packed(ops.reshape(kernels, (*small, kernel.shape[2], -1)))
+    batch, height, width, _ = ops.shape(x)
+    y = ops.reshape(same_conv(x, kernels), (batch, height, width, *factors, outputs))
+    y = ops.transpose(y, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(y, (batch, height * factors[0], width * factors[1], outputs))
+
+
+def _taps_to_pixels(side: int, factor: int, small: int) -> np.ndarray:
+    """1 where a tap of the kernel falls on a pixel before upsampling: `(pixels, places, taps)`."""
+    places, taps = np.arange(factor)[:, None], np.arange(side)
+    pixels = (places + taps - side // 2) // factor + small // 2
+    return (pixels == np.arange(small)[:, None, None]).astype("float32")
+
+
+def packed(kernel):
+    """The same kernel, in memory as convolutions read it. For a loop: packing costs as much as a small convolution."""
+    if keras.backend.backend() != "torch":
+        return kernel
+    return kernel.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
+
+
+def backwards(kernel):
+    """The kernel of the gradient of `same_conv` with respect to its input, for `input_gradient`."""
+    return packed(ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2)))
+
+
+def input_gradient(gradient, backwards_kernel):
+    """The gradient of `same_conv` with respect to its input, given that with respect to its output."""
+    # Where a side is even, "same" pads one pixel more at the end, and the gradient needs it at the beginning.
+    extra = [[1 - side % 2, 0] for side in backwards_kernel.shape[:2]]
+    if extra == [[0, 0], [0, 0]]:
+        return same_conv(gradient, backwards_kernel)
+    height, width = ops.shape(gradient)[1:3]
+    return same_conv(ops.pad(gradient, [[0, 0], *extra, [0, 0]]), backwards_kernel)[:, :height, :width]
+
+
+def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
+    """The gradient of `same_conv` with respect to its kernel, `(kh, kw, inputs, outputs)`.
+
+    `keras.ops` has no operation for it, so each backend's own is called.
+    """
+    shape = (*kernel_size, x.shape[-1], gradient.shape[-1])
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.raw_ops.Conv2DBackpropFilter(
+            input=x, filter_sizes=shape, out_backprop=gradient, strides=[1, 1, 1, 1], padding="SAME"
+        )
+    if backend == "jax":
+        import jax
+
+        kernel = jax.ShapeDtypeStruct(shape, x.dtype)
+        return jax.linear_transpose(lambda kernel: same_conv(x, kernel), kernel)(gradient)[0]
+    import torch
+
+    padding = [(side - 1) // 2 for side in kernel_size]
+    if any(side % 2 == 0 for side in kernel_size):
+        # Torch pads equally on both sides; "same" pads one pixel more at the end.
+        x = ops.pad(
+            x, [[0, 0], *([before, side // 2] for before, side in zip(padding, kernel_size, strict=True)), [0, 0]]
+        )
+        padding = [0, 0]
+    x, gradient = x.permute(0, 3, 1, 2), gradient.permute(0, 3, 1, 2)
+    result = torch.nn.grad.conv2d_weight(x, (shape[3], shape[2], *kernel_size), gradient, padding=padding)
+    return result.permute(2, 3, 1, 0)
