@@ -128,7 +128,7 @@ def _iterate(x, h, recurrent_kernel, candidate_kernel):
         c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
         return z * c + (1 - z) * h, r, z, c
 
-    _, (states, r, z, c) = time_loop.scan(step, (h, h, h, h), x)
+    _, (states, r, z, c) = time_loop.scan(step, (h, h, h, h), x, has_gradient=False)
     # In Torch, the output refers to its gradient: that must not refer to the output, or neither is ever freed.
     kept = ops.stop_gradient(states)
 
@@ -149,9 +149,14 @@ def _iterate(x, h, recurrent_kernel, candidate_kernel):
             dh = dh * (1 - z) + drh * r + input_gradient(dgates, recurrent_backwards)
             return dh, ops.concatenate([dgates, dc], axis=-1)
 
-        start = (ops.zeros_like(h), ops.zeros_like(x[0]))
+        nothing = ops.zeros_like(h)
         (dh, _), dx = time_loop.scan(
-            step_back, start, (upstream, before, r, z, c), select=lambda gradients: gradients[1], reverse=True
+            step_back,
+            (nothing, ops.concatenate([nothing] * 3, axis=-1)),
+            (upstream, before, r, z, c),
+            select=lambda gradients: gradients[1],
+            reverse=True,
+            has_gradient=False,
         )
         dgates, dc = ops.split(dx, [2 * filters], axis=-1)
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 
-def scan(step, state, inputs, select=lambda state: state, reverse: bool = False):
+def scan(step, state, inputs, select=lambda state: state, reverse=False, has_gradient=True):
     """Iterates `state = step(state, x)` over the first axis of `inputs`.
 
     Args:
@@ -13,6 +13,7 @@ def scan(step, state, inputs, select=lambda state: state, reverse: bool = False)
         inputs: tensor with time first, of at least one step, or nested tuples of such.
         select: function that picks the parts of the state that are wanted for every step.
         reverse: begin with the last input. What is selected stands in the order of the inputs all the same.
+        has_gradient: whether the loop may have to be differentiated; where its gradient is written by hand, it has not.
 
     Returns:
         The state after the last step, and `select` of the states after every step, stacked on a new first axis.
@@ -20,7 +21,7 @@ def scan(step, state, inputs, select=lambda state: state, reverse: bool = False)
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return _tensorflow_scan(step, state, inputs, select, reverse)
-    if backend == "jax" and not _jax_is_on_cpu():
+    if backend == "jax" and not (has_gradient and _jax_is_on_cpu()):
 
         def carry_and_output(state, x):
             state = step(state, x)

@@ -1,0 +1,74 @@
+"""Convolutions that save arithmetic, and gradients written by hand, against plain ones."""
+
+import gradients
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_frnn import layers
+from keras_frnn.layers import convolution, layout
+
+
+def array(*shape):
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("kernel_size", [(1, 1), (3, 3), (5, 5), (2, 2), (4, 3), (5, 2)])
+@pytest.mark.parametrize("factors", [(1, 1), (2, 2), (1, 2), (3, 2), (4, 4)])
+def test_upsampled_convolution(kernel_size, factors):
+    x, kernel = array(2, 5, 4, 3), array(*kernel_size, 3, 6)
+    conv = keras.layers.Conv2D(6, kernel_size, padding="same", use_bias=False, data_format="channels_last")
+    conv.build(x.shape)
+    conv.set_weights([kernel])
+    expected = conv(x.repeat(factors[0], axis=1).repeat(factors[1], axis=2))
+    result = convolution.upsampled_conv(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel), factors)
+    np.testing.assert_allclose(ops.convert_to_numpy(result), ops.convert_to_numpy(expected), rtol=0, atol=2e-5)
+
+
+def test_a_5x5_kernel_becomes_four_of_3x3(monkeypatch):
+    shapes = []
+    original = convolution.same_conv
+    monkeypatch.setattr(
+        convolution, "same_conv", lambda x, kernel: shapes.append(tuple(kernel.shape)) or original(x, kernel)
+    )
+    convolution.upsampled_conv(ops.zeros((1, 4, 4, 2)), ops.zeros((5, 5, 2, 7)), (2, 2))
+    assert shapes == [(3, 3, 2, 4 * 7)]
+
+
+class WrittenOut(keras.Model):
+    """A FoldedConvGRU's equations step by step, left to the backend to differentiate."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, video):
+        sequence = layout.to_sequence(ops.convert_to_tensor(video), self.layer.data_format)
+        update, project = self.layer.encoder.transition(), self.layer.encoder.projection()
+        state = ops.broadcast_to(self.layer.initial_output_state, (*sequence.shape[1:4], self.layer.filters))
+        states = []
+        for t in range(sequence.shape[0]):
+            state = update(state, project(sequence[t]))
+            states.append(state)
+        return layout.from_sequence(ops.stack(states), self.layer.data_format)
+
+
+@pytest.mark.parametrize("kernel_size", [(3, 3), (5, 3), (2, 2), (1, 4)])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_gradient_of_the_loop_over_time(kernel_size, data_format):
+    layer = layers.FoldedConvGRU(4, kernel_size, return_sequences=True, data_format=data_format)
+    model = keras.Sequential([layer])
+    shape = (2, 5, 6, 7, 3) if data_format == "channels_last" else (2, 5, 3, 6, 7)
+    model.build(shape)
+    layer.initial_output_state.assign(array(4) / 4)
+    video, target = array(*shape), array(*model.compute_output_shape(shape))
+    loss, computed = gradients.of_l1_loss(model, video, target)
+    reference = WrittenOut(layer)
+    reference.build(shape)
+    expected_loss, expected = gradients.of_l1_loss(reference, video, target)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
+    assert set(computed) == set(expected)
+    for name, gradient in expected.items():
+        assert np.abs(gradient).max() > 0
+        np.testing.assert_allclose(computed[name], gradient, rtol=0, atol=1e-5 * np.abs(gradient).max(), err_msg=name)
