@@ -136,7 +136,7 @@ def _measure(model, context_shape: tuple, horizon: int, repeats: int) -> dict:
     return {
         "training_step_seconds": training,
         "forecast_seconds": forecast,
-        "peak_memory_bytes": _peak_memory_bytes(),
+        "peak_memory_bytes": peak_memory_bytes(),
     }
 
 
@@ -150,7 +150,7 @@ def _median_seconds(function, repeats: int) -> float:
     return float(np.median(seconds))
 
 
-def _peak_memory_bytes() -> int | None:
+def peak_memory_bytes() -> int | None:
     status = pathlib.Path("/proc/self/status")
     if status.exists():
         # `getrusage` would count what the parent process held when it started this one.

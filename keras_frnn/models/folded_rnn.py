@@ -1,10 +1,14 @@
+import functools
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
 from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
-from keras_frnn.layers.folded_layer import check_positive_integers
+from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
+from keras_frnn.models.compilation import compiled_when_repeated
 from keras_frnn.models.layer_stack import LayerStack
 
 
@@ -44,8 +48,13 @@ class FoldedRNN(LayerStack):
 
     recurrent_layer = FoldedConvGRU
 
+    def __init__(self, layers: Sequence[FoldedLayer], horizon: int, **kwargs):
+        super().__init__(layers, horizon, **kwargs)
+        # They hold this model, so Keras must not track them.
+        object.__setattr__(self, "_compiled_functions", {})
+
     def encode(self, frames, state=None):
-        """Runs the encoder alone.
+        """Runs the encoder alone. For streaming, it is compiled when it is called again with the same shapes.
 
         Args:
             frames: `(batch, time, height, width, channels)`, values in [-1, 1]: one frame or more.
@@ -56,6 +65,9 @@ class FoldedRNN(LayerStack):
         """
         sequence = self._to_sequence(frames)
         self._check_state(state)
+        return self._compiled("encode", self._encode)(sequence, state)
+
+    def _encode(self, sequence, state):
         new_state = []
         for layer, layer_state in zip(self.stack, state or [None] * len(self.stack), strict=True):
             sequence, layer_state = layer.encode(sequence, layer_state)
@@ -74,6 +86,9 @@ class FoldedRNN(LayerStack):
         """
         (steps,) = check_positive_integers(self.horizon if steps is None else steps, "steps", 1)
         self._check_state(state)
+        return self._compiled(f"decode {steps}", functools.partial(self._decode, steps=steps))(state)
+
+    def _decode(self, state, steps: int):
         sequence = self.stack[-1].rollout(state[-1], steps)
         upsampling = (1, 1)
         for layer, layer_state in zip(self.stack[-2::-1], state[-2::-1], strict=True):
@@ -83,6 +98,11 @@ class FoldedRNN(LayerStack):
             else:
                 sequence, upsampling = layer.decode(sequence, layer_state, upsampling), (1, 1)
         return layout.from_sequence(ops.cast(sequence, self.compute_dtype), self.data_format)
+
+    def _compiled(self, name: str, function):
+        if name not in self._compiled_functions:
+            self._compiled_functions[name] = compiled_when_repeated(self, function)
+        return self._compiled_functions[name]
 
     @property
     def depths(self) -> list[int]:

@@ -325,3 +325,20 @@ class TestErrors:
     def test_topology(self, entry):
         with pytest.raises(ValueError, match="Received: entry 1 = "):
             models.FoldedRNN.from_topology([("conv", 3, 3), entry, ("recurrent", 3, 3)], horizon=2)
+
+
+def test_streaming_is_compiled_and_stays_the_same():
+    model, frames = tiny(), video(time=4)
+    state, states = None, []
+    for t in range(4):  # Compiled from the second frame on a state on.
+        state = model.encode(frames[:, t : t + 1], state)
+        states.append(state)
+        predicted = keras.ops.convert_to_numpy(model.decode(state, 3))
+        np.testing.assert_allclose(predicted, model.forecast(frames[:, : t + 1]), rtol=0, atol=2e-6)
+    model.set_weights([1.5 * weight for weight in model.get_weights()])
+    changed = model.decode(model.encode(frames[:, :1]), 3)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(changed), model.forecast(frames[:, :1]), rtol=0, atol=2e-6)
+    assert (
+        np.abs(keras.ops.convert_to_numpy(model.decode(states[0], 3)) - keras.ops.convert_to_numpy(changed)).max()
+        > 1e-3
+    )

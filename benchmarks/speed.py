@@ -1,0 +1,344 @@
+"""How fast training, forecasting and streaming are, each against a reference in the same process.
+
+    python benchmarks/speed.py
+
+Everything is measured in processes of its own, a backend each; what is compared takes turns, and medians count. "R" is
+the rate of floating-point operations at which stock keras ConvLSTM2D(64, 5) trains on TensorFlow. Rates count the
+operations of the equations, three times the forward pass for training, so that saved arithmetic counts as speed.
+Writes benchmarks/results/speed.json and docs/speed.md.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+from absl import app, flags
+
+from keras_frnn import evaluation, layers, models
+from keras_frnn.evaluation.cost import peak_memory_bytes
+from keras_frnn.evaluation.machine import machine
+from keras_frnn.files import atomic_path
+
+_MEASUREMENT = flags.DEFINE_string("measurement", None, "Measure one thing in this process and print it as JSON.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each is measured, after one warm-up.")
+
+INTRODUCTION = """\
+Written by `python benchmarks/speed.py`. Widths are fractions of the paper's. Where nothing else is said, 10 frames are
+given and 10 predicted, 64x64x1, in float32; batches are of 2 at half width, 4 at one eighth, 1 at one sixteenth.
+R is the rate of floating-point operations at which stock `keras.layers.ConvLSTM2D(64, 5)` trains on TensorFlow, on
+(4, 10, 32, 32, 64), in the same process. Rates count the operations of the equations, so saved arithmetic counts as
+speed. *Time-major* is the same network step by step with one convolution a gate, the *PyTorch ConvLSTM* 4 layers of 128
+channels, 5x5, at 16x16, in 19 steps of batch 2 (`benchmarks/baselines.py`). Memory is the most that the process held.
+"""
+BACKENDS = ("tensorflow", "jax", "torch")
+FRAMES = 10  # Given, and as many predicted.
+
+
+def folded(width: float, horizon: int = FRAMES, family=models.FoldedRNN):
+    return family.from_topology(models.scale_topology(models.PAPER_TOPOLOGY, width), horizon)
+
+
+def training_step(model, batch_size: int, context: int = FRAMES, horizon: int = FRAMES, shape=(64, 64, 1)):
+    """One optimizer step on random frames, as a function that waits for its end."""
+    generator = np.random.default_rng(0)
+    inputs = generator.uniform(-1, 1, (batch_size, context, *shape)).astype("float32")
+    model.build(inputs.shape)
+    targets = generator.uniform(-1, 1, (batch_size, horizon, *model.compute_output_shape(inputs.shape)[2:]))
+    model.compile(keras.optimizers.RMSprop(1e-4), "mae")
+    return lambda: model.train_on_batch(inputs, targets.astype("float32"))
+
+
+def conv_lstm_step():
+    """ConvLSTM2D(64, 5) on (4, 10, 32, 32, 64), and the operations of one step."""
+    layer = keras.layers.ConvLSTM2D(64, 5, padding="same", return_sequences=True)
+    step = training_step(keras.Sequential([layer]), 4, shape=(32, 32, 64))
+    return step, 3 * 2 * 4 * FRAMES * 32 * 32 * 25 * (64 + 64) * 4 * 64
+
+
+def gru_step():
+    layer = layers.FoldedConvGRU(64, 5, return_sequences=True)
+    return training_step(keras.Sequential([layer]), 4, shape=(32, 32, 64))
+
+
+def take_turns(rounds: int | None = None, **functions) -> dict[str, float]:
+    """Median seconds of each."""
+    for function in functions.values():
+        function()
+    seconds = {name: [] for name in functions}
+    for _ in range(rounds or _ROUNDS.value):
+        for name, function in functions.items():
+            begun = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def operations(model, batch_size: int) -> float:
+    return 2 * batch_size * evaluation.cost(model, (64, 64, 1), FRAMES, FRAMES).macs
+
+
+def half_width() -> dict:
+    """The training step and the forecast of the half-width network against R; the memory of the step before the "
+    "rest."""
+    model = folded(1 / 2)
+    step = training_step(model, 2)
+    step()
+    step()
+    memory = peak_memory_bytes() / 1e9
+    reference, reference_operations = conv_lstm_step()
+    context = np.zeros((2, FRAMES, 64, 64, 1), "float32")
+    seconds = take_turns(step=step, forecast=lambda: model.forecast(context), reference=reference)
+    rate = reference_operations / seconds["reference"]
+    forward = operations(model, 2)
+    return {
+        "seconds": seconds,
+        "R": rate / 1e9,
+        "training": 3 * forward / seconds["step"] / rate,
+        "forecast": forward / seconds["forecast"] / rate,
+        "memory": memory,
+    }
+
+
+def bfloat16() -> dict:
+    steps = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        steps[policy] = training_step(folded(1 / 2), 2)
+    keras.config.set_dtype_policy("float32")
+    seconds = take_turns(**steps)
+    return {"seconds": seconds, "ratio": seconds["mixed_bfloat16"] / seconds["float32"]}
+
+
+def time_major() -> dict:
+    import baselines
+
+    plain = baselines.TimeMajorFoldedRNN(models.scale_topology(models.PAPER_TOPOLOGY, 1 / 8), FRAMES)
+    seconds = take_turns(ours=training_step(folded(1 / 8), 4), plain=training_step(plain, 4))
+    return {"seconds": seconds, "ratio": seconds["ours"] / seconds["plain"]}
+
+
+def layer() -> dict:
+    # Stock ConvLSTM2D takes half a minute a step on JAX and a CPU.
+    rounds = 2 if keras.backend.backend() == "jax" else None
+    seconds = take_turns(rounds, ours=gru_step(), stock=conv_lstm_step()[0])
+    return {"seconds": seconds, "ratio": seconds["ours"] / seconds["stock"]}
+
+
+def step_of(family) -> dict:
+    idle = peak_memory_bytes()
+    seconds = take_turns(step=training_step(folded(1 / 8, family=family), 4))
+    return {"seconds": seconds["step"], "memory": (peak_memory_bytes() - idle) / 1e9}
+
+
+def torch_lstm() -> dict:
+    import baselines
+
+    model = folded(1 / 2)
+    step = training_step(model, 2)
+    step()
+    step()
+    memory = peak_memory_bytes() / 1e9
+    reference, macs = baselines.torch_conv_lstm()
+    seconds = take_turns(ours=step, conv_lstm=reference)
+    ours = seconds["ours"] / evaluation.cost(model, (64, 64, 1), FRAMES, FRAMES).macs
+    return {"seconds": seconds, "ratio": ours / (seconds["conv_lstm"] / macs), "memory": memory}
+
+
+def first_step() -> dict:
+    step = training_step(folded(1 / 8), 4)
+    begun = time.perf_counter()
+    step()
+    return {"seconds": time.perf_counter() - begun}
+
+
+def length() -> dict:
+    """A training step with this many frames given, and as many predicted."""
+    frames = int(_MEASUREMENT.value.split("-")[1])
+    seconds = take_turns(3, step=training_step(folded(1 / 16, frames), 1, frames, frames))
+    return {"seconds": seconds["step"], "memory": peak_memory_bytes() / 1e9}
+
+
+def encode() -> dict:
+    frames = int(_MEASUREMENT.value.split("-")[1])
+    model = folded(1 / 8)
+    video = np.zeros((1, frames, 64, 64, 1), "float32")
+    model.build(video.shape)
+    idle = peak_memory_bytes()
+    model.encode(video)
+    return {"memory": (peak_memory_bytes() - idle) / 1e6}
+
+
+def streaming() -> dict:
+    """Encoding one new frame and decoding ten, against the same convolutions, one after the other, and nothing else."""
+    model = folded(1 / 8)
+    frame = np.zeros((1, 1, 64, 64, 1), "float32")
+    model.build(frame.shape)
+    state = model.encode(frame)
+
+    def stream():
+        after = model.encode(frame, state)
+        return keras.ops.convert_to_numpy(model.decode(after, FRAMES))
+
+    seconds = take_turns(20, stream=stream, convolutions=_convolutions(model))
+    return {"seconds": seconds, "ratio": seconds["stream"] / seconds["convolutions"]}
+
+
+def _convolutions(model):
+    """The convolutions of encoding one frame and decoding ten, of all steps at once where the equations allow it."""
+    from keras_frnn.layers.convolution import same_conv, upsampled_conv
+
+    calls, size, upsampling = [], 64, (1, 1)
+    tensor = lambda *shape: keras.ops.ones(shape)  # noqa: E731
+    for index, member in enumerate(model.stack):
+        above = model.stack[index + 1] if index + 1 < len(model.stack) else None
+        upsampling = above.pool_size if isinstance(above, layers.FoldedMaxPooling2D) else (1, 1)
+        low = size // upsampling[0]
+        if isinstance(member, layers.FoldedConv2D):
+            kernel = member.kernel.value
+            channels, filters = kernel.shape[2:]
+            calls.append((1, same_conv, tensor(1, size, size, channels), kernel))
+            back = keras.ops.transpose(kernel, (0, 1, 3, 2))
+            calls.append(
+                (1, lambda x, k, u=upsampling: upsampled_conv(x, k, u), tensor(FRAMES, low, low, filters), back)
+            )
+        elif isinstance(member, layers.FoldedConvGRU):
+            is_top = above is None
+            encoder, decoder = member.encoder, member.decoder
+            for update, steps, batch in (
+                (encoder, FRAMES if is_top else 1, 1),
+                (decoder, FRAMES, 1 if is_top else FRAMES),
+            ):
+                inputs, state = update.input_channels, update.filters
+                factors = upsampling if update is decoder else (1, 1)
+                low_size = size // factors[0]
+                projection = lambda x, k, u=factors: upsampled_conv(x, k, u)  # noqa: E731
+                calls.append(
+                    (
+                        steps if batch == 1 else 1,
+                        projection,
+                        tensor(batch, low_size, low_size, inputs),
+                        update.kernel.value,
+                    )
+                )
+                for kernel in (update.recurrent_kernel.value, update.candidate_kernel.value):
+                    calls.append((steps, same_conv, tensor(1, size, size, state), kernel))
+        else:
+            size //= member.pool_size[0]
+
+    def run():
+        results = [function(x, kernel) for count, function, x, kernel in calls for _ in range(count)]
+        return sum(keras.ops.sum(result[0, 0, 0]) for result in results)
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        run = tf.function(run)
+    return lambda: keras.ops.convert_to_numpy(run())
+
+
+MEASUREMENTS = {
+    "half-width": half_width,
+    "bfloat16": bfloat16,
+    "time-major": time_major,
+    "layer": layer,
+    "step-frnn": lambda: step_of(models.FoldedRNN),
+    "step-rladder": lambda: step_of(models.LadderRNN),
+    "torch-lstm": torch_lstm,
+    "first-step": first_step,
+    "length-10": length,
+    "length-50": length,
+    "length-100": length,
+    "encode-10": encode,
+    "encode-100": encode,
+    "streaming": streaming,
+}
+
+
+def measure(name: str, backend: str) -> dict:
+    print(f"measuring {name} on {backend} ...", flush=True)
+    command = [sys.executable, __file__, f"--measurement={name}", f"--rounds={_ROUNDS.value}"]
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def rows() -> list[dict]:
+    """What was measured, in the order of the table: `less` says whether less is better."""
+    half = measure("half-width", "tensorflow")
+    result = [
+        row("half width, training step on TensorFlow: rate / R", half["training"], 0.90, less=False),
+        row("half width, forecast on TensorFlow: rate / R", half["forecast"], 1.0, less=False),
+        row("half width, training step on TensorFlow: peak memory of the process, GB", half["memory"], 1.6),
+    ]
+    for backend in ("tensorflow", "torch"):
+        ratio = measure("bfloat16", backend)["ratio"]
+        result.append(row(f"half width, training step on {backend}: mixed_bfloat16 / float32", ratio, 0.65))
+    ratio = measure("time-major", "tensorflow")["ratio"]
+    result.append(row("one-eighth width, training step on TensorFlow / the same, time-major", ratio, 0.9))
+    for backend, target in zip(("tensorflow", "torch", "jax"), (0.70, 0.55, 0.03), strict=True):
+        ratio = measure("layer", backend)["ratio"]
+        result.append(row(f"FoldedConvGRU(64, 5) / ConvLSTM2D(64, 5), training step on {backend}", ratio, target))
+    frnn, rladder = (measure(f"step-{name}", "tensorflow") for name in ("frnn", "rladder"))
+    for what, target in (("seconds", 3.0), ("memory", 2.0)):
+        ratio = rladder[what] / frnn[what]
+        result.append(row(f"RLadder / fRNN, training step on TensorFlow: {what}", ratio, target, less=False))
+    lstm = measure("torch-lstm", "torch")
+    result.append(row("half width, training step on Torch / a PyTorch ConvLSTM's: time a GMAC", lstm["ratio"], 0.90))
+    result.append(row("half width, training step on Torch: peak memory of the process, GB", lstm["memory"], 1.4))
+    for backend, target in zip(BACKENDS, (8.0, 12.0, 1.5), strict=True):
+        seconds = measure("first-step", backend)["seconds"]
+        result.append(row(f"one-eighth width, first training step on {backend}: seconds", seconds, target))
+    lengths = {frames: measure(f"length-{frames}", "tensorflow") for frames in (10, 50, 100)}
+    for what in ("seconds", "memory"):
+        ten, fifty, hundred = (lengths[frames][what] for frames in (10, 50, 100))
+        line = ten + (hundred - ten) * 40 / 90
+        result.append(row(f"training step with 50 + 50 frames / the line from 10 to 100: {what}", fifty / line, 1.15))
+    ratio = measure("encode-100", "tensorflow")["memory"] / measure("encode-10", "tensorflow")["memory"]
+    result.append(row("encoding 100 frames / 10 frames on TensorFlow: peak memory above idle", ratio, 1.15))
+    ratio = measure("streaming", "tensorflow")["ratio"]
+    result.append(row("streaming, one frame in, ten out, on TensorFlow / its convolutions alone", ratio, 1.3))
+    return result
+
+
+def row(what: str, value: float, target: float, less: bool = True) -> dict:
+    return {"what": what, "value": value, "target": target, "met": value <= target if less else value >= target}
+
+
+def main(_):
+    if _MEASUREMENT.value:
+        print(json.dumps(MEASUREMENTS[_MEASUREMENT.value]()))
+        return
+    measured = rows()
+    text = _table(measured)
+    print(text)
+    root = pathlib.Path(__file__).parent.parent
+    with atomic_path(root / "benchmarks" / "results" / "speed.json") as temporary:
+        temporary.write_text(json.dumps({"machine": machine(), "rows": measured}, indent=2) + "\n")
+    with atomic_path(root / "docs" / "speed.md") as temporary:
+        temporary.write_text(text)
+
+
+def _table(measured: list[dict]) -> str:
+    here = {name: value for name, value in machine().items() if name != "backend"}
+    lines = [
+        "# Speed",
+        "",
+        INTRODUCTION,
+        "Machine: " + ", ".join(f"{name} {value}" for name, value in here.items()) + ".",
+        "",
+    ]
+    lines += ["| | measured | target | |", "| --- | ---: | ---: | --- |"]
+    for entry in measured:
+        met = "met" if entry["met"] else "missed"
+        lines.append(f"| {entry['what']} | {entry['value']:.2f} | {entry['target']:.2f} | {met} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    app.run(main)
