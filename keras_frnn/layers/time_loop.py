@@ -49,6 +49,9 @@ def _tensorflow_scan(step, state, inputs, select, reverse):
     import tensorflow as tf
 
     flat_inputs = tf.nest.flatten(inputs)
+    if flat_inputs[0].shape[0] == 1:
+        last = step(state, tf.nest.map_structure(lambda part: part[0], inputs))
+        return last, tf.nest.map_structure(lambda part: part[None], select(last))
     length = flat_inputs[0].shape[0] or tf.shape(flat_inputs[0])[0]
     arrays = [tf.TensorArray(part.dtype, length).unstack(part) for part in flat_inputs]
     outputs = [tf.TensorArray(part.dtype, length, element_shape=part.shape) for part in tf.nest.flatten(select(state))]

@@ -60,6 +60,12 @@ class VideoPredictor(keras.Model):
         frames = predictor.predict(context, batch_size=batch_size, verbose=0)
         return np.asarray(frames, "float32")
 
+    def make_train_function(self, force: bool = False):
+        # TensorFlow traces a function twice where the first run makes variables, as an optimizer's first step does.
+        if self.built and self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def compute_output_shape(self, context_shape):
         return (context_shape[0], self.horizon, *context_shape[2:])
 

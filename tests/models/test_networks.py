@@ -342,3 +342,15 @@ def test_streaming_is_compiled_and_stays_the_same():
         np.abs(keras.ops.convert_to_numpy(model.decode(states[0], 3)) - keras.ops.convert_to_numpy(changed)).max()
         > 1e-3
     )
+
+
+def test_training_is_traced_once_by_tensorflow(monkeypatch):
+    model = tiny()
+    model.build((None, 4, 8, 12, 1))
+    model.compile("rmsprop", "mae")
+    model.make_train_function()
+    assert model.optimizer.built  # What makes TensorFlow trace twice.
+    traces = []
+    monkeypatch.setattr(model, "predict_steps", lambda *args, f=model.predict_steps: traces.append(1) or f(*args))
+    model.train_on_batch(video(), video(time=3))
+    assert len(traces) == 1 or keras.backend.backend() != "tensorflow"
