@@ -61,7 +61,7 @@ class TimeMajorFoldedRNN(keras.Model):
                 if level[0] == "conv":
                     x = level[1](x)
                 elif level[0] == "pool":
-                    x = ops.max_pool(x, level[1], data_format="channels_last")
+                    x = ops.max_pool(x, level[1], strides=level[1], data_format="channels_last")
                 else:
                     state[0], state[1] = x, _update(level[1], state[1], x)
                     x = state[1]

@@ -36,7 +36,7 @@ R is the rate of floating-point operations at which stock `keras.layers.ConvLSTM
 speed. *Time-major* is the same network step by step with one convolution a gate, the *PyTorch ConvLSTM* 4 layers of 128
 channels, 5x5, at 16x16, in 19 steps of batch 2 (`benchmarks/baselines.py`). Memory is the most that the process held.
 """
-BACKENDS = ("tensorflow", "jax", "torch")
+TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "Torch"}
 FRAMES = 10  # Given, and as many predicted.
 
 
@@ -254,7 +254,7 @@ MEASUREMENTS = {
     "length-10": length,
     "length-50": length,
     "length-100": length,
-    "encode-10": encode,
+    "encode-50": encode,
     "encode-100": encode,
     "streaming": streaming,
 }
@@ -278,12 +278,14 @@ def rows() -> list[dict]:
     ]
     for backend in ("tensorflow", "torch"):
         ratio = measure("bfloat16", backend)["ratio"]
-        result.append(row(f"half width, training step on {backend}: mixed_bfloat16 / float32", ratio, 0.65))
+        result.append(row(f"half width, training step on {TITLES[backend]}: mixed_bfloat16 / float32", ratio, 0.65))
     ratio = measure("time-major", "tensorflow")["ratio"]
     result.append(row("one-eighth width, training step on TensorFlow / the same, time-major", ratio, 0.9))
     for backend, target in zip(("tensorflow", "torch", "jax"), (0.70, 0.55, 0.03), strict=True):
         ratio = measure("layer", backend)["ratio"]
-        result.append(row(f"FoldedConvGRU(64, 5) / ConvLSTM2D(64, 5), training step on {backend}", ratio, target))
+        result.append(
+            row(f"FoldedConvGRU(64, 5) / ConvLSTM2D(64, 5), training step on {TITLES[backend]}", ratio, target)
+        )
     frnn, rladder = (measure(f"step-{name}", "tensorflow") for name in ("frnn", "rladder"))
     for what, target in (("seconds", 3.0), ("memory", 2.0)):
         ratio = rladder[what] / frnn[what]
@@ -291,16 +293,16 @@ def rows() -> list[dict]:
     lstm = measure("torch-lstm", "torch")
     result.append(row("half width, training step on Torch / a PyTorch ConvLSTM's: time a GMAC", lstm["ratio"], 0.90))
     result.append(row("half width, training step on Torch: peak memory of the process, GB", lstm["memory"], 1.4))
-    for backend, target in zip(BACKENDS, (8.0, 12.0, 1.5), strict=True):
+    for backend, target in zip(TITLES, (8.0, 12.0, 1.5), strict=True):
         seconds = measure("first-step", backend)["seconds"]
-        result.append(row(f"one-eighth width, first training step on {backend}: seconds", seconds, target))
+        result.append(row(f"one-eighth width, first training step on {TITLES[backend]}: seconds", seconds, target))
     lengths = {frames: measure(f"length-{frames}", "tensorflow") for frames in (10, 50, 100)}
     for what in ("seconds", "memory"):
         ten, fifty, hundred = (lengths[frames][what] for frames in (10, 50, 100))
         line = ten + (hundred - ten) * 40 / 90
         result.append(row(f"training step with 50 + 50 frames / the line from 10 to 100: {what}", fifty / line, 1.15))
-    ratio = measure("encode-100", "tensorflow")["memory"] / measure("encode-10", "tensorflow")["memory"]
-    result.append(row("encoding 100 frames / 10 frames on TensorFlow: peak memory above idle", ratio, 1.15))
+    ratio = measure("encode-100", "tensorflow")["memory"] / measure("encode-50", "tensorflow")["memory"]
+    result.append(row("encoding 100 frames / 50 frames on TensorFlow: peak memory above idle", ratio, 1.15))
     ratio = measure("streaming", "tensorflow")["ratio"]
     result.append(row("streaming, one frame in, ten out, on TensorFlow / its convolutions alone", ratio, 1.3))
     return result
@@ -336,7 +338,7 @@ def _table(measured: list[dict]) -> str:
     lines += ["| | measured | target | |", "| --- | ---: | ---: | --- |"]
     for entry in measured:
         met = "met" if entry["met"] else "missed"
-        lines.append(f"| {entry['what']} | {entry['value']:.2f} | {entry['target']:.2f} | {met} |")
+        lines.append(f"| {entry['what']} | {entry['value']:.3f} | {entry['target']:.2f} | {met} |")
     return "\n".join(lines) + "\n"
 
 

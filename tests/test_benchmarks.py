@@ -28,3 +28,29 @@ def test_measures_one_model_in_a_process(monkeypatch):
     table = cost._table({"fRNN": counted}, {"fRNN": measured, "slow": twice}, setting)
     assert f"| fRNN | {counted.weights:,} | {counted.encode_macs / 1e9:.1f} |" in table
     assert f"{twice.training_step_seconds:.2f} (2.00)" in table
+
+
+def test_table_of_speed(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    import speed
+
+    measured = [speed.row("rate", 0.8, 0.9, less=False), speed.row("memory", 1.25, 1.5)]
+    table = speed._table(measured)
+    assert "| rate | 0.800 | 0.90 | missed |" in table
+    assert "| memory | 1.250 | 1.50 | met |" in table
+
+
+def test_time_major_baseline_has_the_weights_and_frames_of_the_network(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    import baselines
+    import numpy as np
+
+    topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3), ("recurrent", 4, 3)]
+    plain = baselines.TimeMajorFoldedRNN(topology, 2)
+    plain.build((1, 3, 8, 8, 1))
+    network = models.FoldedRNN.from_topology(topology, 2)
+    network.build((1, 3, 8, 8, 1))
+    weights = sum(int(np.prod(weight.shape)) for weight in plain.trainable_variables)
+    # It has no trainable initial states, and a kernel for each direction of the convolution.
+    assert weights == network.count_params() - 3 - 4 + 3 * 3 * 1 * 2
+    assert plain(np.zeros((1, 3, 8, 8, 1), "float32")).shape == (1, 2, 8, 8, 1)

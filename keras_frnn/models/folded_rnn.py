@@ -2,6 +2,7 @@ import functools
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_frnn.layers import layout
@@ -10,6 +11,8 @@ from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.models.compilation import compiled_when_repeated
 from keras_frnn.models.layer_stack import LayerStack
+
+_FRAMES_AT_A_TIME = 16
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -57,15 +60,22 @@ class FoldedRNN(LayerStack):
         """Runs the encoder alone. For streaming, it is compiled when it is called again with the same shapes.
 
         Args:
-            frames: `(batch, time, height, width, channels)`, values in [-1, 1]: one frame or more.
+            frames: `(batch, time, height, width, channels)`, values in [-1, 1]: one frame or more. Of an array, 16 at
+                a time are encoded, so that memory does not grow with its length.
             state: what `encode` returned for the frames before, to go on from there; None at the start of a video.
 
         Returns:
             The state of the network: for each layer a tuple of tensors, empty for layers without memory.
         """
-        sequence = self._to_sequence(frames)
         self._check_state(state)
-        return self._compiled("encode", self._encode)(sequence, state)
+        encode = self._compiled("encode", self._encode)
+        frames = frames if ops.is_tensor(frames) else np.asarray(frames)
+        if ops.is_tensor(frames) or frames.ndim != 5:
+            return encode(self._to_sequence(frames), state)
+        # A long video from memory takes no more of the backend's memory than a short one.
+        for first in range(0, max(frames.shape[1], 1), _FRAMES_AT_A_TIME):
+            state = encode(self._to_sequence(frames[:, first : first + _FRAMES_AT_A_TIME]), state)
+        return state
 
     def _encode(self, sequence, state):
         new_state = []

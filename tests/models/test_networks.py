@@ -354,3 +354,13 @@ def test_training_is_traced_once_by_tensorflow(monkeypatch):
     monkeypatch.setattr(model, "predict_steps", lambda *args, f=model.predict_steps: traces.append(1) or f(*args))
     model.train_on_batch(video(), video(time=3))
     assert len(traces) == 1 or keras.backend.backend() != "tensorflow"
+
+
+def test_a_long_video_is_encoded_in_parts():
+    model, frames = tiny(), video(time=37)
+    parts = model.encode(frames)
+    whole = model.encode(keras.ops.convert_to_tensor(frames))
+    for ours, expected in zip(keras.tree.flatten(parts), keras.tree.flatten(whole), strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(expected), rtol=0, atol=2e-6
+        )
