@@ -43,6 +43,7 @@ results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs i
 benchmark: $(VENV)/demo  ## Measure what the models cost and how fast videos come; writes benchmarks/results/.
 	$(VENV)/bin/python benchmarks/cost.py
 	$(VENV)/bin/python benchmarks/pipeline.py
+	$(VENV)/bin/python benchmarks/speed.py
 
 # Where Python comes without its venv module's pip (some Linux distributions), virtualenv does the same.
 $(VENV)/bin/pip $(VENV)-tfio/bin/pip: %/bin/pip:

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frnn.datasets.stateless import mix, uniform
+from keras_frnn.datasets.windows import SPLITS, check_split
 from keras_frnn.layers.folded_layer import check_positive_integers
 
-_SPLITS = ("train", "test")
 _TEST_SEQUENCES = 10_000
 _UCI_TRAINING_DIGITS = 1_500
 
@@ -68,8 +68,7 @@ def moving_mnist(
     for name, value in dict(batch_size=batch_size, context=context, horizon=horizon, num_digits=num_digits).items():
         check_positive_integers(value, name, 1)
     check_positive_integers(size, "size", 1)
-    if split not in _SPLITS:
-        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}")
+    check_split(split)
     if sequences is not None:
         check_positive_integers(sequences, "sequences", 1)
     if not isinstance(start, int) or start < 0:
@@ -96,7 +95,7 @@ def moving_mnist(
     # there. So a frame is one gather, for all sequences, digits and times at once.
     canvas = np.pad(_resize(images, digit_size), ((0, 0), (0, 1), (0, 1))).reshape(len(images), -1)
     canvas = tf.constant(canvas)
-    key = mix(seed) ^ mix(_SPLITS.index(split))
+    key = mix(seed) ^ mix(SPLITS.index(split))
     total = context + horizon
 
     def generate(index):

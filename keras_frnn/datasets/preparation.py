@@ -6,17 +6,16 @@ import hashlib
 import json
 import os
 import pathlib
-import queue
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import h5py
 import keras
 import numpy as np
 
+from keras_frnn.datasets.decoding import decoded
+from keras_frnn.datasets.windows import SPLITS
 from keras_frnn.layers.folded_layer import check_positive_integers
 
 try:
@@ -24,11 +23,7 @@ try:
 except ImportError:  # Windows. There, two runs that write to one folder are not told apart.
     fcntl = None
 
-SPLITS = ("train", "test")
 _SUFFIXES = {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
-_WORKER = pathlib.Path(__file__).with_name("decode_worker.py")
-# glibc: keep the memory of one frame for the next, which saves a tenth of the time.
-_WORKER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "100000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
 _BLOCK = 1 << 20  # Bytes copied at a time.
 
 
@@ -141,7 +136,8 @@ def prepare(
                     wanted = [video for video in videos if video.split == split]
                     rebuilt = stored[split].rebuilt(wanted, accept_bad_videos, partial / f"{split}.hdf5", total)
                     files.append(stack.enter_context(contextlib.closing(rebuilt)))
-                answers = stack.enter_context(contextlib.closing(_decoded(missing, workers)))
+                requests = {video: video.request() for video in missing}
+                answers = stack.enter_context(contextlib.closing(decoded(requests, workers)))
                 for video, answer in _progress(answers, len(missing), progress):
                     if "error" in answer:
                         raise OSError(answer["error"])
@@ -305,78 +301,6 @@ class _Stored(dict):
             file.attrs["source_videos"] = source_videos
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-
-
-class _Worker:
-    """A decoding process, started when it is first needed, and again when a video brought it down."""
-
-    def __init__(self):
-        self.process = None
-
-    def decode(self, request: dict) -> dict:
-        if self.process is None:
-            # In a session of its own, Ctrl-C reaches this process alone; without it, the worker ends.
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(_WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,
-                env=os.environ | _WORKER_ENVIRONMENT,
-            )
-        answer = ""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        if answer:
-            return json.loads(answer)
-        status = self.close()
-        if status >= 0:
-            raise RuntimeError(f"The decoding process does not run. Try it by hand: {sys.executable} -P {_WORKER}")
-        return {"frames": 0, "frame_rate": 0.0, "reason": f"brings the decoder down (signal {-status})"}
-
-    def kill(self):
-        if self.process is not None:
-            self.process.kill()
-
-    def close(self) -> int | None:
-        """Waits for the process to end; its exit status."""
-        if self.process is None:
-            return None
-        process, self.process = self.process, None
-        with contextlib.suppress(BrokenPipeError):  # What it did not read any more.
-            process.stdin.close()
-        process.stdout.close()
-        return process.wait()
-
-
-def _decoded(videos: list[_Video], count: int) -> Iterator[tuple[_Video, dict]]:
-    """The workers' answers, as they come."""
-    workers = [_Worker() for _ in range(min(count, len(videos)))]
-    idle = queue.SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
-
-    def decode(video):
-        worker = idle.get()
-        try:
-            return video, worker.decode(video.request())
-        finally:
-            idle.put(worker)
-
-    pool = ThreadPoolExecutor(max(len(workers), 1))
-    try:
-        for done in as_completed([pool.submit(decode, video) for video in videos]):
-            yield done.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.kill()
-        pool.shutdown()
-        for worker in workers:
-            worker.close()
 
 
 def _progress(answers: Iterator, total: int, draw: bool) -> Iterator:

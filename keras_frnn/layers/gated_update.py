@@ -81,15 +81,8 @@ class GatedUpdate(keras.layers.Layer):
 
     def transition(self):
         """The update as a function of the state and the `projection` of the inputs."""
-        recurrent_kernel, candidate_kernel = self._state_kernels()
-
-        def update(h, x):
-            x_gates, x_candidate = ops.split(x, [2 * self.filters], axis=-1)
-            r, z = ops.split(ops.sigmoid(x_gates + same_conv(h, recurrent_kernel)), 2, axis=-1)
-            c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
-            return z * c + (1 - z) * h
-
-        return update
+        kernels = self._state_kernels()
+        return lambda h, x: _update(h, x, *kernels)[0]
 
     def iterate(self, h, x):
         """The states after every step, `(time, batch, ...)`.
@@ -113,22 +106,23 @@ class GatedUpdate(keras.layers.Layer):
         }
 
 
+def _update(h, x, recurrent_kernel, candidate_kernel):
+    """The next state, and the gates r, z and c that it was made with."""
+    x_gates, x_candidate = ops.split(x, [2 * h.shape[-1]], axis=-1)
+    r, z = ops.split(ops.sigmoid(x_gates + same_conv(h, recurrent_kernel)), 2, axis=-1)
+    c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
+    return z * c + (1 - z) * h, r, z, c
+
+
 def _iterate(x, h, recurrent_kernel, candidate_kernel):
     """The states after every step, given the `projection` of the inputs of every step and the state before the first.
 
     Its gradient is written by hand. The loop back in time then has nothing in it but what must wait for the step after:
     the gradients of the kernels are taken from all steps at once, and only the states and the gates are kept.
     """
-    filters = h.shape[-1]
-
-    def step(state, x):
-        h, *_ = state
-        x_gates, x_candidate = ops.split(x, [2 * filters], axis=-1)
-        r, z = ops.split(ops.sigmoid(x_gates + same_conv(h, recurrent_kernel)), 2, axis=-1)
-        c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
-        return z * c + (1 - z) * h, r, z, c
-
-    _, (states, r, z, c) = time_loop.scan(step, (h, h, h, h), x, has_gradient=False)
+    _, (states, r, z, c) = time_loop.scan(
+        lambda state, x: _update(state[0], x, recurrent_kernel, candidate_kernel), (h, h, h, h), x, has_gradient=False
+    )
     # In Torch, the output refers to its gradient: that must not refer to the output, or neither is ever freed.
     kept = ops.stop_gradient(states)
 
@@ -158,7 +152,7 @@ def _iterate(x, h, recurrent_kernel, candidate_kernel):
             reverse=True,
             has_gradient=False,
         )
-        dgates, dc = ops.split(dx, [2 * filters], axis=-1)
+        dgates, dc = ops.split(dx, [2 * h.shape[-1]], axis=-1)
 
         def over_steps(inputs, gradients, kernel):
             merged = (ops.reshape(part, (-1, *ops.shape(part)[2:])) for part in (inputs, gradients))

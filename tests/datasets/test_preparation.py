@@ -20,7 +20,7 @@ from clips import decoded, real_clips, write_clip, write_kth, write_ucf101
 from PIL import Image
 
 from keras_frnn import datasets
-from keras_frnn.datasets import decode_worker, preparation
+from keras_frnn.datasets import decode_worker, decoding, preparation
 
 # Written like the published ones, HandStandPushups included.
 LISTS = {
@@ -304,8 +304,8 @@ def test_an_interrupted_run_goes_on(kth_videos, tmp_path, monkeypatch):
             datasets.prepare_kth(kth_videos, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.hdf5"))
     left = []
-    original = preparation._decoded
-    monkeypatch.setattr(preparation, "_decoded", lambda videos, count: left.extend(videos) or original(videos, count))
+    original = preparation.decoded
+    monkeypatch.setattr(preparation, "decoded", lambda videos, count: left.extend(videos) or original(videos, count))
     datasets.prepare_kth(kth_videos, tmp_path / "out", progress=False)
     assert len(left) == 8 - 3
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -318,9 +318,9 @@ def test_new_and_changed_videos_alone_are_decoded(tmp_path, monkeypatch):
     changed = write_clip(videos / "boxing" / "person01_boxing_d1_uncomp.avi", frames=9, seed=5)
     os.utime(changed, ns=(0, time.time_ns() + 10**9))
     names = []
-    original = preparation._decoded
+    original = preparation.decoded
     monkeypatch.setattr(
-        preparation, "_decoded", lambda videos, count: names.extend(v.name for v in videos) or original(videos, count)
+        preparation, "decoded", lambda videos, count: names.extend(v.name for v in videos) or original(videos, count)
     )
     datasets.prepare_kth(videos, tmp_path / "out", progress=False)
     assert sorted(names) == ["boxing/person01_boxing_d1_uncomp.avi", "person02_running_d1.avi"]
@@ -346,7 +346,7 @@ def test_a_video_that_brings_the_decoder_down_is_named(tmp_path, monkeypatch):
         write_clip(tmp_path / "videos" / f"{name}.avi", (32, 32), 5)
     worker = tmp_path / "worker.py"
     worker.write_text(
-        f"import runpy, sys; sys.path.insert(0, {str(preparation._WORKER.parent)!r}); import decode_worker, os, "
+        f"import runpy, sys; sys.path.insert(0, {str(decoding._WORKER.parent)!r}); import decode_worker, os, "
         "signal\ndecode = decode_worker.decode\n"
         "def fatal(request, alive):\n"
         "    if 'killer' in request['source']: os.kill(os.getpid(), signal.SIGSEGV)\n"
@@ -354,7 +354,7 @@ def test_a_video_that_brings_the_decoder_down_is_named(tmp_path, monkeypatch):
         "decode_worker.decode = fatal\n"
         "decode_worker.main()\n"
     )
-    monkeypatch.setattr(preparation, "_WORKER", worker)
+    monkeypatch.setattr(decoding, "_WORKER", worker)
     bad = datasets.prepare_videos(
         tmp_path / "videos", tmp_path / "out", 16, accept_bad_videos=True, progress=False, test_fraction=0
     )
