@@ -22,6 +22,9 @@ from PIL import Image
 from keras_frnn import datasets
 from keras_frnn.datasets import decode_worker, decoding, preparation
 
+# Videos are decoded without Keras.
+pytestmark = pytest.mark.once
+
 # Written like the published ones, HandStandPushups included.
 LISTS = {
     "trainlist01.txt": """ApplyEyeMakeup/v_ApplyEyeMakeup_g02_c01.avi 1
@@ -365,7 +368,6 @@ def test_a_video_that_brings_the_decoder_down_is_named(tmp_path, monkeypatch):
         datasets.prepare_videos(tmp_path / "videos", tmp_path / "other", 16, progress=False)
 
 
-@pytest.mark.once
 def test_corrupted_files_harm_nothing(tmp_path):
     generator = random.Random(0)
     videos = tmp_path / "videos"
@@ -399,7 +401,6 @@ def test_corrupted_files_harm_nothing(tmp_path):
         assert np.abs(frames[5] - expected).mean() < 2
 
 
-@pytest.mark.once
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes of Linux and macOS")
 def test_killed_at_any_moment(tmp_path):
     videos = write_kth(tmp_path / "videos", persons=(1, 2, 3, 17))

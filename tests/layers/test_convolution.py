@@ -54,8 +54,10 @@ class WrittenOut(keras.Model):
         return layout.from_sequence(ops.stack(states), self.layer.data_format)
 
 
-@pytest.mark.parametrize("kernel_size", [(3, 3), (5, 3), (2, 2), (1, 4)])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    ("kernel_size", "data_format"),
+    [((3, 3), "channels_last"), ((5, 3), "channels_first"), ((2, 2), "channels_last"), ((1, 4), "channels_last")],
+)
 def test_gradient_of_the_loop_over_time(kernel_size, data_format):
     layer = layers.FoldedConvGRU(4, kernel_size, return_sequences=True, data_format=data_format)
     model = keras.Sequential([layer])
