@@ -48,7 +48,7 @@ def decode(request: dict, alive=lambda: True) -> dict:
         OSError: the target cannot be written.
     """
     source, target = request["source"], request["target"]
-    frames, shape, reason = 0, None, None
+    frames, rate, shape, reason = 0, 0.0, None, None
     if not os.access(source, os.R_OK):
         return {"frames": 0, "frame_rate": 0.0, "reason": "no permission to read it"}
     if not os.path.getsize(source):
@@ -83,7 +83,8 @@ def decode(request: dict, alive=lambda: True) -> dict:
             reason = f"stops early: {frames} of {announced:.0f} frames decode"
         os.replace(temporary, target)
     except (cv2.error, MemoryError) as error:
-        reason = f"does not decode: {' '.join(str(error).split())}"
+        # What was written before goes with the temporary file.
+        frames, reason = 0, f"does not decode: {' '.join(str(error).split())}"
     finally:
         if video is not None:
             video.release()

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 _WORKER = pathlib.Path(__file__).with_name("decode_worker.py")
-# glibc: keep the memory of one frame for the next, which saves a tenth of the time.
+# glibc: keep the memory of one frame for the next, instead of asking the system for it again.
 _WORKER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "100000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
 
 

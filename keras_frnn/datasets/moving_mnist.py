@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frnn.datasets.stateless import mix, uniform
-from keras_frnn.datasets.windows import SPLITS, check_split
+from keras_frnn.datasets.windows import SPLITS, check_split, check_start
 from keras_frnn.layers.folded_layer import check_positive_integers
 
 _TEST_SEQUENCES = 10_000
@@ -71,8 +71,7 @@ def moving_mnist(
     check_split(split)
     if sequences is not None:
         check_positive_integers(sequences, "sequences", 1)
-    if not isinstance(start, int) or start < 0:
-        raise ValueError(f"`start` must be 0 or a positive integer. Received: start={start!r}")
+    check_start(start)
     if not 0 < speed <= 1:
         raise ValueError(f"`speed` is a fraction of the free range and must be in (0, 1]. Received: speed={speed!r}")
     if path is not None:

@@ -60,8 +60,7 @@ def window_dataset(
         check_positive_integers(samples, "samples", 1)
         if split == "train":
             raise ValueError(f"`samples` is for testing; training goes on for ever. Received: samples={samples}")
-    if not isinstance(start, int) or start < 0:
-        raise ValueError(f"`start` must be 0 or a positive integer. Received: start={start!r}")
+    check_start(start)
     if not isinstance(shard_index, int) or not 0 <= shard_index < num_shards:
         raise ValueError(
             f"`shard_index` must be 0 to {num_shards - 1}, for num_shards={num_shards}. "
@@ -143,3 +142,8 @@ def window_dataset(
 def check_split(split: str):
     if split not in SPLITS:
         raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}")
+
+
+def check_start(start: int):
+    if not isinstance(start, int) or start < 0:
+        raise ValueError(f"`start` must be 0 or a positive integer. Received: start={start!r}")

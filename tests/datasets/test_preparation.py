@@ -368,6 +368,22 @@ def test_a_video_that_brings_the_decoder_down_is_named(tmp_path, monkeypatch):
         datasets.prepare_videos(tmp_path / "videos", tmp_path / "other", 16, progress=False)
 
 
+def test_an_error_of_opencv_amid_a_video_leaves_nothing_of_it(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "a.avi", (32, 32), 5)
+    frames = []
+
+    def convert(frame, request):
+        frames.append(frame)
+        if len(frames) == 3:
+            raise cv2.error("out of\n  memory")
+        return frame
+
+    monkeypatch.setattr(decode_worker, "convert", convert)
+    answer = decode_worker.decode({"source": str(path), "target": str(tmp_path / "a.frames"), "frame_size": None})
+    assert answer == {"frames": 0, "frame_rate": 25.0, "reason": "does not decode: out of memory"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
+
+
 def test_corrupted_files_harm_nothing(tmp_path):
     generator = random.Random(0)
     videos = tmp_path / "videos"
