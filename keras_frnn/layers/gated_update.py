@@ -107,11 +107,12 @@ class GatedUpdate(keras.layers.Layer):
 
 
 def _update(h, x, recurrent_kernel, candidate_kernel):
-    """The next state, and the gates r, z and c that it was made with."""
-    x_gates, x_candidate = ops.split(x, [2 * h.shape[-1]], axis=-1)
-    r, z = ops.split(ops.sigmoid(x_gates + same_conv(h, recurrent_kernel)), 2, axis=-1)
-    c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
-    return z * c + (1 - z) * h, r, z, c
+    """The next state, and what it was made with: the gates r and z in one tensor, and c."""
+    filters = h.shape[-1]
+    gates = ops.sigmoid(x[..., : 2 * filters] + same_conv(h, recurrent_kernel))
+    r, z = ops.split(gates, 2, axis=-1)
+    c = ops.tanh(x[..., 2 * filters :] + same_conv(r * h, candidate_kernel))
+    return h + z * (c - h), gates, c
 
 
 def _iterate(x, h, recurrent_kernel, candidate_kernel):
@@ -120,8 +121,9 @@ def _iterate(x, h, recurrent_kernel, candidate_kernel):
     Its gradient is written by hand. The loop back in time then has nothing in it but what must wait for the step after:
     the gradients of the kernels are taken from all steps at once, and only the states and the gates are kept.
     """
-    _, (states, r, z, c) = time_loop.scan(
-        lambda state, x: _update(state[0], x, recurrent_kernel, candidate_kernel), (h, h, h, h), x, has_gradient=False
+    two = ops.concatenate([h, h], axis=-1)
+    _, (states, gates, c) = time_loop.scan(
+        lambda state, x: _update(state[0], x, recurrent_kernel, candidate_kernel), (h, two, h), x, has_gradient=False
     )
     # In Torch, the output refers to its gradient: that must not refer to the output, or neither is ever freed.
     kept = ops.stop_gradient(states)
@@ -133,32 +135,33 @@ def _iterate(x, h, recurrent_kernel, candidate_kernel):
 
         def step_back(gradients, inputs):
             dh, *_ = gradients
-            upstream, h, r, z, c = inputs
+            upstream, h, gates, c = inputs
+            r, z = ops.split(gates, 2, axis=-1)
             dh = dh + upstream
-            dc = dh * z * (1 - c * c)
+            dhz = dh * z
+            dc = dhz * (1 - c * c)
             drh = input_gradient(dc, candidate_backwards)
-            dr = drh * h * r * (1 - r)
-            dz = dh * (c - h) * z * (1 - z)
-            dgates = ops.concatenate([dr, dz], axis=-1)
-            dh = dh * (1 - z) + drh * r + input_gradient(dgates, recurrent_backwards)
-            return dh, ops.concatenate([dgates, dc], axis=-1)
+            dgates = ops.concatenate([drh * h, dh * (c - h)], axis=-1) * (gates * (1 - gates))
+            dh = dh - dhz + drh * r + input_gradient(dgates, recurrent_backwards)
+            return dh, dgates, dc
 
         nothing = ops.zeros_like(h)
-        (dh, _), dx = time_loop.scan(
+        (dh, *_), (dgates, dc) = time_loop.scan(
             step_back,
-            (nothing, ops.concatenate([nothing] * 3, axis=-1)),
-            (upstream, before, r, z, c),
-            select=lambda gradients: gradients[1],
+            (nothing, ops.concatenate([nothing, nothing], axis=-1), nothing),
+            (upstream, before, gates, c),
+            select=lambda gradients: gradients[1:],
             reverse=True,
             has_gradient=False,
         )
-        dgates, dc = ops.split(dx, [2 * h.shape[-1]], axis=-1)
 
         def over_steps(inputs, gradients, kernel):
             merged = (ops.reshape(part, (-1, *ops.shape(part)[2:])) for part in (inputs, gradients))
             return kernel_gradient(*merged, kernel.shape[:2])
 
-        return dx, dh, over_steps(before, dgates, recurrent_kernel), over_steps(r * before, dc, candidate_kernel)
+        drecurrent = over_steps(before, dgates, recurrent_kernel)
+        dcandidate = over_steps(gates[..., : h.shape[-1]] * before, dc, candidate_kernel)
+        return ops.concatenate([dgates, dc], axis=-1), dh, drecurrent, dcandidate
 
     return states, gradient
 

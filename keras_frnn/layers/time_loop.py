@@ -20,7 +20,7 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, has_gra
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return _tensorflow_scan(step, state, inputs, select, reverse)
+        return _tensorflow_scan(step, state, inputs, select, reverse, has_gradient)
     if backend == "jax" and not (has_gradient and _jax_is_on_cpu()):
 
         def carry_and_output(state, x):
@@ -43,7 +43,7 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, has_gra
     return state, keras.tree.map_structure(lambda *steps: ops.stack(steps), *selected)
 
 
-def _tensorflow_scan(step, state, inputs, select, reverse):
+def _tensorflow_scan(step, state, inputs, select, reverse, has_gradient):
     """`keras.ops.scan` does not tell TensorFlow how long the loop is, so that its gradient does not compile under XLA,
     which Keras switches on by itself where there is a GPU; and it wants to put out the whole state."""
     import tensorflow as tf
@@ -53,12 +53,16 @@ def _tensorflow_scan(step, state, inputs, select, reverse):
         last = step(state, tf.nest.map_structure(lambda part: part[0], inputs))
         return last, tf.nest.map_structure(lambda part: part[None], select(last))
     length = flat_inputs[0].shape[0] or tf.shape(flat_inputs[0])[0]
-    arrays = [tf.TensorArray(part.dtype, length).unstack(part) for part in flat_inputs]
+    if has_gradient:
+        arrays = [tf.TensorArray(part.dtype, length).unstack(part).read for part in flat_inputs]
+    else:
+        # A slice is no copy. But its gradient would be a tensor of all steps, in every step.
+        arrays = [part.__getitem__ for part in flat_inputs]
     outputs = [tf.TensorArray(part.dtype, length, element_shape=part.shape) for part in tf.nest.flatten(select(state))]
 
     def body(count, state, outputs):
         t = length - 1 - count if reverse else count
-        state = step(state, tf.nest.pack_sequence_as(inputs, [array.read(t) for array in arrays]))
+        state = step(state, tf.nest.pack_sequence_as(inputs, [read(t) for read in arrays]))
         parts = tf.nest.flatten(select(state))
         return count + 1, state, [output.write(t, part) for output, part in zip(outputs, parts, strict=True)]
 
