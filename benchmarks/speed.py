@@ -231,15 +231,21 @@ def _convolutions(model):
         else:
             size //= member.pool_size[0]
 
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(f"This measurement is of TensorFlow. Received: KERAS_BACKEND={backend}")
+    import tensorflow as tf
+
+    @tf.function
     def run():
-        results = [function(x, kernel) for count, function, x, kernel in calls for _ in range(count)]
-        return sum(keras.ops.sum(result[0, 0, 0]) for result in results)
+        pixel = 0.0
+        for count, function, x, kernel in calls:
+            for _ in range(count):
+                # One needs the other, as in a loop over time. Else TensorFlow would run equal ones only once.
+                pixel = function(x + pixel, kernel)[0, 0, 0, 0]
+        return pixel
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        run = tf.function(run)
-    return lambda: keras.ops.convert_to_numpy(run())
+    return lambda: run().numpy()
 
 
 MEASUREMENTS = {

@@ -65,7 +65,7 @@ class GatedUpdate(keras.layers.Layer):
         self.bias = self.add_weight(shape=(3 * filters,), initializer="zeros", name="bias")
 
     def projection(self, upsampling: tuple[int, int] = (1, 1)):
-        """The input-side convolutions of r, z and c, biases added, as a function of the inputs of one step.
+        """The input-side convolutions with biases added, as a function of `(batch, ...)`: those of r and z, that of c.
 
         Height and width of the inputs are upsampled first, by these factors.
 
@@ -73,16 +73,21 @@ class GatedUpdate(keras.layers.Layer):
         """
         kernel = packed(ops.cast(self.kernel, self.compute_dtype))
         bias = ops.cast(self.bias, self.compute_dtype)
-        return lambda x: upsampled_conv(ops.cast(x, self.compute_dtype), kernel, upsampling) + bias
+
+        def project(x):
+            x = upsampled_conv(ops.cast(x, self.compute_dtype), kernel, upsampling) + bias
+            return tuple(ops.split(x, [2 * self.filters], axis=-1))
+
+        return project
 
     def project(self, sequence, upsampling: tuple[int, int] = (1, 1)):
-        """The `projection` of all steps in one call: `(time, batch, ...)` with 3 * filters channels."""
+        """The `projection` of all steps in one call: `(time, batch, ...)` with 2 * filters and with filters channels."""
         return layout.over_time(self.projection(upsampling), sequence)
 
     def transition(self):
         """The update as a function of the state and the `projection` of the inputs."""
         kernels = self._state_kernels()
-        return lambda h, x: _update(h, x, *kernels)[0]
+        return lambda h, x: _update(h, *x, *kernels)[0]
 
     def iterate(self, h, x):
         """The states after every step, `(time, batch, ...)`.
@@ -91,7 +96,7 @@ class GatedUpdate(keras.layers.Layer):
             h: state before the first step, `(batch, ...)`.
             x: what `project` returned for the inputs of every step.
         """
-        return ops.custom_gradient(_iterate)(x, h, *self._state_kernels())
+        return ops.custom_gradient(_iterate)(*x, h, *self._state_kernels())
 
     def _state_kernels(self):
         kernels = self.recurrent_kernel, self.candidate_kernel
@@ -106,16 +111,15 @@ class GatedUpdate(keras.layers.Layer):
         }
 
 
-def _update(h, x, recurrent_kernel, candidate_kernel):
+def _update(h, x_gates, x_candidate, recurrent_kernel, candidate_kernel):
     """The next state, and what it was made with: the gates r and z in one tensor, and c."""
-    filters = h.shape[-1]
-    gates = ops.sigmoid(x[..., : 2 * filters] + same_conv(h, recurrent_kernel))
+    gates = ops.sigmoid(x_gates + same_conv(h, recurrent_kernel))
     r, z = ops.split(gates, 2, axis=-1)
-    c = ops.tanh(x[..., 2 * filters :] + same_conv(r * h, candidate_kernel))
+    c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
     return h + z * (c - h), gates, c
 
 
-def _iterate(x, h, recurrent_kernel, candidate_kernel):
+def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
     """The states after every step, given the `projection` of the inputs of every step and the state before the first.
 
     Its gradient is written by hand. The loop back in time then has nothing in it but what must wait for the step after:
@@ -123,7 +127,10 @@ def _iterate(x, h, recurrent_kernel, candidate_kernel):
     """
     two = ops.concatenate([h, h], axis=-1)
     _, (states, gates, c) = time_loop.scan(
-        lambda state, x: _update(state[0], x, recurrent_kernel, candidate_kernel), (h, two, h), x, has_gradient=False
+        lambda state, x: _update(state[0], *x, recurrent_kernel, candidate_kernel),
+        (h, two, h),
+        (x_gates, x_candidate),
+        has_gradient=False,
     )
     # In Torch, the output refers to its gradient: that must not refer to the output, or neither is ever freed.
     kept = ops.stop_gradient(states)
@@ -161,7 +168,7 @@ def _iterate(x, h, recurrent_kernel, candidate_kernel):
 
         drecurrent = over_steps(before, dgates, recurrent_kernel)
         dcandidate = over_steps(gates[..., : h.shape[-1]] * before, dc, candidate_kernel)
-        return ops.concatenate([dgates, dc], axis=-1), dh, drecurrent, dcandidate
+        return dgates, dc, dh, drecurrent, dcandidate
 
     return states, gradient
 

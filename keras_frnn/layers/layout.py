@@ -6,6 +6,7 @@ Users see `(batch, time, ...)` in their `data_format`. Between folded layers, te
 the border of a layer or model, never inside a loop.
 """
 
+import keras
 from keras import ops
 
 
@@ -57,4 +58,6 @@ def frame_shape(height, width, channels, data_format: str) -> tuple:
 def over_time(function, sequence):
     """Applies `function`, which takes `(batch, ...)`, to all steps of a sequence in one call."""
     merged = function(ops.reshape(sequence, (-1, *ops.shape(sequence)[2:])))
-    return ops.reshape(merged, (*ops.shape(sequence)[:2], *ops.shape(merged)[1:]))
+    return keras.tree.map_structure(
+        lambda part: ops.reshape(part, (*ops.shape(sequence)[:2], *ops.shape(part)[1:])), merged
+    )

@@ -45,10 +45,11 @@ class VideoPredictor(keras.Model):
             float32 array `(batch, steps, height, width, channels)`, values in [-1, 1].
 
         Raises:
-            ValueError: `steps` is not a positive integer; or the context has another rank, no frames, integers, NaNs,
+            ValueError: `steps` or `batch_size` is not a positive integer; or the context has another rank, no frames, integers, NaNs,
                 or values outside [-1, 1].
         """
         (steps,) = check_positive_integers(self.horizon if steps is None else steps, "steps", 1)
+        (batch_size,) = check_positive_integers(batch_size, "batch_size", 1)
         context = check_frames(context)
         if len(context) == 0:
             raise ValueError(f"There is no sequence to predict from. Received: context of shape {context.shape}")
@@ -57,8 +58,9 @@ class VideoPredictor(keras.Model):
             if not self.built:
                 self.build(context.shape)
             predictor = self._other_horizons.setdefault(steps, _OtherHorizon(self, steps))
-        frames = predictor.predict(context, batch_size=batch_size, verbose=0)
-        return np.asarray(frames, "float32")
+        # Not `predict`, which sets up a data pipeline of its own: that takes longer than a small network.
+        parts = [context[first : first + batch_size] for first in range(0, len(context), batch_size)]
+        return np.concatenate([np.asarray(predictor.predict_on_batch(part), "float32") for part in parts])
 
     def make_train_function(self, force: bool = False):
         # TensorFlow traces a function twice where the first run makes variables, as an optimizer's first step does.
