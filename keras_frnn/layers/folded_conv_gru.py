@@ -88,12 +88,12 @@ class FoldedConvGRU(FoldedKernelLayer):
     def encode(self, sequence, state=None):
         sequence = ops.cast(sequence, self.compute_dtype)
         o = start_state(self.initial_output_state, sequence[0], self.compute_dtype) if state is None else state[1]
-        outputs = self.encoder.iterate(o, self.encoder.project(sequence))
+        outputs = self.encoder.iterate(o, sequence, remat=self.remat)
         return outputs, (sequence[-1], outputs[-1])
 
     def decode(self, sequence, state, upsampling=(1, 1)):
         i, _ = state
-        return self.decoder.iterate(i, self.decoder.project(sequence, upsampling))
+        return self.decoder.iterate(i, sequence, upsampling, self.remat)
 
     def rollout(self, state, steps: int):
         """Decodes without a layer above: the top layer alternates its two updates, each the other's input.

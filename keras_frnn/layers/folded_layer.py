@@ -27,6 +27,7 @@ class FoldedLayer(keras.layers.Layer):
                 f"`data_format` must be 'channels_last' or 'channels_first'. Received: data_format={data_format!r}"
             )
         self.has_decoder = False
+        self.remat = False
 
     def encode(self, sequence, state=None):
         """Runs bottom to top: features of every step in; output of every step and the state after the last, out.
