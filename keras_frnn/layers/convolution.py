@@ -68,12 +68,25 @@ def packed(kernel):
 
 
 def backwards(kernel):
-    """The kernel of the gradient of `same_conv` with respect to its input, for `input_gradient`."""
+    """The kernel as `input_gradient` takes it."""
+    if keras.backend.backend() == "tensorflow":
+        return kernel
     return packed(ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2)))
 
 
 def input_gradient(gradient, backwards_kernel):
-    """The gradient of `same_conv` with respect to its input, given that with respect to its output."""
+    """The gradient of `same_conv` with respect to its input, given that with respect to its output.
+
+    It is `same_conv` with the kernel flipped and its channels swapped; TensorFlow has an operation for it that spares
+    the copy of the kernel.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        shape = (*ops.shape(gradient)[:3], backwards_kernel.shape[2])
+        return tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=shape, filter=backwards_kernel, out_backprop=gradient, strides=[1, 1, 1, 1], padding="SAME"
+        )
     # Where a side is even, "same" pads one pixel more at the end, and the gradient needs it at the beginning.
     extra = [[1 - side % 2, 0] for side in backwards_kernel.shape[:2]]
     if extra == [[0, 0], [0, 0]]:
