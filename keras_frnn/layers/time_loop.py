@@ -21,7 +21,7 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, has_gra
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return _tensorflow_scan(step, state, inputs, select, reverse, has_gradient)
-    if backend == "jax" and not (has_gradient and _jax_is_on_cpu()):
+    if backend == "jax" and not (has_gradient and jax_is_on_cpu()):
 
         def carry_and_output(state, x):
             state = step(state, x)
@@ -72,5 +72,5 @@ def _tensorflow_scan(step, state, inputs, select, reverse, has_gradient):
     return last, tf.nest.pack_sequence_as(select(state), [output.stack() for output in outputs])
 
 
-def _jax_is_on_cpu() -> bool:
+def jax_is_on_cpu() -> bool:
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())

@@ -10,7 +10,7 @@ from keras_frnn.layers import time_loop
 @pytest.mark.parametrize("steps", [1, 5])
 @pytest.mark.parametrize("is_on_cpu", [True, False])
 def test_scan_is_a_loop(steps, is_on_cpu, monkeypatch):
-    monkeypatch.setattr(time_loop, "_jax_is_on_cpu", lambda: is_on_cpu)
+    monkeypatch.setattr(time_loop, "jax_is_on_cpu", lambda: is_on_cpu)
     inputs = np.arange(steps, dtype="float32")[:, None] + np.ones((steps, 3), "float32")
 
     def step(state, x):
@@ -30,7 +30,7 @@ def test_scan_is_a_loop(steps, is_on_cpu, monkeypatch):
 
 @pytest.mark.parametrize("name", ["frnn", "rladder"])
 def test_networks_learn_the_same_in_the_loop_for_accelerators(name, monkeypatch):
-    monkeypatch.setattr(time_loop, "_jax_is_on_cpu", lambda: False)
+    monkeypatch.setattr(time_loop, "jax_is_on_cpu", lambda: False)
     model = golden.network(name)
     context, future = golden.frames(name)
     loss, values = gradients.of_l1_loss(model, context, future)
