@@ -13,7 +13,7 @@ class FoldedLayer(keras.layers.Layer):
     `(batch, time, ...)` in its `data_format`.
 
     What only decoding needs is built where `has_decoder` was set before `build`, as the models do; a layer used on its
-    own carries no weights that would never get a gradient.
+    own carries no weights that would never get a gradient. Models also set `remat`, see `FoldedRNN`.
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.

@@ -29,6 +29,8 @@ class FoldedRNN(LayerStack):
         layers: folded layers from the frame up; the last is a `FoldedConvGRU`. They become this model's: a layer that
             was called on its own before, or stands in the list twice, is refused.
         horizon: number of frames that a call predicts.
+        remat: in training, keep only the states of recurrent layers, and compute their gates again for the gradient
+            (recomputation). Takes less memory and more time; changes no result.
 
     Input shape: `(batch, context, height, width, channels)`, float, values in [-1, 1]; channels before height if the
         layers are `channels_first`. Height and width must be divisible by all pooling; any number of context frames
@@ -51,8 +53,11 @@ class FoldedRNN(LayerStack):
 
     recurrent_layer = FoldedConvGRU
 
-    def __init__(self, layers: Sequence[FoldedLayer], horizon: int, **kwargs):
+    def __init__(self, layers: Sequence[FoldedLayer], horizon: int, remat: bool = False, **kwargs):
         super().__init__(layers, horizon, **kwargs)
+        self.remat = remat
+        for layer in self.stack:
+            layer.remat = remat
         # They hold this model, so Keras must not track them.
         object.__setattr__(self, "_compiled_functions", {})
 
@@ -133,7 +138,10 @@ class FoldedRNN(LayerStack):
                 "A network can be cut above its recurrent layers only, "
                 f"here to one of {self.depths} layers. Received: depth={depth!r}"
             )
-        model = FoldedRNN(self.stack[:depth], self.horizon, dtype=self.dtype_policy)
+        model = FoldedRNN(self.stack[:depth], self.horizon, self.remat, dtype=self.dtype_policy)
         if self.built:
             model.build(self.context_shape)
         return model
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "remat": self.remat}

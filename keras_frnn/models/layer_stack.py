@@ -41,9 +41,10 @@ class LayerStack(VideoPredictor):
             topology: entries `("conv", filters, kernel_size)`, `("pool", size)`, `("recurrent", filters, kernel_size)`.
             horizon: number of frames that a call predicts.
             name: name of the model.
-            kwargs: for the layers: `kernel_initializer`, `data_format`, `dtype`.
+            kwargs: for the layers: `kernel_initializer`, `data_format`, `dtype`; others are arguments of the model.
         """
-        return cls(layers_from_topology(topology, cls.recurrent_layer, **kwargs), horizon, name=name)
+        of_layers = {key: kwargs.pop(key) for key in ("kernel_initializer", "data_format", "dtype") if key in kwargs}
+        return cls(layers_from_topology(topology, cls.recurrent_layer, **of_layers), horizon, name=name, **kwargs)
 
     def build(self, context_shape):
         self._check_frame_size(context_shape)

@@ -36,6 +36,14 @@ def test_predictions_and_loss(name, model):
 
 
 def test_gradients(name, model):
+    check_gradients(name, model)
+
+
+def test_gradients_when_gates_are_computed_again():
+    check_gradients("frnn", golden.network("frnn", remat=True))
+
+
+def check_gradients(name, model):
     context, future = (as_format(frames, model) for frames in golden.frames(name))
     loss, values = gradients.of_l1_loss(model, context, future)
     np.testing.assert_allclose(loss, golden.arrays(name)["l1_loss"], rtol=0, atol=1e-6)
