@@ -43,8 +43,12 @@ def _channels_last(function, x):
 
 def upsample(x, factors: tuple[int, int]):
     """Nearest-neighbour upsampling of `(..., height, width, channels)`."""
-    for axis, factor in enumerate(factors, start=-3):
-        x = ops.repeat(x, factor, axis=axis) if factor > 1 else x
+    # Not `ops.repeat`: inside a loop, TensorFlow's gradient of that does not compile under XLA.
+    for axis, factor in enumerate(factors, start=len(x.shape) - 3):
+        if factor > 1:
+            x = ops.stack([x] * factor, axis=axis + 1)
+            shape = ops.shape(x)
+            x = ops.reshape(x, (*shape[:axis], shape[axis] * factor, *shape[axis + 2 :]))
     return x
 
 

@@ -81,7 +81,7 @@ class GatedUpdate(keras.layers.Layer):
         return project
 
     def project(self, sequence, upsampling: tuple[int, int] = (1, 1)):
-        """The `projection` of all steps in one call: `(time, batch, ...)` with 2 * filters and with filters channels."""
+        """The `projection` of all steps in one call: 2 * filters channels for r and z, filters for c."""
         return layout.over_time(self.projection(upsampling), sequence)
 
     def transition(self):

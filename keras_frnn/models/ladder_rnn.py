@@ -1,11 +1,9 @@
-from collections.abc import Sequence
-
 import keras
 from keras import ops
 
 from keras_frnn.layers import layout, time_loop
 from keras_frnn.layers.bridge_ladder import BridgeLadder
-from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.folded_layer import check_positive_integers
 from keras_frnn.models.layer_stack import LayerStack
 
 
@@ -42,11 +40,6 @@ class LadderRNN(LayerStack):
     """
 
     recurrent_layer = BridgeLadder
-
-    def __init__(self, layers: Sequence[FoldedLayer], horizon: int, **kwargs):
-        super().__init__(layers, horizon, **kwargs)
-        # In TensorFlow, XLA does not compile the gradient of upsampling inside a loop over time; Keras then leaves it.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def encode(self, frames, state=None):
         """Feeds frames that are known.

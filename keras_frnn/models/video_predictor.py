@@ -45,8 +45,8 @@ class VideoPredictor(keras.Model):
             float32 array `(batch, steps, height, width, channels)`, values in [-1, 1].
 
         Raises:
-            ValueError: `steps` or `batch_size` is not a positive integer; or the context has another rank, no frames, integers, NaNs,
-                or values outside [-1, 1].
+            ValueError: `steps` or `batch_size` is not a positive integer; or the context has another rank, no frames,
+                integers, NaNs, or values outside [-1, 1].
         """
         (steps,) = check_positive_integers(self.horizon if steps is None else steps, "steps", 1)
         (batch_size,) = check_positive_integers(batch_size, "batch_size", 1)

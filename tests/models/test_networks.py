@@ -126,12 +126,12 @@ def test_fit_and_predict(family, policy, data_format):
     assert {keras.backend.standardize_dtype(s.dtype) for s in keras.tree.flatten(state)} == {compute}
 
 
-def test_trains_the_same_under_xla():
+def test_trains_the_same_under_xla(family):
     # Keras compiles with XLA by itself where TensorFlow finds a GPU. Torch has no XLA.
     losses = []
     for jit_compile in ("auto", keras.backend.backend() != "torch"):
         keras.utils.set_random_seed(0)
-        model = tiny(horizon=2)
+        model = tiny(family, horizon=2)
         model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile)
         losses.append(model.fit(video(), video(time=2), epochs=2, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
