@@ -2,7 +2,8 @@
 
     python benchmarks/speed.py
 
-Everything is measured in processes of its own, a backend each; what is compared takes turns, and medians count. "R" is
+Everything is measured in processes of its own, a backend each; what is compared takes turns, and medians count. Where
+a backend finds a GPU, the networks of the paper are measured on it, too. "R" is
 the rate of floating-point operations at which stock keras ConvLSTM2D(64, 5) trains on TensorFlow. Rates count the
 operations of the equations, three times the forward pass for training, so that saved arithmetic counts as speed.
 Writes benchmarks/results/speed.json and docs/speed.md.
@@ -22,7 +23,7 @@ from absl import app, flags
 
 from keras_frnn import evaluation, layers, models
 from keras_frnn.evaluation.cost import peak_memory_bytes
-from keras_frnn.evaluation.machine import machine
+from keras_frnn.evaluation.machine import accelerator, machine
 from keras_frnn.files import atomic_path
 
 _MEASUREMENT = flags.DEFINE_string("measurement", None, "Measure one thing in this process and print it as JSON.")
@@ -40,8 +41,8 @@ TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "Torch"}
 FRAMES = 10  # Given, and as many predicted.
 
 
-def folded(width: float, horizon: int = FRAMES, family=models.FoldedRNN):
-    return family.from_topology(models.scale_topology(models.PAPER_TOPOLOGY, width), horizon)
+def folded(width: float, horizon: int = FRAMES, family=models.FoldedRNN, **kwargs):
+    return family.from_topology(models.scale_topology(models.PAPER_TOPOLOGY, width), horizon, **kwargs)
 
 
 def training_step(model, batch_size: int, context: int = FRAMES, horizon: int = FRAMES, shape=(64, 64, 1)):
@@ -54,9 +55,9 @@ def training_step(model, batch_size: int, context: int = FRAMES, horizon: int = 
     return lambda: model.train_on_batch(inputs, targets.astype("float32"))
 
 
-def conv_lstm_step():
+def conv_lstm_step(unroll: bool = False):
     """ConvLSTM2D(64, 5) on (4, 10, 32, 32, 64), and the operations of one step."""
-    layer = keras.layers.ConvLSTM2D(64, 5, padding="same", return_sequences=True)
+    layer = keras.layers.ConvLSTM2D(64, 5, padding="same", return_sequences=True, unroll=unroll)
     step = training_step(keras.Sequential([layer]), 4, shape=(32, 32, 64))
     return step, 3 * 2 * 4 * FRAMES * 32 * 32 * 25 * (64 + 64) * 4 * 64
 
@@ -84,8 +85,7 @@ def operations(model, batch_size: int) -> float:
 
 
 def half_width() -> dict:
-    """The training step and the forecast of the half-width network against R; the memory of the step before the "
-    "rest."""
+    """The training step and the forecast of the half-width network against R; the memory of the step, taken first."""
     model = folded(1 / 2)
     step = training_step(model, 2)
     step()
@@ -103,6 +103,16 @@ def half_width() -> dict:
         "forecast": forward / seconds["forecast"] / rate,
         "memory": memory,
     }
+
+
+def remat() -> dict:
+    """The memory of the half-width training step with recomputation, taken first; its time against that without."""
+    step = training_step(folded(1 / 2, remat=True), 2)
+    step()
+    step()
+    memory = peak_memory_bytes() / 1e9
+    seconds = take_turns(remat=step, plain=training_step(folded(1 / 2), 2))
+    return {"seconds": seconds, "ratio": seconds["remat"] / seconds["plain"], "memory": memory}
 
 
 def bfloat16() -> dict:
@@ -123,10 +133,10 @@ def time_major() -> dict:
     return {"seconds": seconds, "ratio": seconds["ours"] / seconds["plain"]}
 
 
-def layer() -> dict:
-    # Stock ConvLSTM2D takes half a minute a step on JAX and a CPU.
-    rounds = 2 if keras.backend.backend() == "jax" else None
-    seconds = take_turns(rounds, ours=gru_step(), stock=conv_lstm_step()[0])
+def layer(unroll: bool = False) -> dict:
+    # Stock ConvLSTM2D takes half a minute a step on JAX and a CPU, unless unrolled.
+    rounds = 2 if keras.backend.backend() == "jax" and not unroll else None
+    seconds = take_turns(rounds, ours=gru_step(), stock=conv_lstm_step(unroll)[0])
     return {"seconds": seconds, "ratio": seconds["ours"] / seconds["stock"]}
 
 
@@ -248,11 +258,27 @@ def _convolutions(model):
     return lambda: run().numpy()
 
 
+def has_accelerator() -> dict:
+    return {"has": accelerator() is not None}
+
+
+def on_accelerator() -> dict:
+    """Training steps of the paper's networks, in batches of 6."""
+    seconds = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        for name, family in (("fRNN", models.FoldedRNN), ("RLadder", models.LadderRNN)):
+            seconds |= take_turns(**{f"{name} {policy}": training_step(folded(1, family=family), 6)})
+    return {"seconds": seconds}
+
+
 MEASUREMENTS = {
     "half-width": half_width,
+    "remat": remat,
     "bfloat16": bfloat16,
     "time-major": time_major,
     "layer": layer,
+    "layer-unrolled": lambda: layer(unroll=True),
     "step-frnn": lambda: step_of(models.FoldedRNN),
     "step-rladder": lambda: step_of(models.LadderRNN),
     "torch-lstm": torch_lstm,
@@ -263,6 +289,8 @@ MEASUREMENTS = {
     "encode-50": encode,
     "encode-100": encode,
     "streaming": streaming,
+    "has-accelerator": has_accelerator,
+    "accelerator": on_accelerator,
 }
 
 
@@ -282,6 +310,9 @@ def rows() -> list[dict]:
         row("half width, forecast on TensorFlow: rate / R", half["forecast"], 1.0, less=False),
         row("half width, training step on TensorFlow: peak memory of the process, GB", half["memory"], 1.6),
     ]
+    again = measure("remat", "tensorflow")
+    result.append(row("the same with recomputation: peak memory of the process, GB", again["memory"], 1.3))
+    result.append(row("the same with recomputation: seconds / without", again["ratio"], 1.35))
     for backend in ("tensorflow", "torch"):
         ratio = measure("bfloat16", backend)["ratio"]
         result.append(row(f"half width, training step on {TITLES[backend]}: mixed_bfloat16 / float32", ratio, 0.65))
@@ -292,6 +323,8 @@ def rows() -> list[dict]:
         result.append(
             row(f"FoldedConvGRU(64, 5) / ConvLSTM2D(64, 5), training step on {TITLES[backend]}", ratio, target)
         )
+    ratio = measure("layer-unrolled", "jax")["ratio"]
+    result.append(row("the same on JAX / ConvLSTM2D(64, 5, unroll=True)", ratio, 0.65))
     frnn, rladder = (measure(f"step-{name}", "tensorflow") for name in ("frnn", "rladder"))
     for what, target in (("seconds", 3.0), ("memory", 2.0)):
         ratio = rladder[what] / frnn[what]
@@ -314,6 +347,12 @@ def rows() -> list[dict]:
     return result
 
 
+def accelerator_seconds() -> dict[str, dict[str, float]]:
+    """For each backend that finds an accelerator."""
+    found = [backend for backend in TITLES if measure("has-accelerator", backend)["has"]]
+    return {backend: measure("accelerator", backend)["seconds"] for backend in found}
+
+
 def row(what: str, value: float, target: float, less: bool = True) -> dict:
     return {"what": what, "value": value, "target": target, "met": value <= target if less else value >= target}
 
@@ -322,17 +361,19 @@ def main(_):
     if _MEASUREMENT.value:
         print(json.dumps(MEASUREMENTS[_MEASUREMENT.value]()))
         return
-    measured = rows()
-    text = _table(measured)
+    measured, accelerated = rows(), accelerator_seconds()
+    text = _table(measured, accelerated)
     print(text)
     root = pathlib.Path(__file__).parent.parent
     with atomic_path(root / "benchmarks" / "results" / "speed.json") as temporary:
-        temporary.write_text(json.dumps({"machine": machine(), "rows": measured}, indent=2) + "\n")
+        temporary.write_text(
+            json.dumps({"machine": machine(), "rows": measured, "accelerator": accelerated}, indent=2) + "\n"
+        )
     with atomic_path(root / "docs" / "speed.md") as temporary:
         temporary.write_text(text)
 
 
-def _table(measured: list[dict]) -> str:
+def _table(measured: list[dict], accelerated: dict) -> str:
     here = {name: value for name, value in machine().items() if name != "backend"}
     lines = [
         "# Speed",
@@ -345,6 +386,15 @@ def _table(measured: list[dict]) -> str:
     for entry in measured:
         met = "met" if entry["met"] else "missed"
         lines.append(f"| {entry['what']} | {entry['value']:.3f} | {entry['target']:.2f} | {met} |")
+    for backend, seconds in accelerated.items():
+        lines += [
+            "",
+            f"On the accelerator, {TITLES[backend]}: seconds of a training step of the paper's networks, batch 6.",
+        ]
+        lines += ["", "| | seconds |", "| --- | ---: |"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in seconds.items()]
+    if not accelerated:
+        lines += ["", "No GPU was found; where there is one, the paper's networks are measured on it, too."]
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,15 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_llv
 import keras
 import pytest
 
+from keras_frnn.evaluation.machine import accelerator
+
+
+def pytest_collection_modifyitems(items):
+    if accelerator() is None:
+        for item in items:
+            if item.get_closest_marker("accelerator"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU or TPU; found CPUs alone"))
+
 
 @pytest.fixture(autouse=True)
 def _reproducible():

@@ -35,9 +35,10 @@ def test_table_of_speed(monkeypatch):
     import speed
 
     measured = [speed.row("rate", 0.8, 0.9, less=False), speed.row("memory", 1.25, 1.5)]
-    table = speed._table(measured)
+    table = speed._table(measured, {"jax": {"fRNN float32": 0.25}})
     assert "| rate | 0.800 | 0.90 | missed |" in table
     assert "| memory | 1.250 | 1.50 | met |" in table
+    assert "| fRNN float32 | 0.2500 |" in table
 
 
 def test_time_major_baseline_has_the_weights_and_frames_of_the_network(monkeypatch):
