@@ -86,7 +86,7 @@ class GatedUpdate(keras.layers.Layer):
 
     def transition(self):
         """The update as a function of the state and the `projection` of the inputs."""
-        kernels = self._state_kernels()
+        kernels = [packed(kernel) for kernel in self._state_kernels()]
         return lambda h, x: _update(h, *x, *kernels)[0]
 
     def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
@@ -112,7 +112,7 @@ class GatedUpdate(keras.layers.Layer):
 
     def _state_kernels(self):
         kernels = self.recurrent_kernel, self.candidate_kernel
-        return [packed(ops.cast(kernel, self.compute_dtype)) for kernel in kernels]
+        return [ops.cast(kernel, self.compute_dtype) for kernel in kernels]
 
     def get_config(self) -> dict:
         return {
@@ -137,10 +137,10 @@ def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
     Its gradient is written by hand. The loop back in time then has nothing in it but what must wait for the step after:
     the gradients of the kernels are taken from all steps at once, and only the states and the gates are kept.
     """
-    two = ops.concatenate([h, h], axis=-1)
+    kernels = packed(recurrent_kernel), packed(candidate_kernel)
     _, (states, gates, c) = time_loop.scan(
-        lambda state, x: _update(state[0], *x, recurrent_kernel, candidate_kernel),
-        (h, two, h),
+        lambda state, x: _update(state[0], *x, *kernels),
+        (h, ops.concatenate([h, h], axis=-1), h),
         (x_gates, x_candidate),
         has_gradient=False,
     )
