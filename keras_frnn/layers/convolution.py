@@ -59,20 +59,45 @@ def upsampled_conv(x, kernel, factors: tuple[int, int]):
     first. Which do depends on the place of the output pixel among those that came from one: every such place has a
     smaller kernel of its own on the image as it was. For factors of 2, a 5x5 kernel becomes four of 3x3.
     """
+    taps = _shared_taps(kernel, factors)
+    if taps is None:
+        return same_conv(upsample(x, factors), kernel)
+    y = same_conv(x, packed(_kernels_of_places(kernel, *taps)))
+    batch, height, width, _ = ops.shape(x)
+    y = ops.transpose(ops.reshape(y, (batch, height, width, *factors, kernel.shape[-1])), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(y, (batch, height * factors[0], width * factors[1], kernel.shape[-1]))
+
+
+def upsampled_conv_gradients(x, kernel, factors: tuple[int, int], gradient):
+    """The gradients of `upsampled_conv` with respect to `x` and the kernel, given that with respect to its output."""
+    taps = _shared_taps(kernel, factors)
+    batch, height, width, channels = ops.shape(x)
+    if taps is None:
+        dx = input_gradient(gradient, backwards(kernel))
+        dx = ops.sum(ops.reshape(dx, (batch, height, factors[0], width, factors[1], channels)), axis=(2, 4))
+        return dx, kernel_gradient(upsample(x, factors), gradient, kernel.shape[:2])
+    rows, columns = taps
+    kernels = _kernels_of_places(kernel, rows, columns)
+    gradient = ops.reshape(gradient, (batch, height, factors[0], width, factors[1], -1))
+    gradient = ops.reshape(ops.transpose(gradient, (0, 1, 3, 2, 4, 5)), (batch, height, width, kernels.shape[-1]))
+    dkernels = kernel_gradient(x, gradient, kernels.shape[:2])
+    dkernels = ops.reshape(dkernels, (*kernels.shape[:3], *factors, -1))
+    dkernel = ops.einsum("upa,vqb,uvipqo->abio", rows, columns, dkernels)
+    return input_gradient(gradient, backwards(kernels)), dkernel
+
+
+def _shared_taps(kernel, factors: tuple[int, int]):
+    """For rows and columns, which taps of the kernel fall on one pixel; None if summing them saves nothing."""
     sides = kernel.shape[:2]
     small = [2 * -(-(side // 2) // factor) + 1 for side, factor in zip(sides, factors, strict=True)]
     if any(side % 2 == 0 for side in sides) or small[0] * small[1] >= sides[0] * sides[1]:
-        return same_conv(upsample(x, factors), kernel)
-    rows, columns = (
-        ops.cast(_taps_to_pixels(*arguments), kernel.dtype) for arguments in zip(sides, factors, small, strict=True)
-    )
-    outputs = kernel.shape[-1]
+        return None
+    return [ops.cast(_taps_to_pixels(*sizes), kernel.dtype) for sizes in zip(sides, factors, small, strict=True)]
+
+
+def _kernels_of_places(kernel, rows, columns):
     kernels = ops.einsum("upa,vqb,abio->uvipqo", rows, columns, kernel)
-    kernels = packed(ops.reshape(kernels, (*small, kernel.shape[2], -1)))
-    batch, height, width, _ = ops.shape(x)
-    y = ops.reshape(same_conv(x, kernels), (batch, height, width, *factors, outputs))
-    y = ops.transpose(y, (0, 1, 3, 2, 4, 5))
-    return ops.reshape(y, (batch, height * factors[0], width * factors[1], outputs))
+    return ops.reshape(kernels, (rows.shape[0], columns.shape[0], kernel.shape[2], -1))
 
 
 def _taps_to_pixels(side: int, factor: int, small: int) -> np.ndarray:

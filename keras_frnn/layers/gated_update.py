@@ -5,7 +5,15 @@ import numpy as np
 from keras import ops
 
 from keras_frnn.layers import layout, time_loop
-from keras_frnn.layers.convolution import backwards, input_gradient, kernel_gradient, packed, same_conv, upsampled_conv
+from keras_frnn.layers.convolution import (
+    backwards,
+    input_gradient,
+    kernel_gradient,
+    packed,
+    same_conv,
+    upsampled_conv,
+    upsampled_conv_gradients,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -101,14 +109,10 @@ class GatedUpdate(keras.layers.Layer):
         """
         if not remat:
             return ops.custom_gradient(_iterate)(*self.project(sequence, upsampling), h, *self._state_kernels())
-
-        # Weights are read inside, where TensorFlow looks for what to differentiate.
-        def replay(h, sequence, states):
-            x = self.project(sequence, upsampling)
-            return ops.custom_gradient(_replay)(*x, h, *self._state_kernels(), states)
-
-        states, _ = _iterate(*self.project(sequence, upsampling), h, *self._state_kernels())
-        return keras.remat(replay)(h, sequence, ops.stop_gradient(states))
+        weights = [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
+        sequence = ops.cast(sequence, self.compute_dtype)
+        iterate = ops.custom_gradient(lambda *tensors: _iterate_again(*tensors, upsampling))
+        return iterate(sequence, *weights, h, *self._state_kernels())
 
     def _state_kernels(self):
         kernels = self.recurrent_kernel, self.candidate_kernel
@@ -154,18 +158,30 @@ def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
     return states, gradient
 
 
-def _replay(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel, states):
-    """`_iterate`, when the states are known: it returns them, and computes the gates when it is differentiated."""
+def _iterate_again(sequence, kernel, bias, h, recurrent_kernel, candidate_kernel, upsampling):
+    """`_iterate` of the `projection` of a sequence, whose gradient computes projection and gates once more."""
+
+    def project(sequence):
+        x = layout.over_time(lambda x: upsampled_conv(x, kernel, upsampling) + bias, sequence)
+        return ops.split(x, [2 * h.shape[-1]], axis=-1)
+
+    states, _ = _iterate(*project(sequence), h, recurrent_kernel, candidate_kernel)
+    kept = ops.stop_gradient(states)
 
     def gradient(*args, upstream=None):
         (upstream,) = args if upstream is None else (upstream,)
-        before = _before(h, states)
-        conv = lambda sequence, kernel: layout.over_time(lambda x: same_conv(x, kernel), sequence)  # noqa: E731
-        gates = ops.sigmoid(x_gates + conv(before, recurrent_kernel))
+        now, states_now = time_loop.after(upstream, sequence, kept)
+        x_gates, x_candidate = project(now)
+        before = _before(h, states_now)
+        gates = ops.sigmoid(x_gates + layout.over_time(lambda h: same_conv(h, recurrent_kernel), before))
         r, _ = ops.split(gates, 2, axis=-1)
-        c = ops.tanh(x_candidate + conv(r * before, candidate_kernel))
-        gradients = _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel)
-        return *gradients, ops.zeros_like(states)
+        c = ops.tanh(x_candidate + layout.over_time(lambda rh: same_conv(rh, candidate_kernel), r * before))
+        dgates, dc, *others = _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel)
+        dx = ops.concatenate([dgates, dc], axis=-1)
+        dsequence, dkernel = upsampled_conv_gradients(
+            layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
+        )
+        return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), *others
 
     return states, gradient
 
@@ -202,8 +218,7 @@ def _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel
     )
 
     def over_steps(inputs, gradients, kernel):
-        merged = (ops.reshape(part, (-1, *ops.shape(part)[2:])) for part in (inputs, gradients))
-        return kernel_gradient(*merged, kernel.shape[:2])
+        return kernel_gradient(layout.merge_time(inputs), layout.merge_time(gradients), kernel.shape[:2])
 
     r, _ = ops.split(gates, 2, axis=-1)
     drecurrent = over_steps(before, dgates, recurrent_kernel)

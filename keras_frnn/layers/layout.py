@@ -55,9 +55,13 @@ def frame_shape(height, width, channels, data_format: str) -> tuple:
     return (channels, height, width) if data_format == "channels_first" else (height, width, channels)
 
 
+def merge_time(sequence):
+    """`(time, batch, ...)` -> `(time * batch, ...)`."""
+    return ops.reshape(sequence, (-1, *ops.shape(sequence)[2:]))
+
+
 def over_time(function, sequence):
     """Applies `function`, which takes `(batch, ...)`, to all steps of a sequence in one call."""
-    merged = function(ops.reshape(sequence, (-1, *ops.shape(sequence)[2:])))
     return keras.tree.map_structure(
-        lambda part: ops.reshape(part, (*ops.shape(sequence)[:2], *ops.shape(part)[1:])), merged
+        lambda part: ops.reshape(part, (*ops.shape(sequence)[:2], *ops.shape(part)[1:])), function(merge_time(sequence))
     )

@@ -43,6 +43,24 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, has_gra
     return state, keras.tree.map_structure(lambda *steps: ops.stack(steps), *selected)
 
 
+def after(moment, *tensors):
+    """The same tensors, not before the tensor `moment` is there.
+
+    For what is computed twice to save memory: compilers would do it early, or once.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.control_dependencies([moment]):
+            return [tf.identity(tensor) for tensor in tensors]
+    if backend == "jax":
+        import jax
+
+        return jax.lax.optimization_barrier((*tensors, moment))[:-1]
+    return tensors
+
+
 def _tensorflow_scan(step, state, inputs, select, reverse, has_gradient):
     """`keras.ops.scan` does not tell TensorFlow how long the loop is, so that its gradient does not compile under XLA,
     which Keras switches on by itself where there is a GPU; and it wants to put out the whole state."""

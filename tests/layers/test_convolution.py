@@ -26,6 +26,27 @@ def test_upsampled_convolution(kernel_size, factors):
     np.testing.assert_allclose(ops.convert_to_numpy(result), ops.convert_to_numpy(expected), rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("kernel_size", [(1, 1), (3, 3), (5, 5), (4, 3)])
+@pytest.mark.parametrize("factors", [(1, 1), (2, 2), (1, 2), (3, 2)])
+def test_gradients_of_upsampled_convolution(kernel_size, factors):
+    # The convolution is linear in either argument: the products of its output are those of the argument.
+    x, kernel = array(2, 5, 4, 3), array(*kernel_size, 3, 6)
+    gradient = array(2, 5 * factors[0], 4 * factors[1], 6)
+
+    def product(x, kernel):
+        y = convolution.upsampled_conv(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel), factors)
+        return np.sum(ops.convert_to_numpy(y) * gradient, dtype="float64")
+
+    tensors = [ops.convert_to_tensor(part) for part in (x, kernel)]
+    dx, dkernel = convolution.upsampled_conv_gradients(*tensors, factors, ops.convert_to_tensor(gradient))
+    for other in (array(2, 5, 4, 3)[::-1], array(2, 5, 4, 3)[:, ::-1]):
+        expected = product(other.copy(), kernel)
+        np.testing.assert_allclose(np.sum(other * ops.convert_to_numpy(dx), dtype="float64"), expected, atol=1e-3)
+    for other in (array(*kernel_size, 3, 6)[..., ::-1], array(*kernel_size, 3, 6)[..., ::-1, :]):
+        expected = product(x, other.copy())
+        np.testing.assert_allclose(np.sum(other * ops.convert_to_numpy(dkernel), dtype="float64"), expected, atol=1e-3)
+
+
 def test_a_5x5_kernel_becomes_four_of_3x3(monkeypatch):
     shapes = []
     original = convolution.same_conv
@@ -55,11 +76,17 @@ class WrittenOut(keras.Model):
 
 
 @pytest.mark.parametrize(
-    ("kernel_size", "data_format"),
-    [((3, 3), "channels_last"), ((5, 3), "channels_first"), ((2, 2), "channels_last"), ((1, 4), "channels_last")],
+    ("kernel_size", "data_format", "remat"),
+    [
+        ((3, 3), "channels_last", True),
+        ((5, 3), "channels_first", False),
+        ((2, 2), "channels_last", False),
+        ((1, 4), "channels_last", True),
+    ],
 )
-def test_gradient_of_the_loop_over_time(kernel_size, data_format):
+def test_gradient_of_the_loop_over_time(kernel_size, data_format, remat):
     layer = layers.FoldedConvGRU(4, kernel_size, return_sequences=True, data_format=data_format)
+    layer.remat = remat
     model = keras.Sequential([layer])
     shape = (2, 5, 6, 7, 3) if data_format == "channels_last" else (2, 5, 3, 6, 7)
     model.build(shape)

@@ -178,6 +178,14 @@ def test_json_config_makes_the_same_network(family):
     assert twin.horizon == 3
 
 
+def test_recomputation_is_saved_and_kept_by_shorter_networks():
+    model = tiny(remat=True)
+    loaded = models.FoldedRNN.from_config(model.get_config())
+    for network in (model, loaded, loaded.truncate(3)):
+        assert network.remat
+        assert all(layer.remat for layer in network.stack)
+
+
 def test_saved_here_predicts_the_same_on_every_backend(tmp_path):
     frames = np.random.default_rng(0).uniform(-1, 1, (2, 3, 16, 16, 1)).astype("float32")
     conv_lstm = models.ConvLSTMForecaster(horizon=3, filters=(3, 2), kernel_size=3)
