@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+from keras_frnn import layers
+from keras_frnn.layers import convolution
+
 
 class TimeMajorFoldedRNN(keras.Model):
     """The equations of a folded network, one time step after the other, with one convolution a gate."""
@@ -106,9 +109,9 @@ def torch_conv_lstm(batch_size: int = 2, steps: int = 19, filters: int = 128, la
         loss = 0.0
         for t in range(steps):
             x = video[:, t]
-            for layer, convolution in enumerate(convolutions):
+            for layer, gates in enumerate(convolutions):
                 h, c = states[layer]
-                i, f, g, o = convolution(torch.cat([x, h], 1)).chunk(4, 1)
+                i, f, g, o = gates(torch.cat([x, h], 1)).chunk(4, 1)
                 c = f.sigmoid() * c + i.sigmoid() * g.tanh()
                 x = o.sigmoid() * c.tanh()
                 states[layer] = x, c
@@ -120,3 +123,88 @@ def torch_conv_lstm(batch_size: int = 2, steps: int = 19, filters: int = 128, la
 
     macs = steps * size * size * (25 * sum((n + filters) * 4 * filters for n in inputs) + filters * 16)
     return step, macs
+
+
+def convolutions(
+    stack,
+    batch_size: int,
+    context: int = 10,
+    horizon: int = 10,
+    size: int = 64,
+    training: bool = False,
+    gradient_of_frames: bool = True,
+):
+    """The convolutions of a forecast, or of a training step, one after the other and nothing else.
+
+    As few calls as the equations allow, and with what `upsampled_conv` saves.
+    """
+    calls = []  # (how often, function, what it is a function of)
+
+    def add(steps, frames, size, kernel, factors=(1, 1), inputs_have_gradient=True):
+        """Convolutions of this many frames of this size, as often as there are steps; and their gradients."""
+        small = size // factors[0]
+        x = ops.ones((frames, small, small, kernel.shape[2]))
+        y = ops.ones((frames, size, size, kernel.shape[3]))
+        calls.append((steps, lambda x: convolution.upsampled_conv(x, kernel, factors), x))
+        if not training:
+            return
+        if factors == (1, 1):
+            xs, ys = (ops.repeat(part, steps, axis=0) for part in (x, y))
+            calls.append((1, lambda ys: convolution.kernel_gradient(xs, ys, kernel.shape[:2]), ys))
+            if inputs_have_gradient:
+                turned = convolution.backwards(kernel)
+                calls.append((steps, lambda y: convolution.input_gradient(y, turned), y))
+        else:
+
+            def both_gradients(y):
+                dx, dkernel = convolution.upsampled_conv_gradients(x, kernel, factors, y)
+                return dx + dkernel[0, 0, 0, 0]
+
+            calls.append((steps, both_gradients, y))
+
+    for index, member in enumerate(stack):
+        above = stack[index + 1] if index + 1 < len(stack) else None
+        upsampling = above.pool_size if isinstance(above, layers.FoldedMaxPooling2D) else (1, 1)
+        if isinstance(member, layers.FoldedMaxPooling2D):
+            size //= member.pool_size[0]
+            continue
+        if isinstance(member, layers.FoldedConv2D):
+            kernel = convolution.packed(member.kernel.value)
+            add(1, context * batch_size, size, kernel, inputs_have_gradient=index > 0)
+            back = convolution.packed(ops.transpose(kernel, (0, 1, 3, 2)))
+            add(1, horizon * batch_size, size, back, upsampling)
+            continue
+        # Inputs of all steps are convolved at once, except in the top layer's rollout.
+        runs = [(member.encoder, context, (1, 1))]
+        if member.has_decoder and above is None:
+            runs += [(member.encoder, 1, (1, 1))] * (horizon - 1) + [(member.decoder, 1, (1, 1))] * horizon
+        elif member.has_decoder:
+            runs += [(member.decoder, horizon, upsampling)]
+        for update, steps, factors in runs:
+            kernel = convolution.packed(update.kernel.value)
+            add(1, steps * batch_size, size, kernel, factors, gradient_of_frames)
+            for kernel in (update.recurrent_kernel, update.candidate_kernel):
+                add(steps, batch_size, size, convolution.packed(kernel.value))
+
+    def run():
+        pixel = 0.0
+        for count, function, x in calls:
+            for _ in range(count):
+                # One needs the other, as in a loop over time. Else TensorFlow and JAX would run equal ones only once.
+                pixel = ops.tanh(function(x + pixel)[0, 0, 0, 0])
+        return pixel
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        run = tf.function(run)
+    elif backend == "jax":
+        import jax
+
+        run = jax.jit(run)
+    else:
+        import torch
+
+        run = torch.no_grad()(run)
+    return lambda: ops.convert_to_numpy(run())

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import baselines
 import keras
 import numpy as np
 from absl import app, flags
@@ -36,6 +37,8 @@ R is the rate of floating-point operations at which stock `keras.layers.ConvLSTM
 (4, 10, 32, 32, 64), in the same process. Rates count the operations of the equations, so saved arithmetic counts as
 speed. *Time-major* is the same network step by step with one convolution a gate, the *PyTorch ConvLSTM* 4 layers of 128
 channels, 5x5, at 16x16, in 19 steps of batch 2 (`benchmarks/baselines.py`). Memory is the most that the process held.
+*Convolutions alone* is what would be measured if a step were nothing but its convolutions, one after the other in as
+few calls as the equations allow (`baselines.convolutions`).
 """
 TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "Torch"}
 FRAMES = 10  # Given, and as many predicted.
@@ -62,9 +65,8 @@ def conv_lstm_step(unroll: bool = False):
     return step, 3 * 2 * 4 * FRAMES * 32 * 32 * 25 * (64 + 64) * 4 * 64
 
 
-def gru_step():
-    layer = layers.FoldedConvGRU(64, 5, return_sequences=True)
-    return training_step(keras.Sequential([layer]), 4, shape=(32, 32, 64))
+def gru():
+    return keras.Sequential([layers.FoldedConvGRU(64, 5, return_sequences=True)])
 
 
 def take_turns(rounds: int | None = None, **functions) -> dict[str, float]:
@@ -93,14 +95,22 @@ def half_width() -> dict:
     memory = peak_memory_bytes() / 1e9
     reference, reference_operations = conv_lstm_step()
     context = np.zeros((2, FRAMES, 64, 64, 1), "float32")
-    seconds = take_turns(step=step, forecast=lambda: model.forecast(context), reference=reference)
+    seconds = take_turns(
+        step=step,
+        forecast=lambda: model.forecast(context),
+        reference=reference,
+        step_convolutions=baselines.convolutions(model.stack, 2, training=True),
+        forecast_convolutions=baselines.convolutions(model.stack, 2),
+    )
     rate = reference_operations / seconds["reference"]
     forward = operations(model, 2)
     return {
         "seconds": seconds,
         "R": rate / 1e9,
         "training": 3 * forward / seconds["step"] / rate,
+        "training_bound": 3 * forward / seconds["step_convolutions"] / rate,
         "forecast": forward / seconds["forecast"] / rate,
+        "forecast_bound": forward / seconds["forecast_convolutions"] / rate,
         "memory": memory,
     }
 
@@ -126,18 +136,27 @@ def bfloat16() -> dict:
 
 
 def time_major() -> dict:
-    import baselines
-
+    model = folded(1 / 8)
     plain = baselines.TimeMajorFoldedRNN(models.scale_topology(models.PAPER_TOPOLOGY, 1 / 8), FRAMES)
-    seconds = take_turns(ours=training_step(folded(1 / 8), 4), plain=training_step(plain, 4))
-    return {"seconds": seconds, "ratio": seconds["ours"] / seconds["plain"]}
+    ours = training_step(model, 4)
+    return ratio_and_bound(baselines.convolutions(model.stack, 4, training=True), ours, training_step(plain, 4))
 
 
-def layer(unroll: bool = False) -> dict:
+def layer() -> dict:
+    model = gru()
+    ours = training_step(model, 4, shape=(32, 32, 64))
+    alone = baselines.convolutions(model.layers, 4, size=32, training=True, gradient_of_frames=False)
+    if keras.backend.backend() != "jax":
+        return ratio_and_bound(alone, ours, conv_lstm_step()[0])
     # Stock ConvLSTM2D takes half a minute a step on JAX and a CPU, unless unrolled.
-    rounds = 2 if keras.backend.backend() == "jax" and not unroll else None
-    seconds = take_turns(rounds, ours=gru_step(), stock=conv_lstm_step(unroll)[0])
-    return {"seconds": seconds, "ratio": seconds["ours"] / seconds["stock"]}
+    unrolled = ratio_and_bound(alone, ours, conv_lstm_step(unroll=True)[0])
+    return ratio_and_bound(alone, ours, conv_lstm_step()[0], rounds=2) | {"unrolled": unrolled}
+
+
+def ratio_and_bound(convolutions, ours, reference, rounds: int | None = None) -> dict:
+    seconds = take_turns(rounds, ours=ours, reference=reference, convolutions=convolutions)
+    ratio, bound = (seconds[name] / seconds["reference"] for name in ("ours", "convolutions"))
+    return {"seconds": seconds, "ratio": ratio, "bound": bound}
 
 
 def step_of(family) -> dict:
@@ -147,17 +166,15 @@ def step_of(family) -> dict:
 
 
 def torch_lstm() -> dict:
-    import baselines
-
     model = folded(1 / 2)
     step = training_step(model, 2)
     step()
     step()
     memory = peak_memory_bytes() / 1e9
     reference, macs = baselines.torch_conv_lstm()
-    seconds = take_turns(ours=step, conv_lstm=reference)
-    ours = seconds["ours"] / evaluation.cost(model, (64, 64, 1), FRAMES, FRAMES).macs
-    return {"seconds": seconds, "ratio": ours / (seconds["conv_lstm"] / macs), "memory": memory}
+    result = ratio_and_bound(baselines.convolutions(model.stack, 2, training=True), step, reference)
+    a_gmac = macs / evaluation.cost(model, (64, 64, 1), FRAMES, FRAMES).macs
+    return result | {"ratio": result["ratio"] * a_gmac, "bound": result["bound"] * a_gmac, "memory": memory}
 
 
 def first_step() -> dict:
@@ -195,67 +212,8 @@ def streaming() -> dict:
         after = model.encode(frame, state)
         return keras.ops.convert_to_numpy(model.decode(after, FRAMES))
 
-    seconds = take_turns(20, stream=stream, convolutions=_convolutions(model))
+    seconds = take_turns(20, stream=stream, convolutions=baselines.convolutions(model.stack, 1, context=1))
     return {"seconds": seconds, "ratio": seconds["stream"] / seconds["convolutions"]}
-
-
-def _convolutions(model):
-    """The convolutions of encoding one frame and decoding ten, of all steps at once where the equations allow it."""
-    from keras_frnn.layers.convolution import same_conv, upsampled_conv
-
-    calls, size, upsampling = [], 64, (1, 1)
-    tensor = lambda *shape: keras.ops.ones(shape)  # noqa: E731
-    for index, member in enumerate(model.stack):
-        above = model.stack[index + 1] if index + 1 < len(model.stack) else None
-        upsampling = above.pool_size if isinstance(above, layers.FoldedMaxPooling2D) else (1, 1)
-        low = size // upsampling[0]
-        if isinstance(member, layers.FoldedConv2D):
-            kernel = member.kernel.value
-            channels, filters = kernel.shape[2:]
-            calls.append((1, same_conv, tensor(1, size, size, channels), kernel))
-            back = keras.ops.transpose(kernel, (0, 1, 3, 2))
-            calls.append(
-                (1, lambda x, k, u=upsampling: upsampled_conv(x, k, u), tensor(FRAMES, low, low, filters), back)
-            )
-        elif isinstance(member, layers.FoldedConvGRU):
-            is_top = above is None
-            encoder, decoder = member.encoder, member.decoder
-            for update, steps, batch in (
-                (encoder, FRAMES if is_top else 1, 1),
-                (decoder, FRAMES, 1 if is_top else FRAMES),
-            ):
-                inputs, state = update.input_channels, update.filters
-                factors = upsampling if update is decoder else (1, 1)
-                low_size = size // factors[0]
-                projection = lambda x, k, u=factors: upsampled_conv(x, k, u)  # noqa: E731
-                calls.append(
-                    (
-                        steps if batch == 1 else 1,
-                        projection,
-                        tensor(batch, low_size, low_size, inputs),
-                        update.kernel.value,
-                    )
-                )
-                for kernel in (update.recurrent_kernel.value, update.candidate_kernel.value):
-                    calls.append((steps, same_conv, tensor(1, size, size, state), kernel))
-        else:
-            size //= member.pool_size[0]
-
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise ValueError(f"This measurement is of TensorFlow. Received: KERAS_BACKEND={backend}")
-    import tensorflow as tf
-
-    @tf.function
-    def run():
-        pixel = 0.0
-        for count, function, x, kernel in calls:
-            for _ in range(count):
-                # One needs the other, as in a loop over time. Else TensorFlow would run equal ones only once.
-                pixel = function(x + pixel, kernel)[0, 0, 0, 0]
-        return pixel
-
-    return lambda: run().numpy()
 
 
 def has_accelerator() -> dict:
@@ -278,7 +236,6 @@ MEASUREMENTS = {
     "bfloat16": bfloat16,
     "time-major": time_major,
     "layer": layer,
-    "layer-unrolled": lambda: layer(unroll=True),
     "step-frnn": lambda: step_of(models.FoldedRNN),
     "step-rladder": lambda: step_of(models.LadderRNN),
     "torch-lstm": torch_lstm,
@@ -303,11 +260,23 @@ def measure(name: str, backend: str) -> dict:
 
 
 def rows() -> list[dict]:
-    """What was measured, in the order of the table: `less` says whether less is better."""
+    """What was measured, in the order of the table."""
     half = measure("half-width", "tensorflow")
     result = [
-        row("half width, training step on TensorFlow: rate / R", half["training"], 0.90, less=False),
-        row("half width, forecast on TensorFlow: rate / R", half["forecast"], 1.0, less=False),
+        row(
+            "half width, training step on TensorFlow: rate / R",
+            half["training"],
+            0.90,
+            less=False,
+            bound=half["training_bound"],
+        ),
+        row(
+            "half width, forecast on TensorFlow: rate / R",
+            half["forecast"],
+            1.0,
+            less=False,
+            bound=half["forecast_bound"],
+        ),
         row("half width, training step on TensorFlow: peak memory of the process, GB", half["memory"], 1.6),
     ]
     again = measure("remat", "tensorflow")
@@ -316,21 +285,23 @@ def rows() -> list[dict]:
     for backend in ("tensorflow", "torch"):
         ratio = measure("bfloat16", backend)["ratio"]
         result.append(row(f"half width, training step on {TITLES[backend]}: mixed_bfloat16 / float32", ratio, 0.65))
-    ratio = measure("time-major", "tensorflow")["ratio"]
-    result.append(row("one-eighth width, training step on TensorFlow / the same, time-major", ratio, 0.9))
+    eighth = measure("time-major", "tensorflow")
+    name = "one-eighth width, training step on TensorFlow / the same, time-major"
+    result.append(row(name, eighth["ratio"], 0.9, bound=eighth["bound"]))
     for backend, target in zip(("tensorflow", "torch", "jax"), (0.70, 0.55, 0.03), strict=True):
-        ratio = measure("layer", backend)["ratio"]
-        result.append(
-            row(f"FoldedConvGRU(64, 5) / ConvLSTM2D(64, 5), training step on {TITLES[backend]}", ratio, target)
-        )
-    ratio = measure("layer-unrolled", "jax")["ratio"]
-    result.append(row("the same on JAX / ConvLSTM2D(64, 5, unroll=True)", ratio, 0.65))
+        single = measure("layer", backend)
+        name = f"FoldedConvGRU(64, 5) / ConvLSTM2D(64, 5), training step on {TITLES[backend]}"
+        result.append(row(name, single["ratio"], target, bound=single["bound"]))
+    unrolled = single["unrolled"]
+    name = "FoldedConvGRU(64, 5) / ConvLSTM2D(64, 5, unroll=True), training step on JAX"
+    result.append(row(name, unrolled["ratio"], 0.65, bound=unrolled["bound"]))
     frnn, rladder = (measure(f"step-{name}", "tensorflow") for name in ("frnn", "rladder"))
     for what, target in (("seconds", 3.0), ("memory", 2.0)):
         ratio = rladder[what] / frnn[what]
         result.append(row(f"RLadder / fRNN, training step on TensorFlow: {what}", ratio, target, less=False))
     lstm = measure("torch-lstm", "torch")
-    result.append(row("half width, training step on Torch / a PyTorch ConvLSTM's: time a GMAC", lstm["ratio"], 0.90))
+    name = "half width, training step on Torch / a PyTorch ConvLSTM's: time a GMAC"
+    result.append(row(name, lstm["ratio"], 0.90, bound=lstm["bound"]))
     result.append(row("half width, training step on Torch: peak memory of the process, GB", lstm["memory"], 1.4))
     for backend, target in zip(TITLES, (8.0, 12.0, 1.5), strict=True):
         seconds = measure("first-step", backend)["seconds"]
@@ -353,8 +324,10 @@ def accelerator_seconds() -> dict[str, dict[str, float]]:
     return {backend: measure("accelerator", backend)["seconds"] for backend in found}
 
 
-def row(what: str, value: float, target: float, less: bool = True) -> dict:
-    return {"what": what, "value": value, "target": target, "met": value <= target if less else value >= target}
+def row(what: str, value: float, target: float, less: bool = True, bound: float | None = None) -> dict:
+    """`less`: whether less is better; `bound`: the value if the convolutions alone took time."""
+    met = value <= target if less else value >= target
+    return {"what": what, "value": value, "target": target, "met": met, "bound": bound}
 
 
 def main(_):
@@ -382,10 +355,11 @@ def _table(measured: list[dict], accelerated: dict) -> str:
         "Machine: " + ", ".join(f"{name} {value}" for name, value in here.items()) + ".",
         "",
     ]
-    lines += ["| | measured | target | |", "| --- | ---: | ---: | --- |"]
+    lines += ["| | measured | target | | convolutions alone |", "| --- | ---: | ---: | --- | ---: |"]
     for entry in measured:
         met = "met" if entry["met"] else "missed"
-        lines.append(f"| {entry['what']} | {entry['value']:.3f} | {entry['target']:.2f} | {met} |")
+        bound = "" if entry["bound"] is None else f"{entry['bound']:.3f}"
+        lines.append(f"| {entry['what']} | {entry['value']:.3f} | {entry['target']:.2f} | {met} | {bound} |")
     for backend, seconds in accelerated.items():
         lines += [
             "",
