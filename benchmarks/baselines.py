@@ -136,15 +136,16 @@ def convolutions(
 ):
     """The convolutions of a forecast, or of a training step, one after the other and nothing else.
 
-    As few calls as the equations allow, and with what `upsampled_conv` saves.
+    As few calls as the equations allow, and with what `upsampled_conv` saves. Not for JAX, whose compiler leaves out
+    what is not used of a result.
     """
     calls = []  # (how often, function, what it is a function of)
 
     def add(steps, frames, size, kernel, factors=(1, 1), inputs_have_gradient=True):
         """Convolutions of this many frames of this size, as often as there are steps; and their gradients."""
         small = size // factors[0]
-        x = ops.ones((frames, small, small, kernel.shape[2]))
-        y = ops.ones((frames, size, size, kernel.shape[3]))
+        x = keras.random.uniform((frames, small, small, kernel.shape[2]))
+        y = keras.random.uniform((frames, size, size, kernel.shape[3]))
         calls.append((steps, lambda x: convolution.upsampled_conv(x, kernel, factors), x))
         if not training:
             return
@@ -190,20 +191,15 @@ def convolutions(
         pixel = 0.0
         for count, function, x in calls:
             for _ in range(count):
-                # One needs the other, as in a loop over time. Else TensorFlow and JAX would run equal ones only once.
+                # One needs the other, as in a loop over time. Else TensorFlow would run equal ones only once.
                 pixel = ops.tanh(function(x + pixel)[0, 0, 0, 0])
         return pixel
 
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         run = tf.function(run)
-    elif backend == "jax":
-        import jax
-
-        run = jax.jit(run)
-    else:
+    elif keras.backend.backend() == "torch":
         import torch
 
         run = torch.no_grad()(run)
