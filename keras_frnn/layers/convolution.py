@@ -6,13 +6,13 @@ from keras import ops
 
 from keras_frnn.layers import time_loop
 
-_CACHED_VALUES = 2**19
+_CACHED_VALUES = 2**19  # Of inputs and gradients: 2 MB in float32.
 
 
 def same_conv(x, kernel):
     """Stride-1 convolution that keeps height and width; the kernel is `(kh, kw, inputs, outputs)`."""
     if keras.backend.backend() == "jax":
-        # JAX's own gradients take twice as long on a CPU.
+        # JAX's own gradient would take the kernel's from all frames at once, see `kernel_gradient`.
         return ops.custom_gradient(_conv_and_gradient)(x, kernel)
     return _conv(x, kernel)
 
@@ -164,7 +164,7 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
 
         frames = len(x)
         if time_loop.jax_is_on_cpu():
-            # XLA for CPUs does this up to three times faster on no more than what their caches hold.
+            # XLA for CPUs is much faster at this on no more than what their caches hold.
             frames = max(1, _CACHED_VALUES // (x[0].size + gradient[0].size))
         return sum(of_frames(x[i : i + frames], gradient[i : i + frames]) for i in range(0, len(x), frames))
     import torch

@@ -105,7 +105,7 @@ class GatedUpdate(keras.layers.Layer):
             sequence: inputs of every step, `(time, batch, ...)`.
             upsampling: factors by which height and width of the inputs are upsampled first.
             remat: keep the states alone for the gradient, and compute projections and gates again: for all steps at
-                once, since their states are known. Takes less memory and about a quarter more time.
+                once, since their states are known. Takes less memory and more time.
         """
         if not remat:
             return ops.custom_gradient(_iterate)(*self.project(sequence, upsampling), h, *self._state_kernels())
