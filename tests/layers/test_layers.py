@@ -216,7 +216,7 @@ class TestEveryLayer:
         np.testing.assert_allclose(np.moveaxis(computed, -3, -1), expected, atol=1e-6)
 
     def test_every_argument_is_an_attribute_and_in_the_config(self, layer):
-        # Of the class itself, Python before 3.11.4 would show the signature of Keras' `__new__`.
+        # Not of the class: for that, some versions of Python 3.11 show the signature of Keras' `__new__`.
         names = set(inspect.signature(type(layer).__init__).parameters) - {"self", "kwargs"}
         config = layer.get_config()
         assert names <= config.keys()
