@@ -28,7 +28,7 @@ from keras_frnn.evaluation.machine import accelerator, machine
 from keras_frnn.files import atomic_path
 
 _MEASUREMENT = flags.DEFINE_string("measurement", None, "Measure one thing in this process and print it as JSON.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each is measured, after one warm-up.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "How often each is measured, after one warm-up.")
 
 INTRODUCTION = """\
 Written by `python benchmarks/speed.py`. Widths are fractions of the paper's. Where nothing else is said, 10 frames are
