@@ -1,4 +1,5 @@
-"""What speed.py compares with: plain implementations, written as one would without thinking of speed."""
+"""What speed.py compares with: plain implementations, written as one would without thinking of speed, and the
+convolutions alone."""
 
 import keras
 from keras import ops

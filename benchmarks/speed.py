@@ -86,13 +86,18 @@ def operations(model, batch_size: int) -> float:
     return 2 * batch_size * evaluation.cost(model, (64, 64, 1), FRAMES, FRAMES).macs
 
 
-def half_width() -> dict:
-    """The training step and the forecast of the half-width network against R; the memory of the step, taken first."""
-    model = folded(1 / 2)
+def half_width_step(**kwargs):
+    """The half-width network, its training step, and the most GB held in two: so to be called first in a process."""
+    model = folded(1 / 2, **kwargs)
     step = training_step(model, 2)
     step()
     step()
-    memory = peak_memory_bytes() / 1e9
+    return model, step, peak_memory_bytes() / 1e9
+
+
+def half_width() -> dict:
+    """The training step and the forecast of the half-width network against R; the memory of the step."""
+    model, step, memory = half_width_step()
     reference, reference_operations = conv_lstm_step()
     context = np.zeros((2, FRAMES, 64, 64, 1), "float32")
     seconds = take_turns(
@@ -116,11 +121,8 @@ def half_width() -> dict:
 
 
 def remat() -> dict:
-    """The memory of the half-width training step with recomputation, taken first; its time against that without."""
-    step = training_step(folded(1 / 2, remat=True), 2)
-    step()
-    step()
-    memory = peak_memory_bytes() / 1e9
+    """The memory of the half-width training step with recomputation, and its time against that without."""
+    _, step, memory = half_width_step(remat=True)
     seconds = take_turns(remat=step, plain=training_step(folded(1 / 2), 2))
     return {"seconds": seconds, "ratio": seconds["remat"] / seconds["plain"], "memory": memory}
 
@@ -167,11 +169,7 @@ def step_of(family) -> dict:
 
 
 def torch_lstm() -> dict:
-    model = folded(1 / 2)
-    step = training_step(model, 2)
-    step()
-    step()
-    memory = peak_memory_bytes() / 1e9
+    model, step, memory = half_width_step()
     reference, macs = baselines.torch_conv_lstm()
     result = ratio_and_bound(baselines.convolutions(model.stack, 2, training=True), step, reference)
     a_gmac = macs / evaluation.cost(model, (64, 64, 1), FRAMES, FRAMES).macs

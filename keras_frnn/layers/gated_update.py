@@ -81,12 +81,7 @@ class GatedUpdate(keras.layers.Layer):
         """
         kernel = packed(ops.cast(self.kernel, self.compute_dtype))
         bias = ops.cast(self.bias, self.compute_dtype)
-
-        def project(x):
-            x = upsampled_conv(ops.cast(x, self.compute_dtype), kernel, upsampling) + bias
-            return tuple(ops.split(x, [2 * self.filters], axis=-1))
-
-        return project
+        return lambda x: _project(ops.cast(x, self.compute_dtype), kernel, bias, upsampling)
 
     def project(self, sequence, upsampling: tuple[int, int] = (1, 1)):
         """The `projection` of all steps in one call: 2 * filters channels for r and z, filters for c."""
@@ -127,6 +122,12 @@ class GatedUpdate(keras.layers.Layer):
         }
 
 
+def _project(x, kernel, bias, upsampling):
+    """The parts of the gates and of the candidate that depend on the inputs alone."""
+    x = upsampled_conv(x, kernel, upsampling) + bias
+    return tuple(ops.split(x, [2 * (bias.shape[0] // 3)], axis=-1))
+
+
 def _update(h, x_gates, x_candidate, recurrent_kernel, candidate_kernel):
     """The next state, and what it was made with: the gates r and z in one tensor, and c."""
     gates = ops.sigmoid(x_gates + same_conv(h, recurrent_kernel))
@@ -162,8 +163,7 @@ def _iterate_again(sequence, kernel, bias, h, recurrent_kernel, candidate_kernel
     """`_iterate` of the `projection` of a sequence, whose gradient computes projection and gates once more."""
 
     def project(sequence):
-        x = layout.over_time(lambda x: upsampled_conv(x, kernel, upsampling) + bias, sequence)
-        return ops.split(x, [2 * h.shape[-1]], axis=-1)
+        return layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence)
 
     states, _ = _iterate(*project(sequence), h, recurrent_kernel, candidate_kernel)
     kept = ops.stop_gradient(states)
@@ -171,11 +171,10 @@ def _iterate_again(sequence, kernel, bias, h, recurrent_kernel, candidate_kernel
     def gradient(*args, upstream=None):
         (upstream,) = args if upstream is None else (upstream,)
         now, states_now = time_loop.after(upstream, sequence, kept)
-        x_gates, x_candidate = project(now)
         before = _before(h, states_now)
-        gates = ops.sigmoid(x_gates + layout.over_time(lambda h: same_conv(h, recurrent_kernel), before))
-        r, _ = ops.split(gates, 2, axis=-1)
-        c = ops.tanh(x_candidate + layout.over_time(lambda rh: same_conv(rh, candidate_kernel), r * before))
+        _, gates, c = layout.over_time(
+            lambda h, *x: _update(h, *x, recurrent_kernel, candidate_kernel), before, *project(now)
+        )
         dgates, dc, *others = _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel)
         dx = ops.concatenate([dgates, dc], axis=-1)
         dsequence, dkernel = upsampled_conv_gradients(

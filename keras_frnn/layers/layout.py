@@ -60,8 +60,9 @@ def merge_time(sequence):
     return ops.reshape(sequence, (-1, *ops.shape(sequence)[2:]))
 
 
-def over_time(function, sequence):
-    """Applies `function`, which takes `(batch, ...)`, to all steps of a sequence in one call."""
+def over_time(function, *sequences):
+    """Applies `function`, which takes `(batch, ...)`, to all steps of one or more sequences in one call."""
+    time_and_batch = ops.shape(sequences[0])[:2]
     return keras.tree.map_structure(
-        lambda part: ops.reshape(part, (*ops.shape(sequence)[:2], *ops.shape(part)[1:])), function(merge_time(sequence))
+        lambda part: ops.reshape(part, (*time_and_batch, *ops.shape(part)[1:])), function(*map(merge_time, sequences))
     )
