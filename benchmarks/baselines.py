@@ -5,7 +5,7 @@ import keras
 from keras import ops
 
 from keras_frnn import layers
-from keras_frnn.layers import convolution
+from keras_frnn.backend import convolution
 
 
 class TimeMajorFoldedRNN(keras.Model):
@@ -154,7 +154,7 @@ def convolutions(
             xs, ys = (ops.repeat(part, steps, axis=0) for part in (x, y))
             calls.append((1, lambda ys: convolution.kernel_gradient(xs, ys, kernel.shape[:2]), ys))
             if inputs_have_gradient:
-                turned = convolution.backwards(kernel)
+                turned = convolution.flipped(kernel)
                 calls.append((steps, lambda y: convolution.input_gradient(y, turned), y))
         else:
 

@@ -14,8 +14,8 @@ import sys
 from absl import app, flags
 
 from keras_frnn import evaluation, models
-from keras_frnn.evaluation.machine import machine
 from keras_frnn.files import atomic_path
+from keras_frnn.machine import machine
 
 _WIDTH = flags.DEFINE_float("width", 1 / 8, "Channels of the measured networks, as a fraction of the paper's.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Sequences in a training step and in a forecast.")

@@ -21,8 +21,8 @@ import numpy as np
 from absl import app, flags
 
 from keras_frnn import datasets
-from keras_frnn.evaluation.machine import machine
 from keras_frnn.files import atomic_path
+from keras_frnn.machine import machine
 
 _SECONDS = flags.DEFINE_float("seconds", 5.0, "Of each measurement.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "How often each is measured; the median counts.")

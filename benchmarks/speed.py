@@ -23,9 +23,9 @@ import numpy as np
 from absl import app, flags
 
 from keras_frnn import evaluation, layers, models
-from keras_frnn.evaluation.cost import peak_memory_bytes
-from keras_frnn.evaluation.machine import accelerator, machine
+from keras_frnn.backend import accelerator
 from keras_frnn.files import atomic_path
+from keras_frnn.machine import machine, peak_memory_bytes
 
 _MEASUREMENT = flags.DEFINE_string("measurement", None, "Measure one thing in this process and print it as JSON.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often each is measured, after one warm-up.")

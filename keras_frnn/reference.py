@@ -1,6 +1,6 @@
 """Weights of the authors' implementation in our models.
 
-The authors keep one kernel a gate over the concatenated inputs and state; a `GatedUpdate` keeps them as its loop uses
+The authors keep one kernel a gate over the concatenated inputs and state; a `ConvGRUCell` keeps them as its loop uses
 them. This module knows which slice of ours is which of theirs.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from keras_frnn.layers import layout
 from keras_frnn.layers.bridge_ladder import BridgeLadder
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
-from keras_frnn.layers.gated_update import GatedUpdate
 from keras_frnn.models.layer_stack import LayerStack
 
 _GATES = [f"{kind}{gate}" for kind in "bw" for gate in (1, 2, 3)]
@@ -173,7 +173,7 @@ def _values(layer) -> dict[str, np.ndarray]:
     return {variable.path: keras.ops.convert_to_numpy(variable) for variable in layer.variables}
 
 
-def _gates_to_reference(update: GatedUpdate, values: dict, suffix: str, state_first: bool) -> dict:
+def _gates_to_reference(update: ConvGRUCell, values: dict, suffix: str, state_first: bool) -> dict:
     f = update.filters
     kernels = np.split(values[update.kernel.path], 3, axis=-1)
     recurrent = values[update.recurrent_kernel.path]
@@ -187,7 +187,7 @@ def _gates_to_reference(update: GatedUpdate, values: dict, suffix: str, state_fi
     return arrays
 
 
-def _assign_gates(update: GatedUpdate, arrays: dict, suffix: str, state_first: bool):
+def _assign_gates(update: ConvGRUCell, arrays: dict, suffix: str, state_first: bool):
     joint = [arrays[f"w{gate}{suffix}"] for gate in (1, 2, 3)]
     split = update.filters if state_first else update.input_channels
     first, second = [w[:, :, :split] for w in joint], [w[:, :, split:] for w in joint]

@@ -12,8 +12,8 @@ import numpy as np
 from absl import flags
 
 from keras_frnn import datasets, evaluation, layers, metrics, models
-from keras_frnn.evaluation.machine import machine
 from keras_frnn.files import atomic_path
+from keras_frnn.machine import machine
 
 TITLES = {models.FoldedRNN: "fRNN", models.LadderRNN: "RLadder"}
 

@@ -7,7 +7,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_llv
 import keras
 import pytest
 
-from keras_frnn.evaluation.machine import accelerator
+from keras_frnn.backend import accelerator
 
 
 def pytest_collection_modifyitems(items):

@@ -62,7 +62,7 @@ def test_convolutions_alone_are_those_of_the_network(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARK.parent)
     import baselines
 
-    from keras_frnn.layers import convolution
+    from keras_frnn.backend import convolution
 
     topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3), ("pool", 2), ("recurrent", 4, 3), ("recurrent", 2, 1)]
     network = models.FoldedRNN.from_topology(topology, 3)

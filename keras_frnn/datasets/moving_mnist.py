@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_frnn.checks import check_positive_integers
 from keras_frnn.datasets.stateless import mix, uniform
 from keras_frnn.datasets.windows import SPLITS, check_split, check_start
-from keras_frnn.layers.folded_layer import check_positive_integers
 
 _TEST_SEQUENCES = 10_000
 _UCI_TRAINING_DIGITS = 1_500

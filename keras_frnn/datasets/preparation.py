@@ -14,9 +14,9 @@ import h5py
 import keras
 import numpy as np
 
+from keras_frnn.checks import check_positive_integers
 from keras_frnn.datasets.decoding import decoded
 from keras_frnn.datasets.windows import SPLITS
-from keras_frnn.layers.folded_layer import check_positive_integers
 
 try:
     import fcntl

@@ -5,10 +5,10 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from keras_frnn.checks import check_positive_integers
 from keras_frnn.datasets.preparation import Clip, Format, find_videos, prepare
 from keras_frnn.datasets.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
-from keras_frnn.layers.folded_layer import check_positive_integers
 
 
 def prepare_videos(

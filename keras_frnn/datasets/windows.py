@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from keras_frnn.checks import check_positive_integers
 from keras_frnn.datasets.stateless import mix, permuted, uniform
-from keras_frnn.layers.folded_layer import check_positive_integers
 
 SPLITS = ("train", "test")
 

@@ -2,16 +2,14 @@
 
 import dataclasses
 import math
-import pathlib
-import sys
-import time
 
 import keras
 import numpy as np
 
 from keras_frnn.layers import layout
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
-from keras_frnn.layers.gated_update import GatedUpdate
+from keras_frnn.machine import median_seconds, peak_memory_bytes
 from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
@@ -107,7 +105,7 @@ def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) ->
     return context * encode, horizon * decode + (horizon - 1) * top_encode, states
 
 
-def _kernel_size(update: GatedUpdate) -> int:
+def _kernel_size(update: ConvGRUCell) -> int:
     return sum(math.prod(kernel.shape) for kernel in (update.kernel, update.recurrent_kernel, update.candidate_kernel))
 
 
@@ -131,34 +129,10 @@ def _measure(model, context_shape: tuple, horizon: int, repeats: int) -> dict:
     context = generator.uniform(-1, 1, context_shape).astype("float32")
     future = generator.uniform(-1, 1, (context_shape[0], horizon, *context_shape[2:])).astype("float32")
     # `train_on_batch` returns the loss as a number, and `forecast` an array, so both wait for the device.
-    training = _median_seconds(lambda: twin.train_on_batch(context, future), repeats)
-    forecast = _median_seconds(lambda: twin.forecast(context), repeats)
+    training = median_seconds(lambda: twin.train_on_batch(context, future), repeats)
+    forecast = median_seconds(lambda: twin.forecast(context), repeats)
     return {
         "training_step_seconds": training,
         "forecast_seconds": forecast,
         "peak_memory_bytes": peak_memory_bytes(),
     }
-
-
-def _median_seconds(function, repeats: int) -> float:
-    function()
-    seconds = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - begun)
-    return float(np.median(seconds))
-
-
-def peak_memory_bytes() -> int | None:
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():
-        # `getrusage` would count what the parent process held when it started this one.
-        lines = status.read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    try:
-        import resource
-    except ImportError:  # Windows has no such count.
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

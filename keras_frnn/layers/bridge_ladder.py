@@ -1,17 +1,16 @@
 import keras
 from keras import ops
 
-from keras_frnn.layers import time_loop
-from keras_frnn.layers.convolution import upsample
+from keras_frnn import backend
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell, independent_initializers, start_state
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
-from keras_frnn.layers.gated_update import GatedUpdate, independent_initializers, start_state
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class BridgeLadder(FoldedKernelLayer):
     """The recurrent layer of a ladder network: an encoder and a decoder state, joined by bridge connections.
 
-    With the encoder's state `o`, the decoder's `d`, and `update` the equation of `GatedUpdate`:
+    With the encoder's state `o`, the decoder's `d`, and `update` the equation of `ConvGRUCell`:
 
         encode one step, given features x:            o' = update(state=o, inputs=[x, d])
         decode one step, given y from the layer above: d' = update(state=d, inputs=[y, o])
@@ -55,7 +54,7 @@ class BridgeLadder(FoldedKernelLayer):
     ):
         super().__init__(filters, kernel_size, kernel_initializer, data_format, **kwargs)
         self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
-        self.encoder = GatedUpdate(
+        self.encoder = ConvGRUCell(
             self.filters, self.kernel_size, self._direction_initializers[0], dtype=self.dtype_policy, name="encoder"
         )
 
@@ -70,7 +69,7 @@ class BridgeLadder(FoldedKernelLayer):
         )
         self.encoder.build(2 * channels)
         if self.has_decoder:
-            self.decoder = GatedUpdate(
+            self.decoder = ConvGRUCell(
                 channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
             )
             self.decoder.build(2 * self.filters)
@@ -80,16 +79,16 @@ class BridgeLadder(FoldedKernelLayer):
         weights = (self.initial_encoder_state, self.initial_decoder_state)
         return tuple(start_state(weight, step, self.compute_dtype) for weight in weights)
 
-    def encode_step(self):
+    def make_encode_step(self):
         """`o'` as a function of the features of one step and `(o, d)`; weights are read now, not in a loop."""
         return self._step(self.encoder)
 
-    def decode_step(self):
+    def make_decode_step(self):
         """`d'` as a function of one step from the layer above and `(d, o)`; weights are read now, not in a loop."""
         return self._step(self.decoder)
 
-    def _step(self, update: GatedUpdate):
-        transition, projection = update.transition(), update.projection()
+    def _step(self, update: ConvGRUCell):
+        transition, projection = update.make_transition(), update.make_projection()
 
         def step(x, states):
             own, other = states
@@ -100,12 +99,12 @@ class BridgeLadder(FoldedKernelLayer):
 
     def encode(self, sequence, state=None):
         o, d = self.initial_state(sequence[0]) if state is None else state
-        step = self.encode_step()
-        o, outputs = time_loop.scan(lambda o, x: step(x, (o, d)), o, sequence)
+        step = self.make_encode_step()
+        o, outputs = backend.scan(lambda o, x: step(x, (o, d)), o, sequence)
         return outputs, (o, d)
 
     def decode(self, sequence, state, upsampling=(1, 1)):
-        sequence = upsample(sequence, upsampling)
+        sequence = backend.upsample(sequence, upsampling)
         o, d = state
-        step = self.decode_step()
-        return time_loop.scan(lambda d, y: step(y, (d, o)), d, sequence)[1]
+        step = self.make_decode_step()
+        return backend.scan(lambda d, y: step(y, (d, o)), d, sequence)[1]

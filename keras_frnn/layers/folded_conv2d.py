@@ -1,8 +1,8 @@
 import keras
 from keras import ops
 
+from keras_frnn import backend
 from keras_frnn.layers import layout
-from keras_frnn.layers.convolution import upsampled_conv
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
 
 
@@ -57,4 +57,4 @@ class FoldedConv2D(FoldedKernelLayer):
         kernel = ops.cast(kernel, self.compute_dtype)
         bias = ops.cast(bias, self.compute_dtype)
         sequence = ops.cast(sequence, self.compute_dtype)
-        return layout.over_time(lambda x: ops.tanh(upsampled_conv(x, kernel, upsampling) + bias), sequence)
+        return layout.over_time(lambda x: ops.tanh(backend.upsampled_conv(x, kernel, upsampling) + bias), sequence)

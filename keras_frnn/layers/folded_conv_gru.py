@@ -1,9 +1,10 @@
 import keras
 from keras import ops
 
-from keras_frnn.layers import layout, time_loop
+from keras_frnn import backend
+from keras_frnn.layers import layout
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell, independent_initializers, start_state
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
-from keras_frnn.layers.gated_update import GatedUpdate, independent_initializers, start_state
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -11,7 +12,7 @@ class FoldedConvGRU(FoldedKernelLayer):
     """The folded recurrent layer: a convolutional GRU that runs in both directions between two states.
 
     The paper calls it bijective GRU (bGRU). With input state `i`, output state `o` and `update` the equation of
-    `GatedUpdate`:
+    `ConvGRUCell`:
 
         encode one frame's features x:   o' = update(state=o, inputs=x);  i' = x
         decode, given the state y above: i' = update(state=i, inputs=y)   with weights of its own
@@ -67,7 +68,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         self.return_sequences = return_sequences
         self.return_state = return_state
         self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
-        self.encoder = GatedUpdate(
+        self.encoder = ConvGRUCell(
             self.filters, self.kernel_size, self._direction_initializers[0], dtype=self.dtype_policy, name="encoder"
         )
 
@@ -80,7 +81,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         self.encoder.build(channels)
         if self.has_decoder:
             # The state above has as many channels as this layer's output: pooling between them keeps channels.
-            self.decoder = GatedUpdate(
+            self.decoder = ConvGRUCell(
                 channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
             )
             self.decoder.build(self.filters)
@@ -105,8 +106,8 @@ class FoldedConvGRU(FoldedKernelLayer):
         Returns:
             The input states of the future steps, `(steps, batch, ...)`, see `layout`.
         """
-        encode, decode = self.encoder.transition(), self.decoder.transition()
-        encoder_projection, decoder_projection = self.encoder.projection(), self.decoder.projection()
+        encode, decode = self.encoder.make_transition(), self.decoder.make_transition()
+        encoder_projection, decoder_projection = self.encoder.make_projection(), self.decoder.make_projection()
 
         def step(state, _):
             i, o = state
@@ -119,7 +120,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         if steps == 1:
             return first[None]
         # The output state after the last step would be read by nobody, so the loop begins with its update.
-        _, later = time_loop.scan(step, (first, o), ops.arange(1, steps), select=lambda state: state[0])
+        _, later = backend.scan(step, (first, o), ops.arange(1, steps), select=lambda state: state[0])
         return ops.concatenate([first[None], later])
 
     def call(self, sequence, initial_state=None):

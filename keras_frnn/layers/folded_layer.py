@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
 
 
@@ -21,11 +22,7 @@ class FoldedLayer(keras.layers.Layer):
 
     def __init__(self, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        if self.data_format not in ("channels_last", "channels_first"):
-            raise ValueError(
-                f"`data_format` must be 'channels_last' or 'channels_first'. Received: data_format={data_format!r}"
-            )
+        self.data_format = check_data_format(data_format)
         self.has_decoder = False
         self.remat = False
 
@@ -115,7 +112,7 @@ class FoldedKernelLayer(FoldedLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        (self.filters,) = check_positive_integers(filters, "filters", 1)
+        self.filters = check_positive_integer(filters, "filters")
         self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -130,13 +127,3 @@ class FoldedKernelLayer(FoldedLayer):
             "kernel_size": self.kernel_size,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
-    """`value` as a tuple of `count` positive integers: one integer for all, or one for each."""
-    values = (value,) * count if isinstance(value, int) else value
-    is_valid = isinstance(values, (tuple, list)) and len(values) == count
-    if not is_valid or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
-        expected = "a positive integer" + (f" or {count} of them" if count > 1 else "")
-        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
-    return tuple(values)

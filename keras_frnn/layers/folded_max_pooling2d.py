@@ -1,8 +1,9 @@
 import keras
 
+from keras_frnn import backend
+from keras_frnn.checks import check_positive_integers
 from keras_frnn.layers import layout
-from keras_frnn.layers.convolution import max_pool, upsample
-from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.folded_layer import FoldedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -38,10 +39,10 @@ class FoldedMaxPooling2D(FoldedLayer):
         self.encoded_shape(sequence_shape)
 
     def encode(self, sequence, state=None):
-        return layout.over_time(lambda x: max_pool(x, self.pool_size), sequence), ()
+        return layout.over_time(lambda x: backend.max_pool(x, self.pool_size), sequence), ()
 
     def decode(self, sequence, state, upsampling=(1, 1)):
-        return upsample(sequence, tuple(a * b for a, b in zip(self.pool_size, upsampling, strict=True)))
+        return backend.upsample(sequence, tuple(a * b for a, b in zip(self.pool_size, upsampling, strict=True)))
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
         *size, channels = self._check_sequence_shape(sequence_shape)

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
-from keras_frnn.layers.folded_layer import check_positive_integers
 from keras_frnn.models.video_predictor import VideoPredictor, check_frames
 
 
@@ -51,8 +51,8 @@ class ConvLSTMForecaster(VideoPredictor):
         super().__init__(horizon=horizon, **kwargs)
         self.filters = check_positive_integers(tuple(filters), "filters", len(tuple(filters)))
         self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
-        (self.patch_size,) = check_positive_integers(patch_size, "patch_size", 1)
-        self.data_format = data_format or keras.config.image_data_format()
+        self.patch_size = check_positive_integer(patch_size, "patch_size")
+        self.data_format = check_data_format(data_format)
         self.encoder = [self._layer(filters, f"encoder_{i}") for i, filters in enumerate(self.filters)]
         self.forecaster = [self._layer(filters, f"forecaster_{i}") for i, filters in enumerate(self.filters[::-1])]
 
@@ -85,7 +85,7 @@ class ConvLSTMForecaster(VideoPredictor):
         )
         self.to_patches.build((None, *size, sum(self.filters)))
 
-    def predict_steps(self, context, steps: int):
+    def predict_frames(self, context, steps: int):
         context = check_frames(context)
         height, width, channels = self._check_frame_size(context.shape)
         if self.data_format == "channels_first":

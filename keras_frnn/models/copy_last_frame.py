@@ -21,6 +21,6 @@ class CopyLastFrame(VideoPredictor):
     (2, 5, 16, 16, 1)
     """
 
-    def predict_steps(self, context, steps: int):
+    def predict_frames(self, context, steps: int):
         last = ops.cast(check_frames(context)[:, -1:], self.compute_dtype)
         return ops.repeat(last, steps, axis=1)

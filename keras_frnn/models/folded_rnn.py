@@ -5,11 +5,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_frnn import backend
+from keras_frnn.checks import check_positive_integer
 from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
-from keras_frnn.layers.folded_layer import FoldedLayer, check_positive_integers
+from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
-from keras_frnn.models.compilation import compiled_when_repeated
 from keras_frnn.models.layer_stack import LayerStack
 
 _FRAMES_AT_A_TIME = 16
@@ -99,7 +100,7 @@ class FoldedRNN(LayerStack):
         Returns:
             Tensor `(batch, steps, height, width, channels)`, values in (-1, 1).
         """
-        (steps,) = check_positive_integers(self.horizon if steps is None else steps, "steps", 1)
+        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
         self._check_state(state)
         return self._compiled(f"decode {steps}", functools.partial(self._decode, steps=steps))(state)
 
@@ -116,7 +117,7 @@ class FoldedRNN(LayerStack):
 
     def _compiled(self, name: str, function):
         if name not in self._compiled_functions:
-            self._compiled_functions[name] = compiled_when_repeated(self, function)
+            self._compiled_functions[name] = backend.compiled_when_repeated(self, function)
         return self._compiled_functions[name]
 
     @property

@@ -1,9 +1,10 @@
 import keras
 from keras import ops
 
-from keras_frnn.layers import layout, time_loop
+from keras_frnn import backend
+from keras_frnn.checks import check_positive_integer
+from keras_frnn.layers import layout
 from keras_frnn.layers.bridge_ladder import BridgeLadder
-from keras_frnn.layers.folded_layer import check_positive_integers
 from keras_frnn.models.layer_stack import LayerStack
 
 
@@ -57,7 +58,7 @@ class LadderRNN(LayerStack):
         for layer in self._stem:
             sequence, _ = layer.encode(sequence)
         body_state = self._initial_state(sequence[0]) if state is None else tuple(state[len(self._stem) :])
-        body_state, _ = time_loop.scan(self._step(), body_state, sequence, select=lambda state: ())
+        body_state, _ = backend.scan(self._step(), body_state, sequence, select=lambda state: ())
         return ((),) * len(self._stem) + body_state
 
     def decode(self, state, steps: int | None = None):
@@ -70,7 +71,7 @@ class LadderRNN(LayerStack):
         Returns:
             Tensor `(batch, steps, height, width, channels)`, values in (-1, 1).
         """
-        (steps,) = check_positive_integers(self.horizon if steps is None else steps, "steps", 1)
+        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
         self._check_state(state)
         state, step = tuple(state[len(self._stem) :]), self._step()
         frames = self._frame(state)[None]
@@ -85,7 +86,7 @@ class LadderRNN(LayerStack):
                 return state, self._frame(state)
 
             carry = (state, frames[0])
-            _, later = time_loop.scan(feed_back, carry, ops.arange(1, steps), select=lambda carry: carry[1])
+            _, later = backend.scan(feed_back, carry, ops.arange(1, steps), select=lambda carry: carry[1])
             frames = ops.concatenate([frames, later])
         return layout.from_sequence(ops.cast(frames, self.compute_dtype), self.data_format)
 
@@ -116,8 +117,8 @@ class LadderRNN(LayerStack):
     def _step(self):
         """One time step of the layers from the first recurrent one on: `(state, features) -> state`."""
         recurrent = [isinstance(layer, BridgeLadder) for layer in self._body]
-        encode = [layer.encode_step() if r else None for layer, r in zip(self._body, recurrent, strict=True)]
-        decode = [layer.decode_step() if r else None for layer, r in zip(self._body, recurrent, strict=True)]
+        encode = [layer.make_encode_step() if r else None for layer, r in zip(self._body, recurrent, strict=True)]
+        decode = [layer.make_decode_step() if r else None for layer, r in zip(self._body, recurrent, strict=True)]
 
         def step(state, x):
             new = list(state)

@@ -55,7 +55,7 @@ class LayerStack(VideoPredictor):
                 layer.build(shape)
             shape = layer.encoded_shape(shape)
 
-    def predict_steps(self, context, steps: int):
+    def predict_frames(self, context, steps: int):
         return self.decode(self.encode(context), steps)
 
     def _to_sequence(self, frames):

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_frnn.layers.folded_layer import check_positive_integers
+from keras_frnn.checks import check_positive_integer
 
 
 class VideoPredictor(keras.Model):
     """Base of models that predict the future frames of a video.
 
-    A subclass implements `predict_steps(context, steps)`.
+    A subclass implements `predict_frames(context, steps)`.
 
     Args:
         horizon: number of frames that a call predicts.
@@ -19,16 +19,16 @@ class VideoPredictor(keras.Model):
     def __init__(self, horizon: int, **kwargs):
         # Folded layers cast to their own dtypes, which may differ from each other; a scope of the model's would meddle.
         super().__init__(autocast=False, **kwargs)
-        (self.horizon,) = check_positive_integers(horizon, "horizon", 1)
+        self.horizon = check_positive_integer(horizon, "horizon")
         # For the compiled functions of other horizons. They hold this model, so Keras must not track them.
         object.__setattr__(self, "_other_horizons", {})
 
-    def predict_steps(self, context, steps: int):
+    def predict_frames(self, context, steps: int):
         """The next `steps` frames as a tensor."""
         raise NotImplementedError
 
     def call(self, context):
-        return self.predict_steps(context, self.horizon)
+        return self.predict_frames(context, self.horizon)
 
     def forecast(self, context, steps: int | None = None, batch_size: int = 32) -> np.ndarray:
         """Predicts any number of future frames; NumPy in, NumPy out.
@@ -48,8 +48,8 @@ class VideoPredictor(keras.Model):
             ValueError: `steps` or `batch_size` is not a positive integer; or the context has another rank, no frames,
                 integers, NaNs, or values outside [-1, 1].
         """
-        (steps,) = check_positive_integers(self.horizon if steps is None else steps, "steps", 1)
-        (batch_size,) = check_positive_integers(batch_size, "batch_size", 1)
+        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
+        batch_size = check_positive_integer(batch_size, "batch_size")
         context = check_frames(context)
         if len(context) == 0:
             raise ValueError(f"There is no sequence to predict from. Received: context of shape {context.shape}")
@@ -83,7 +83,7 @@ class _OtherHorizon(keras.Model):
         self.model, self.steps = model, steps
 
     def call(self, context):
-        return self.model.predict_steps(context, self.steps)
+        return self.model.predict_frames(context, self.steps)
 
 
 def check_frames(frames):

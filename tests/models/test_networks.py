@@ -359,7 +359,7 @@ def test_training_is_traced_once_by_tensorflow(monkeypatch):
     model.make_train_function()
     assert model.optimizer.built  # What makes TensorFlow trace twice.
     traces = []
-    monkeypatch.setattr(model, "predict_steps", lambda *args, f=model.predict_steps: traces.append(1) or f(*args))
+    monkeypatch.setattr(model, "predict_frames", lambda *args, f=model.predict_frames: traces.append(1) or f(*args))
     model.train_on_batch(video(), video(time=3))
     assert len(traces) == 1 or keras.backend.backend() != "tensorflow"
 

@@ -7,7 +7,8 @@ import pytest
 from keras import ops
 
 from keras_frnn import layers
-from keras_frnn.layers import convolution, layout
+from keras_frnn.backend import convolution
+from keras_frnn.layers import layout
 
 
 def array(*shape):
@@ -66,7 +67,7 @@ class WrittenOut(keras.Model):
 
     def call(self, video):
         sequence = layout.to_sequence(ops.convert_to_tensor(video), self.layer.data_format)
-        update, project = self.layer.encoder.transition(), self.layer.encoder.projection()
+        update, project = self.layer.encoder.make_transition(), self.layer.encoder.make_projection()
         state = ops.broadcast_to(self.layer.initial_output_state, (*sequence.shape[1:4], self.layer.filters))
         states = []
         for t in range(sequence.shape[0]):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_frnn.layers import time_loop
+from keras_frnn.backend.devices import jax_is_on_cpu
 
 _CACHED_VALUES = 2**19  # Of inputs and gradients: 2 MB in float32.
 
@@ -19,7 +19,7 @@ def same_conv(x, kernel):
 
 def _conv_and_gradient(x, kernel):
     def gradient(upstream):
-        return input_gradient(upstream, backwards(kernel)), kernel_gradient(x, upstream, kernel.shape[:2])
+        return input_gradient(upstream, flipped(kernel)), kernel_gradient(x, upstream, kernel.shape[:2])
 
     return _conv(x, kernel), gradient
 
@@ -73,7 +73,7 @@ def upsampled_conv_gradients(x, kernel, factors: tuple[int, int], gradient):
     taps = _shared_taps(kernel, factors)
     batch, height, width, channels = ops.shape(x)
     if taps is None:
-        dx = input_gradient(gradient, backwards(kernel))
+        dx = input_gradient(gradient, flipped(kernel))
         dx = ops.sum(ops.reshape(dx, (batch, height, factors[0], width, factors[1], channels)), axis=(2, 4))
         return dx, kernel_gradient(upsample(x, factors), gradient, kernel.shape[:2])
     rows, columns = taps
@@ -83,7 +83,7 @@ def upsampled_conv_gradients(x, kernel, factors: tuple[int, int], gradient):
     dkernels = kernel_gradient(x, gradient, kernels.shape[:2])
     dkernels = ops.reshape(dkernels, (*kernels.shape[:3], *factors, -1))
     dkernel = ops.einsum("upa,vqb,uvipqo->abio", rows, columns, dkernels)
-    return input_gradient(gradient, backwards(kernels)), dkernel
+    return input_gradient(gradient, flipped(kernels)), dkernel
 
 
 def _shared_taps(kernel, factors: tuple[int, int]):
@@ -114,14 +114,14 @@ def packed(kernel):
     return kernel.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
 
 
-def backwards(kernel):
+def flipped(kernel):
     """The kernel as `input_gradient` takes it."""
     if keras.backend.backend() == "tensorflow":
         return kernel
     return packed(ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2)))
 
 
-def input_gradient(gradient, backwards_kernel):
+def input_gradient(gradient, flipped_kernel):
     """The gradient of `same_conv` with respect to its input, given that with respect to its output.
 
     It is `same_conv` with the kernel flipped and its channels swapped; TensorFlow has an operation for it that spares
@@ -130,16 +130,16 @@ def input_gradient(gradient, backwards_kernel):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        shape = (*ops.shape(gradient)[:3], backwards_kernel.shape[2])
+        shape = (*ops.shape(gradient)[:3], flipped_kernel.shape[2])
         return tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=shape, filter=backwards_kernel, out_backprop=gradient, strides=[1, 1, 1, 1], padding="SAME"
+            input_sizes=shape, filter=flipped_kernel, out_backprop=gradient, strides=[1, 1, 1, 1], padding="SAME"
         )
     # Where a side is even, "same" pads one pixel more at the end, and the gradient needs it at the beginning.
-    extra = [[1 - side % 2, 0] for side in backwards_kernel.shape[:2]]
+    extra = [[1 - side % 2, 0] for side in flipped_kernel.shape[:2]]
     if extra == [[0, 0], [0, 0]]:
-        return same_conv(gradient, backwards_kernel)
+        return same_conv(gradient, flipped_kernel)
     height, width = ops.shape(gradient)[1:3]
-    return same_conv(ops.pad(gradient, [[0, 0], *extra, [0, 0]]), backwards_kernel)[:, :height, :width]
+    return same_conv(ops.pad(gradient, [[0, 0], *extra, [0, 0]]), flipped_kernel)[:, :height, :width]
 
 
 def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
@@ -163,7 +163,7 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
             return jax.linear_transpose(lambda kernel: _conv(x, kernel), kernel)(gradient)[0]
 
         frames = len(x)
-        if time_loop.jax_is_on_cpu():
+        if jax_is_on_cpu():
             # XLA for CPUs is much faster at this on no more than what their caches hold.
             frames = max(1, _CACHED_VALUES // (x[0].size + gradient[0].size))
         return sum(of_frames(x[i : i + frames], gradient[i : i + frames]) for i in range(0, len(x), frames))

@@ -4,20 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_frnn.layers import layout, time_loop
-from keras_frnn.layers.convolution import (
-    backwards,
-    input_gradient,
-    kernel_gradient,
-    packed,
-    same_conv,
-    upsampled_conv,
-    upsampled_conv_gradients,
-)
+from keras_frnn import backend
+from keras_frnn.layers import layout
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
-class GatedUpdate(keras.layers.Layer):
+class ConvGRUCell(keras.layers.Layer):
     """A convolutional gated recurrent unit, one direction of a recurrent layer.
 
     With state `h`, inputs `x`, `*` the elementwise product and `s` the logistic function:
@@ -72,24 +64,24 @@ class GatedUpdate(keras.layers.Layer):
         self.candidate_kernel = add_kernel("candidate_kernel", gates[2:], state, filters)
         self.bias = self.add_weight(shape=(3 * filters,), initializer="zeros", name="bias")
 
-    def projection(self, upsampling: tuple[int, int] = (1, 1)):
+    def make_projection(self, upsampling: tuple[int, int] = (1, 1)):
         """The input-side convolutions with biases added, as a function of `(batch, ...)`: those of r and z, that of c.
 
         Height and width of the inputs are upsampled first, by these factors.
 
         Like `transition`, it reads the weights now, so that a loop that calls it does not read them in every step.
         """
-        kernel = packed(ops.cast(self.kernel, self.compute_dtype))
+        kernel = backend.packed(ops.cast(self.kernel, self.compute_dtype))
         bias = ops.cast(self.bias, self.compute_dtype)
         return lambda x: _project(ops.cast(x, self.compute_dtype), kernel, bias, upsampling)
 
     def project(self, sequence, upsampling: tuple[int, int] = (1, 1)):
-        """The `projection` of all steps in one call: 2 * filters channels for r and z, filters for c."""
-        return layout.over_time(self.projection(upsampling), sequence)
+        """The `make_projection` of all steps in one call: 2 * filters channels for r and z, filters for c."""
+        return layout.over_time(self.make_projection(upsampling), sequence)
 
-    def transition(self):
-        """The update as a function of the state and the `projection` of the inputs."""
-        kernels = [packed(kernel) for kernel in self._state_kernels()]
+    def make_transition(self):
+        """The update as a function of the state and the projection of the inputs."""
+        kernels = [backend.packed(kernel) for kernel in self._state_kernels()]
         return lambda h, x: _update(h, *x, *kernels)[0]
 
     def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
@@ -106,7 +98,7 @@ class GatedUpdate(keras.layers.Layer):
             return ops.custom_gradient(_iterate)(*self.project(sequence, upsampling), h, *self._state_kernels())
         weights = [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
         sequence = ops.cast(sequence, self.compute_dtype)
-        iterate = ops.custom_gradient(lambda *tensors: _iterate_again(*tensors, upsampling))
+        iterate = ops.custom_gradient(lambda *tensors: _iterate_recomputing(*tensors, upsampling))
         return iterate(sequence, *weights, h, *self._state_kernels())
 
     def _state_kernels(self):
@@ -124,30 +116,30 @@ class GatedUpdate(keras.layers.Layer):
 
 def _project(x, kernel, bias, upsampling):
     """The parts of the gates and of the candidate that depend on the inputs alone."""
-    x = upsampled_conv(x, kernel, upsampling) + bias
+    x = backend.upsampled_conv(x, kernel, upsampling) + bias
     return tuple(ops.split(x, [2 * (bias.shape[0] // 3)], axis=-1))
 
 
 def _update(h, x_gates, x_candidate, recurrent_kernel, candidate_kernel):
     """The next state, and what it was made with: the gates r and z in one tensor, and c."""
-    gates = ops.sigmoid(x_gates + same_conv(h, recurrent_kernel))
+    gates = ops.sigmoid(x_gates + backend.same_conv(h, recurrent_kernel))
     r, z = ops.split(gates, 2, axis=-1)
-    c = ops.tanh(x_candidate + same_conv(r * h, candidate_kernel))
+    c = ops.tanh(x_candidate + backend.same_conv(r * h, candidate_kernel))
     return h + z * (c - h), gates, c
 
 
 def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
-    """The states after every step, given the `projection` of the inputs of every step and the state before the first.
+    """The states after every step, given the projections of all inputs and the state before the first.
 
     Its gradient is written by hand. The loop back in time then has nothing in it but what must wait for the step after:
     the gradients of the kernels are taken from all steps at once, and only the states and the gates are kept.
     """
-    kernels = packed(recurrent_kernel), packed(candidate_kernel)
-    _, (states, gates, c) = time_loop.scan(
+    kernels = backend.packed(recurrent_kernel), backend.packed(candidate_kernel)
+    _, (states, gates, c) = backend.scan(
         lambda state, x: _update(state[0], *x, *kernels),
         (h, ops.concatenate([h, h], axis=-1), h),
         (x_gates, x_candidate),
-        has_gradient=False,
+        differentiable=False,
     )
     # In Torch, the output refers to its gradient: that must not refer to the output, or neither is ever freed.
     kept = ops.stop_gradient(states)
@@ -159,8 +151,8 @@ def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
     return states, gradient
 
 
-def _iterate_again(sequence, kernel, bias, h, recurrent_kernel, candidate_kernel, upsampling):
-    """`_iterate` of the `projection` of a sequence, whose gradient computes projection and gates once more."""
+def _iterate_recomputing(sequence, kernel, bias, h, recurrent_kernel, candidate_kernel, upsampling):
+    """`_iterate` of the projection of a sequence, whose gradient computes projection and gates once more."""
 
     def project(sequence):
         return layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence)
@@ -170,14 +162,14 @@ def _iterate_again(sequence, kernel, bias, h, recurrent_kernel, candidate_kernel
 
     def gradient(*args, upstream=None):
         (upstream,) = args if upstream is None else (upstream,)
-        now, states_now = time_loop.after(upstream, sequence, kept)
+        now, states_now = backend.delay_until(upstream, sequence, kept)
         before = _before(h, states_now)
         _, gates, c = layout.over_time(
             lambda h, *x: _update(h, *x, recurrent_kernel, candidate_kernel), before, *project(now)
         )
         dgates, dc, *others = _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel)
         dx = ops.concatenate([dgates, dc], axis=-1)
-        dsequence, dkernel = upsampled_conv_gradients(
+        dsequence, dkernel = backend.upsampled_conv_gradients(
             layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
         )
         return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), *others
@@ -192,7 +184,7 @@ def _before(h, states):
 
 def _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel):
     """The gradients of what `_iterate` takes, given that of the states after every step."""
-    recurrent_backwards, candidate_backwards = backwards(recurrent_kernel), backwards(candidate_kernel)
+    flipped_recurrent, flipped_candidate = backend.flipped(recurrent_kernel), backend.flipped(candidate_kernel)
 
     def step_back(gradients, inputs):
         dh, *_ = gradients
@@ -201,23 +193,23 @@ def _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel
         dh = dh + upstream
         dhz = dh * z
         dc = dhz * (1 - c * c)
-        drh = input_gradient(dc, candidate_backwards)
+        drh = backend.input_gradient(dc, flipped_candidate)
         dgates = ops.concatenate([drh * h, dh * (c - h)], axis=-1) * (gates * (1 - gates))
-        dh = dh - dhz + drh * r + input_gradient(dgates, recurrent_backwards)
+        dh = dh - dhz + drh * r + backend.input_gradient(dgates, flipped_recurrent)
         return dh, dgates, dc
 
-    nothing = ops.zeros_like(before[0])
-    (dh, *_), (dgates, dc) = time_loop.scan(
+    zeros = ops.zeros_like(before[0])
+    (dh, *_), (dgates, dc) = backend.scan(
         step_back,
-        (nothing, ops.concatenate([nothing, nothing], axis=-1), nothing),
+        (zeros, ops.concatenate([zeros, zeros], axis=-1), zeros),
         (upstream, before, gates, c),
         select=lambda gradients: gradients[1:],
         reverse=True,
-        has_gradient=False,
+        differentiable=False,
     )
 
     def over_steps(inputs, gradients, kernel):
-        return kernel_gradient(layout.merge_time(inputs), layout.merge_time(gradients), kernel.shape[:2])
+        return backend.kernel_gradient(layout.merge_time(inputs), layout.merge_time(gradients), kernel.shape[:2])
 
     r, _ = ops.split(gates, 2, axis=-1)
     drecurrent = over_steps(before, dgates, recurrent_kernel)

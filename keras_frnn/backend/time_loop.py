@@ -1,10 +1,12 @@
-"""The loop over time: the one place where backends need different treatment."""
+"""The loop over time."""
 
 import keras
 from keras import ops
 
+from keras_frnn.backend.devices import jax_is_on_cpu
 
-def scan(step, state, inputs, select=lambda state: state, reverse=False, has_gradient=True):
+
+def scan(step, state, inputs, select=lambda state: state, reverse=False, differentiable=True):
     """Iterates `state = step(state, x)` over the first axis of `inputs`.
 
     Args:
@@ -13,15 +15,15 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, has_gra
         inputs: tensor with time first, of at least one step, or nested tuples of such.
         select: function that picks the parts of the state that are wanted for every step.
         reverse: begin with the last input. What is selected stands in the order of the inputs all the same.
-        has_gradient: whether the loop may have to be differentiated; where its gradient is written by hand, it has not.
+        differentiable: whether autodiff may go through the loop; not where its gradient is written by hand.
 
     Returns:
         The state after the last step, and `select` of the states after every step, stacked on a new first axis.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return _tensorflow_scan(step, state, inputs, select, reverse, has_gradient)
-    if backend == "jax" and not (has_gradient and jax_is_on_cpu()):
+        return _tensorflow_scan(step, state, inputs, select, reverse, differentiable)
+    if backend == "jax" and not (differentiable and jax_is_on_cpu()):
 
         def carry_and_output(state, x):
             state = step(state, x)
@@ -43,7 +45,7 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, has_gra
     return state, keras.tree.map_structure(lambda *steps: ops.stack(steps), *selected)
 
 
-def after(moment, *tensors):
+def delay_until(moment, *tensors):
     """The same tensors, not before the tensor `moment` is there.
 
     For what is computed twice to save memory: compilers would do it early, or once.
@@ -61,7 +63,7 @@ def after(moment, *tensors):
     return tensors
 
 
-def _tensorflow_scan(step, state, inputs, select, reverse, has_gradient):
+def _tensorflow_scan(step, state, inputs, select, reverse, differentiable):
     """`keras.ops.scan` does not tell TensorFlow how long the loop is, so that its gradient does not compile under XLA,
     which Keras switches on by itself where there is a GPU; and it wants to put out the whole state."""
     import tensorflow as tf
@@ -71,7 +73,7 @@ def _tensorflow_scan(step, state, inputs, select, reverse, has_gradient):
         last = step(state, tf.nest.map_structure(lambda part: part[0], inputs))
         return last, tf.nest.map_structure(lambda part: part[None], select(last))
     length = flat_inputs[0].shape[0] or tf.shape(flat_inputs[0])[0]
-    if has_gradient:
+    if differentiable:
         arrays = [tf.TensorArray(part.dtype, length).unstack(part).read for part in flat_inputs]
     else:
         # A slice is no copy. But its gradient would be a tensor of all steps, in every step.
@@ -88,7 +90,3 @@ def _tensorflow_scan(step, state, inputs, select, reverse, has_gradient):
         lambda count, *_: count < length, body, (0, state, outputs), maximum_iterations=length, parallel_iterations=1
     )
     return last, tf.nest.pack_sequence_as(select(state), [output.stack() for output in outputs])
-
-
-def jax_is_on_cpu() -> bool:
-    return all(device.startswith("cpu") for device in keras.distribution.list_devices())

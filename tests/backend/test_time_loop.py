@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_frnn.layers import time_loop
+from keras_frnn.backend import time_loop
 
 
 @pytest.mark.parametrize("steps", [1, 5])

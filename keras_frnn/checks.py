@@ -1,0 +1,34 @@
+"""Checks of arguments: an error says what was expected, what came, and what to do."""
+
+import operator
+
+import keras
+
+
+def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
+    """`value` as a tuple of `count` positive integers: one integer for all, or one for each. NumPy's count, too."""
+    values = value if isinstance(value, (tuple, list)) else (value,) * count
+    try:
+        integers = tuple(operator.index(v) for v in values)
+    except TypeError:
+        integers = ()
+    if len(integers) != count or any(isinstance(v, bool) or i < 1 for v, i in zip(values, integers, strict=True)):
+        expected = "a positive integer" + (f" or {count} of them" if count > 1 else "")
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+    return integers
+
+
+def check_positive_integer(value, name: str) -> int:
+    """`value` as an integer of 1 or more. NumPy's count, too."""
+    return check_positive_integers(value, name, 1)[0]
+
+
+def check_data_format(data_format: str | None) -> str:
+    """`"channels_last"` or `"channels_first"`; None is `keras.config.image_data_format()`, here as everywhere."""
+    if data_format is None:
+        return keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            f"`data_format` must be 'channels_last' or 'channels_first'. Received: data_format={data_format!r}"
+        )
+    return data_format
