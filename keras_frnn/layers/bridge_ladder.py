@@ -97,13 +97,13 @@ class BridgeLadder(FoldedKernelLayer):
 
         return step
 
-    def encode(self, sequence, state=None):
+    def encode(self, sequence, state=None, remat=False):
         o, d = self.initial_state(sequence[0]) if state is None else state
         step = self.make_encode_step()
         o, outputs = backend.scan(lambda o, x: step(x, (o, d)), o, sequence)
         return outputs, (o, d)
 
-    def decode(self, sequence, state, upsampling=(1, 1)):
+    def decode(self, sequence, state, upsampling=(1, 1), remat=False):
         sequence = backend.upsample(sequence, upsampling)
         o, d = state
         step = self.make_decode_step()

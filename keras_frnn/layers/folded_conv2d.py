@@ -46,10 +46,10 @@ class FoldedConv2D(FoldedKernelLayer):
         if self.has_decoder:
             self.decoder_bias = self.add_weight(shape=(channels,), initializer="zeros", name="decoder_bias")
 
-    def encode(self, sequence, state=None):
+    def encode(self, sequence, state=None, remat=False):
         return self._convolve(sequence, self.kernel, self.bias), ()
 
-    def decode(self, sequence, state, upsampling=(1, 1)):
+    def decode(self, sequence, state, upsampling=(1, 1), remat=False):
         transposed = ops.transpose(ops.flip(ops.flip(self.kernel, axis=0), axis=1), (0, 1, 3, 2))
         return self._convolve(sequence, transposed, self.decoder_bias, upsampling)
 

@@ -86,15 +86,15 @@ class FoldedConvGRU(FoldedKernelLayer):
             )
             self.decoder.build(self.filters)
 
-    def encode(self, sequence, state=None):
+    def encode(self, sequence, state=None, remat=False):
         sequence = ops.cast(sequence, self.compute_dtype)
         o = start_state(self.initial_output_state, sequence[0], self.compute_dtype) if state is None else state[1]
-        outputs = self.encoder.iterate(o, sequence, remat=self.remat)
+        outputs = self.encoder.iterate(o, sequence, remat=remat)
         return outputs, (sequence[-1], outputs[-1])
 
-    def decode(self, sequence, state, upsampling=(1, 1)):
+    def decode(self, sequence, state, upsampling=(1, 1), remat=False):
         i, _ = state
-        return self.decoder.iterate(i, sequence, upsampling, self.remat)
+        return self.decoder.iterate(i, sequence, upsampling, remat=remat)
 
     def rollout(self, state, steps: int):
         """Decodes without a layer above: the top layer alternates its two updates, each the other's input.

@@ -13,8 +13,8 @@ class FoldedLayer(keras.layers.Layer):
     backend wants them (see `layout`). Called as an ordinary Keras layer, a folded layer encodes a video
     `(batch, time, ...)` in its `data_format`.
 
-    What only decoding needs is built where `has_decoder` was set before `build`, as the models do; a layer used on its
-    own carries no weights that would never get a gradient. Models also set `remat`, see `FoldedRNN`.
+    Models build both directions of it, with `build_both_directions`. A layer used on its own carries no weights of
+    decoding, which would never get a gradient.
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
@@ -23,28 +23,43 @@ class FoldedLayer(keras.layers.Layer):
     def __init__(self, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
         self.data_format = check_data_format(data_format)
-        self.has_decoder = False
-        self.remat = False
+        self._has_decoder = False
 
-    def encode(self, sequence, state=None):
+    @property
+    def has_decoder(self) -> bool:
+        """Whether this layer was built with the weights of decoding."""
+        return self._has_decoder
+
+    def build_both_directions(self, sequence_shape):
+        """`build` with the weights of decoding, too.
+
+        Args:
+            sequence_shape: shape of the videos to encode, `(batch, time, ...)` in `data_format`.
+        """
+        self._has_decoder = True
+        self.build(sequence_shape)
+
+    def encode(self, sequence, state=None, remat: bool = False):
         """Runs bottom to top: features of every step in; output of every step and the state after the last, out.
 
         Args:
             sequence: `(time, batch, ...)`, see `layout`.
             state: what `encode` returned for the steps before, or None at the first step.
+            remat: keep the states alone for the gradient, see `FoldedRNN`; nothing to layers without memory.
 
         Returns:
             `(time, batch, ...)` and the new state; a layer without memory returns `()` for it.
         """
         raise NotImplementedError
 
-    def decode(self, sequence, state, upsampling: tuple[int, int] = (1, 1)):
+    def decode(self, sequence, state, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
         """Runs top to bottom: what the layer above decoded for every step in; what the layer below gets, out.
 
         Args:
             sequence: `(steps, batch, ...)`, see `layout`.
             state: what `encode` returned last. It is read, not consumed.
             upsampling: factors by which height and width of the sequence are still to be upsampled.
+            remat: see `encode`.
 
         Returns:
             `(steps, batch, ...)` in the shape of this layer's encode input.
@@ -89,8 +104,8 @@ class FoldedLayer(keras.layers.Layer):
         return {"sequence_shape": self.sequence_shape, "has_decoder": self.has_decoder}
 
     def build_from_config(self, config: dict):
-        self.has_decoder = config["has_decoder"]
-        self.build(tuple(config["sequence_shape"]))
+        build = self.build_both_directions if config["has_decoder"] else self.build
+        build(tuple(config["sequence_shape"]))
 
 
 class FoldedKernelLayer(FoldedLayer):

@@ -38,10 +38,10 @@ class FoldedMaxPooling2D(FoldedLayer):
         self.sequence_shape = sequence_shape
         self.encoded_shape(sequence_shape)
 
-    def encode(self, sequence, state=None):
+    def encode(self, sequence, state=None, remat=False):
         return layout.over_time(lambda x: backend.max_pool(x, self.pool_size), sequence), ()
 
-    def decode(self, sequence, state, upsampling=(1, 1)):
+    def decode(self, sequence, state, upsampling=(1, 1), remat=False):
         return backend.upsample(sequence, tuple(a * b for a, b in zip(self.pool_size, upsampling, strict=True)))
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:

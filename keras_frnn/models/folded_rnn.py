@@ -57,8 +57,6 @@ class FoldedRNN(LayerStack):
     def __init__(self, layers: Sequence[FoldedLayer], horizon: int, remat: bool = False, **kwargs):
         super().__init__(layers, horizon, **kwargs)
         self.remat = remat
-        for layer in self.stack:
-            layer.remat = remat
         # They hold this model, so Keras must not track them.
         object.__setattr__(self, "_compiled_functions", {})
 
@@ -86,7 +84,7 @@ class FoldedRNN(LayerStack):
     def _encode(self, sequence, state):
         new_state = []
         for layer, layer_state in zip(self.stack, state or [None] * len(self.stack), strict=True):
-            sequence, layer_state = layer.encode(sequence, layer_state)
+            sequence, layer_state = layer.encode(sequence, layer_state, remat=self.remat)
             new_state.append(layer_state)
         return tuple(new_state)
 
@@ -112,7 +110,7 @@ class FoldedRNN(LayerStack):
                 # The layer below convolves what is upsampled, and can do so without upsampling it.
                 upsampling = tuple(a * b for a, b in zip(upsampling, layer.pool_size, strict=True))
             else:
-                sequence, upsampling = layer.decode(sequence, layer_state, upsampling), (1, 1)
+                sequence, upsampling = layer.decode(sequence, layer_state, upsampling, self.remat), (1, 1)
         return layout.from_sequence(ops.cast(sequence, self.compute_dtype), self.data_format)
 
     def _compiled(self, name: str, function):

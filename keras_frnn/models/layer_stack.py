@@ -51,8 +51,7 @@ class LayerStack(VideoPredictor):
         self.context_shape = shape = tuple(context_shape)
         for layer in self.stack:
             if not layer.built:
-                layer.has_decoder = True
-                layer.build(shape)
+                layer.build_both_directions(shape)
             shape = layer.encoded_shape(shape)
 
     def predict_frames(self, context, steps: int):

@@ -46,8 +46,7 @@ class TestFoldedConv2D:
     @pytest.mark.parametrize("kernel_size", [5, (3, 1)])
     def test_encode_is_a_convolution_and_decode_its_transpose(self, kernel_size):
         layer, frames, above = layers.FoldedConv2D(4, kernel_size), video(), video((2, 4, 8, 12, 4))
-        layer.has_decoder = True
-        layer.build(frames.shape)
+        layer.build_both_directions(frames.shape)
         randomise(layer)
         kernel, bias, decoder_bias = layer.get_weights()
 
@@ -193,8 +192,7 @@ class TestFoldedConvGRU:
 
     def test_gates_and_directions_start_different(self):
         layer = layers.FoldedConvGRU(4, 3, kernel_initializer=keras.initializers.GlorotUniform(seed=1))
-        layer.has_decoder = True
-        layer.build((None, None, 8, 8, 4))
+        layer.build_both_directions((None, None, 8, 8, 4))
         kernels = [
             part
             for update in (layer.encoder, layer.decoder)

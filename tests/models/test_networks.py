@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_frnn import layers, models
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -183,7 +184,23 @@ def test_recomputation_is_saved_and_kept_by_shorter_networks():
     loaded = models.FoldedRNN.from_config(model.get_config())
     for network in (model, loaded, loaded.truncate(3)):
         assert network.remat
-        assert all(layer.remat for layer in network.stack)
+
+
+def test_networks_that_share_layers_recompute_each_as_it_was_told(monkeypatch):
+    recomputing = tiny(remat=True)
+    plain = models.FoldedRNN(recomputing.stack, horizon=3)
+    told = []
+    iterate = ConvGRUCell.iterate
+    monkeypatch.setattr(
+        ConvGRUCell,
+        "iterate",
+        lambda *args, remat, **kwargs: told.append(remat) or iterate(*args, remat=remat, **kwargs),
+    )
+    for network in (recomputing, plain, recomputing.truncate(3)):
+        told.clear()
+        network(video())
+        assert told
+        assert set(told) == {network.remat}
 
 
 def test_saved_here_predicts_the_same_on_every_backend(tmp_path):
