@@ -117,8 +117,8 @@ class MSE(FrameMetric):
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class PSNR(FrameMetric):
-    """Peak signal-to-noise ratio in dB; equal frames, whose value is infinite, are left out of the mean, which is infinite
-    if all are. See `metrics.psnr`."""
+    """Peak signal-to-noise ratio in dB; equal frames, whose value is infinite, are left out of the mean, which is
+    infinite if all are. See `metrics.psnr`."""
 
     function = staticmethod(image_quality.psnr)
     is_infinite_for_equal_frames = True
