@@ -38,7 +38,7 @@ package: $(VENV)/test  ## Build sdist and wheel, install the wheel into an empty
 		print(keras_frnn.__version__, next(iter(datasets.moving_mnist('test', 'uci')))[0].shape)"
 
 results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs in runs/.
-	$(VENV)/bin/python recipes/results_page.py
+	$(VENV)/bin/python docs/results_page.py
 
 benchmark: $(VENV)/demo  ## Measure what the models cost and how fast videos come; writes benchmarks/results/.
 	$(VENV)/bin/python benchmarks/cost.py

@@ -6,13 +6,12 @@ Everything is measured in processes of its own, a backend each; what is compared
 a backend finds a GPU, the networks of the paper are measured on it, too. "R" is
 the rate of floating-point operations at which stock keras ConvLSTM2D(64, 5) trains on TensorFlow. Rates count the
 operations of the equations, three times the forward pass for training, so that saved arithmetic counts as speed.
-Writes benchmarks/results/speed.json and docs/speed.md.
+Writes benchmarks/results/speed.json and .md.
 """
 
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from absl import app, flags
 from keras_frnn import evaluation, layers, models
 from keras_frnn.backend import accelerator
 from keras_frnn.files import atomic_path
-from keras_frnn.machine import machine, peak_memory_bytes
+from keras_frnn.machine import machine, median_seconds, peak_memory_bytes
 
 _MEASUREMENT = flags.DEFINE_string("measurement", None, "Measure one thing in this process and print it as JSON.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often each is measured, after one warm-up.")
@@ -71,15 +70,7 @@ def gru():
 
 def take_turns(rounds: int | None = None, **functions) -> dict[str, float]:
     """Median seconds of each."""
-    for function in functions.values():
-        function()
-    seconds = {name: [] for name in functions}
-    for _ in range(rounds or _ROUNDS.value):
-        for name, function in functions.items():
-            begun = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return median_seconds(rounds or _ROUNDS.value, **functions)
 
 
 def operations(model, batch_size: int) -> float:
@@ -335,12 +326,12 @@ def main(_):
     measured, accelerated = rows(), accelerator_seconds()
     text = _table(measured, accelerated)
     print(text)
-    root = pathlib.Path(__file__).parent.parent
-    with atomic_path(root / "benchmarks" / "results" / "speed.json") as temporary:
+    results = pathlib.Path(__file__).parent / "results"
+    with atomic_path(results / "speed.json") as temporary:
         temporary.write_text(
             json.dumps({"machine": machine(), "rows": measured, "accelerator": accelerated}, indent=2) + "\n"
         )
-    with atomic_path(root / "docs" / "speed.md") as temporary:
+    with atomic_path(results / "speed.md") as temporary:
         temporary.write_text(text)
 
 

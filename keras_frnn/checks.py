@@ -1,6 +1,8 @@
 """Checks of arguments: an error says what was expected, what came, and what to do."""
 
 import operator
+import os
+import pathlib
 
 import keras
 
@@ -32,3 +34,11 @@ def check_data_format(data_format: str | None) -> str:
             f"`data_format` must be 'channels_last' or 'channels_first'. Received: data_format={data_format!r}"
         )
     return data_format
+
+
+def check_suffix(path: str | os.PathLike, *suffixes: str) -> str:
+    """The suffix of a file's name in lower case, which must be one of those that can be written."""
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in suffixes:
+        raise ValueError(f"The file's name must end in {' or '.join(suffixes)}. Received: path={os.fspath(path)!r}")
+    return suffix

@@ -36,15 +36,18 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def median_seconds(function: Callable[[], object], repeats: int) -> float:
-    """Median time of one call, after one that is not counted."""
-    function()
-    seconds = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
+def median_seconds(repeats: int, **functions: Callable[[], object]) -> dict[str, float]:
+    """Median time of one call of each, by name, after one that is not counted; they take turns, so that all see the
+    same moods of the machine."""
+    for function in functions.values():
         function()
-        seconds.append(time.perf_counter() - begun)
-    return float(np.median(seconds))
+    seconds = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            begun = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 def peak_memory_bytes() -> int | None:

@@ -5,11 +5,12 @@ import json
 import pathlib
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 
 import keras
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from keras_frnn import datasets, evaluation, layers, metrics, models
 from keras_frnn.files import atomic_path
@@ -212,7 +213,7 @@ def run(
     mse = {name: float(np.mean(values["mse"])) for name, values in scores.values.items()}
     mse["black_frame"] = _black_frame_mse(test_data)
     ratio = mse[title] / min(mse["copy_last_frame"], mse["black_frame"])
-    print("Test MSE: " + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in mse.items()))
+    print("Test MSE: " + ", ".join(f"{name} {value:.4f}" for name, value in mse.items()))
     print(f"{title}'s is {ratio:.2f} of the better of copying the last frame and predicting black.\n")
 
     scores.save_csv(output / "scores.csv")
@@ -225,7 +226,7 @@ def run(
             "settings": settings,
             "title": title,
             "weights": model.count_params(),
-            "training_seconds": round(json.loads((output / "progress.json").read_text())["seconds"], 1),
+            "training_seconds": round(_seconds(output / "progress.json"), 1),
             "test_mse": mse,
             "ratio_to_better_baseline": ratio,
             "scores": scores.to_dict(),
@@ -243,8 +244,9 @@ def _draw(compared: dict, scores: evaluation.Scores, test_data, output: pathlib.
     predictions = {
         name: model.forecast(context, future.shape[1], batch_size=len(context))[:4] for name, model in compared.items()
     }
+    context, future = context[:4], future[:4]
     evaluation.plot_strip(context, future, predictions, output / "strip.png")
-    evaluation.save_animation(context[:4], future[:4], predictions, output / "animation.gif")
+    evaluation.save_animation(context, future, predictions, output / "animation.gif")
     evaluation.save_samples(compared, test_data, output / "samples", count=5)
     model = next(iter(compared.values()))
     if isinstance(model, models.FoldedRNN):
@@ -256,19 +258,59 @@ def _finished_beside(output: pathlib.Path, settings: dict) -> dict[str, keras.Mo
     """Networks of finished runs in the neighbouring folders that had the same data."""
     found = {}
     for path in sorted(output.resolve().parent.glob("*/results.json")):
-        results = json.loads(path.read_text())
-        theirs = results.get("settings", {})
-        same_data = all(theirs.get(key) == settings[key] for key in ("dataset", "preset", "seed"))
-        if same_data and theirs["recipe"] != settings["recipe"]:
-            found[results["title"]] = keras.saving.load_model(path.with_name("model.keras"), compile=False)
+        if path.parent == output.resolve():
+            continue
+        try:
+            results = _read_json(path)
+            theirs = results.get("settings")
+            if not isinstance(theirs, dict) or "recipe" not in theirs or "title" not in results:
+                continue  # Another program's.
+            same_data = all(theirs.get(key) == settings[key] for key in ("dataset", "preset", "seed"))
+            if same_data and theirs["recipe"] != settings["recipe"]:
+                found[results["title"]] = _load_model(path.with_name("model.keras"), compile=False)
+        except ValueError as error:
+            logging.warning("%s Not compared with it.", error)
     return found
+
+
+def _read_json(path: pathlib.Path) -> dict:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object.")
+    return content
+
+
+def _load_model(path: pathlib.Path, **kwargs) -> keras.Model:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"wrong checksum of {damaged}")
+        return keras.saving.load_model(path, **kwargs)
+    # Damage shows in errors of zipfile, zlib, json, h5py and Keras.
+    except Exception as error:
+        raise ValueError(f"{path} is damaged or missing: {error}.") from error
+
+
+def _seconds(progress: pathlib.Path) -> float:
+    """Of training so far."""
+    try:
+        return float(_read_json(progress)["seconds"])
+    except (KeyError, TypeError, ValueError):
+        sys.exit(f"{progress} does not say how long training took. Delete {progress.parent} to begin the run anew.")
 
 
 def _claim(output: pathlib.Path, settings: dict):
     """Begins the run in a folder, or makes sure that the run in the folder is the same."""
     path = output / "settings.json"
     if path.exists():
-        begun = json.loads(path.read_text())
+        try:
+            begun = _read_json(path)
+        except ValueError as error:
+            sys.exit(f"{error} Delete {output} to begin the run anew.")
         if begun != settings:
             sys.exit(
                 f"{output} holds a run with other settings. Expected: {settings}. Found: {begun}. "
@@ -283,7 +325,10 @@ def _claim(output: pathlib.Path, settings: dict):
 def _train(make_model, preset: Preset, train_data, output: pathlib.Path) -> keras.Model:
     path = output / "model.keras"
     if path.exists():
-        model = keras.saving.load_model(path)
+        try:
+            model = _load_model(path)
+        except ValueError as error:
+            sys.exit(f"{error} Delete {output} to begin the run anew.")
     else:
         model = make_model()
         model.compile(preset.optimizer(), preset.loss)
@@ -317,7 +362,7 @@ class _Checkpoint(keras.callbacks.Callback):
         self.progress = output / "progress.json"
 
     def on_train_begin(self, logs=None):
-        before = json.loads(self.progress.read_text())["seconds"] if self.progress.exists() else 0
+        before = _seconds(self.progress) if self.progress.exists() else 0
         self.begun = time.perf_counter() - before
 
     def on_epoch_end(self, epoch, logs=None):

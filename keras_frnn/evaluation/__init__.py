@@ -1,7 +1,8 @@
 """Scores of models on test sequences, what they cost, and pictures of what they predict."""
 
+from keras_frnn.evaluation.animation import save_animation
 from keras_frnn.evaluation.cost import Cost, cost
-from keras_frnn.evaluation.figures import plot_curves, plot_strip, save_animation
+from keras_frnn.evaluation.figures import plot_curves, plot_strip
 from keras_frnn.evaluation.layer_removal import layer_removal
 from keras_frnn.evaluation.published import published_results
 from keras_frnn.evaluation.samples import save_samples

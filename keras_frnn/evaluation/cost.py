@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 
+from keras_frnn.checks import check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
 from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
@@ -25,7 +26,7 @@ class Cost:
         weights: number of trainable numbers.
         encode_macs: multiply-accumulates of the convolutions that read frames, for one sequence.
         decode_macs: multiply-accumulates of the convolutions that predict frames, for one sequence.
-        state_bytes: memory of the recurrent states of one sequence.
+        state_bytes: memory of the recurrent states of one sequence, in the dtype that they are computed in.
         training_step_seconds: median time of one optimizer step on a batch.
         forecast_seconds: median time of one forecast of a batch.
         peak_memory_bytes: the most memory that this process has held so far. It means something in a process that does
@@ -69,25 +70,29 @@ def cost(
         repeats: how often to measure, after one warm-up; the median counts.
 
     Raises:
-        ValueError: another kind of model, or frames that do not fit it.
+        ValueError: another kind of model, frames that do not fit it, or a size that is not a positive integer.
     """
     if not isinstance(model, (FoldedRNN, LadderRNN, ConvLSTMForecaster)):
         raise ValueError(f"Expected a FoldedRNN, LadderRNN or ConvLSTMForecaster. Received: model={model!r}")
+    frame_shape = check_positive_integers(tuple(frame_shape), "frame_shape", 3)
+    context, horizon = check_positive_integer(context, "context"), check_positive_integer(horizon, "horizon")
+    repeats = check_positive_integer(repeats, "repeats")
+    if batch_size is not None:
+        batch_size = check_positive_integer(batch_size, "batch_size")
     shape = (None, context, *layout.frame_shape(*frame_shape, model.data_format))
     if not model.built:
         model.build(shape)
     if isinstance(model, ConvLSTMForecaster):
-        encode, decode, states = _count_conv_lstm(model, frame_shape, context, horizon)
+        encode, decode, state_bytes = _count_conv_lstm(model, frame_shape, context, horizon)
     else:
-        encode, decode, states = _count_stack(model, shape, context, horizon)
+        encode, decode, state_bytes = _count_stack(model, shape, context, horizon)
     weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-    state_bytes = states * (2 if "16" in model.compute_dtype else 4)
     measured = {} if batch_size is None else _measure(model, (batch_size, *shape[1:]), horizon, repeats)
     return Cost(weights, encode, decode, state_bytes, **measured)
 
 
 def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) -> tuple[int, int, int]:
-    encode = decode = top_encode = states = 0
+    encode = decode = top_encode = state_bytes = 0
     for layer in model.stack:
         encoded_shape = layer.encoded_shape(shape)
         height, width, channels = layout.frame_size_and_channels(shape, layer.data_format)
@@ -97,12 +102,17 @@ def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) ->
         elif isinstance(layer, model.recurrent_layer):
             top_encode = height * width * _kernel_size(layer.encoder)
             encode, decode = encode + top_encode, decode + height * width * _kernel_size(layer.decoder)
-            states += height * width * (channels + layer.filters)
+            state_bytes += height * width * (channels + layer.filters) * _bytes_of(layer.compute_dtype)
         shape = encoded_shape
     if isinstance(model, LadderRNN):
         steps = context - 1 + horizon
-        return steps * encode, steps * decode, states
-    return context * encode, horizon * decode + (horizon - 1) * top_encode, states
+        return steps * encode, steps * decode, state_bytes
+    return context * encode, horizon * decode + (horizon - 1) * top_encode, state_bytes
+
+
+def _bytes_of(dtype: str) -> int:
+    """Of one number: 4 of `"float32"`, 2 of `"bfloat16"`."""
+    return int(dtype.rpartition("float")[2]) // 8
 
 
 def _kernel_size(update: ConvGRUCell) -> int:
@@ -117,7 +127,7 @@ def _count_conv_lstm(model, frame_shape: tuple, context: int, horizon: int) -> t
 
     encode = context * sum(macs(layer.trainable_variables) for layer in model.encoder)
     decode = horizon * sum(macs(layer.trainable_variables) for layer in [*model.forecaster, model.to_patches])
-    return encode, decode, pixels * 2 * sum(model.filters)
+    return encode, decode, pixels * 2 * sum(model.filters) * _bytes_of(model.compute_dtype)
 
 
 def _measure(model, context_shape: tuple, horizon: int, repeats: int) -> dict:
@@ -129,10 +139,9 @@ def _measure(model, context_shape: tuple, horizon: int, repeats: int) -> dict:
     context = generator.uniform(-1, 1, context_shape).astype("float32")
     future = generator.uniform(-1, 1, (context_shape[0], horizon, *context_shape[2:])).astype("float32")
     # `train_on_batch` returns the loss as a number, and `forecast` an array, so both wait for the device.
-    training = median_seconds(lambda: twin.train_on_batch(context, future), repeats)
-    forecast = median_seconds(lambda: twin.forecast(context), repeats)
-    return {
-        "training_step_seconds": training,
-        "forecast_seconds": forecast,
-        "peak_memory_bytes": peak_memory_bytes(),
-    }
+    seconds = median_seconds(
+        repeats,
+        training_step_seconds=lambda: twin.train_on_batch(context, future),
+        forecast_seconds=lambda: twin.forecast(context),
+    )
+    return {**seconds, "peak_memory_bytes": peak_memory_bytes()}

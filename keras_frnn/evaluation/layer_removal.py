@@ -3,6 +3,7 @@ from collections.abc import Iterable
 
 import keras
 
+from keras_frnn.checks import check_suffix
 from keras_frnn.evaluation.figures import plot_strip
 from keras_frnn.evaluation.scores import Scores, check_data_ends, evaluate
 from keras_frnn.models.folded_rnn import FoldedRNN
@@ -16,7 +17,8 @@ def layer_removal(model: FoldedRNN, data: Iterable, figure: str | os.PathLike | 
     Args:
         model: the whole network.
         data: test batches of `(context, future)`, see `evaluate`. It is read twice if there is a figure.
-        figure: PNG to draw the first test sequence into: the truth on top, a row a depth below, time steps as columns.
+        figure: PNG to draw the first test sequence into: the truth on top, a row for each depth below, time steps
+            as columns.
 
     Returns:
         `Scores` of `"14 layers"`, `"13 layers"`, ... and of `"copy_last_frame"`.
@@ -29,6 +31,10 @@ def layer_removal(model: FoldedRNN, data: Iterable, figure: str | os.PathLike | 
     if not isinstance(model, FoldedRNN):
         raise ValueError(f"Only the layers of a FoldedRNN can be removed. Received: model={model!r}")
     check_data_ends(data)
+    if figure is not None:
+        check_suffix(figure, ".png")
+        if iter(data) is data:
+            raise ValueError(f"With a figure, the data is read twice. Received: an iterator, {data!r}. Pass a list.")
     depths = {f"{depth} layers": model.truncate(depth) for depth in reversed(model.depths)}
     scores = evaluate(depths, data)
     if figure is not None:

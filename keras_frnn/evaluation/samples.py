@@ -2,12 +2,13 @@ import os
 import pathlib
 from collections.abc import Iterable, Mapping
 
-import keras
 import numpy as np
 
-from keras_frnn.evaluation.figures import plot_strip, save_animation
-from keras_frnn.evaluation.scores import check_data_ends
-from keras_frnn.models.video_predictor import VideoPredictor, check_frames
+from keras_frnn.checks import check_positive_integer
+from keras_frnn.evaluation.animation import save_animation
+from keras_frnn.evaluation.figures import plot_strip
+from keras_frnn.evaluation.scores import checked_batches
+from keras_frnn.models.video_predictor import VideoPredictor
 
 
 def save_samples(
@@ -30,14 +31,14 @@ def save_samples(
         The numbers of the chosen sequences, ascending.
 
     Raises:
-        ValueError: no sequences, an endless dataset, or frames that are not floating point in [-1, 1].
+        ValueError: `count` is not a positive integer, no sequences, an endless dataset, or frames that are not floating
+            point in [-1, 1].
     """
-    check_data_ends(data)
+    count = check_positive_integer(count, "count")
     chosen, seen, generator = {}, 0, np.random.default_rng(seed)
     slots: list[int] = []
     # Reservoir sampling: every sequence is as likely as any other, and no more than `count` are held.
-    for context, future in data:
-        context, future = (check_frames(keras.ops.convert_to_numpy(frames)) for frames in (context, future))
+    for context, future in checked_batches(data):
         for pair in zip(context, future, strict=True):
             slot = seen if seen < count else int(generator.integers(seen + 1))
             if slot < count:
@@ -48,16 +49,12 @@ def save_samples(
                     slots.append(seen)
                 chosen[seen] = pair
             seen += 1
-    if not chosen:
-        raise ValueError("The test data has no sequences.")
-    numbers = sorted(chosen)
-    context, future = (np.stack([chosen[number][part] for number in numbers]) for part in (0, 1))
-    predictions = {name: model.forecast(context, future.shape[1]) for name, model in models.items()}
     data_format = next((model.data_format for model in models.values() if hasattr(model, "data_format")), None)
-    for index, number in enumerate(numbers):
-        one = slice(index, index + 1)
-        frames = context[one], future[one], {name: array[one] for name, array in predictions.items()}
+    numbers = sorted(chosen)
+    for number in numbers:
+        context, future = (frames[None] for frames in chosen[number])
+        predictions = {name: model.forecast(context, future.shape[1]) for name, model in models.items()}
         path = pathlib.Path(folder) / f"sequence-{number:05d}"
-        plot_strip(*frames, path.with_suffix(".png"), data_format=data_format)
-        save_animation(*frames, path.with_suffix(".gif"), data_format=data_format)
+        plot_strip(context, future, predictions, path.with_suffix(".png"), data_format=data_format)
+        save_animation(context, future, predictions, path.with_suffix(".gif"), data_format=data_format)
     return numbers

@@ -2,9 +2,8 @@
 
 import csv
 import dataclasses
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -32,7 +31,8 @@ class Scores:
     0.2
 
     Attributes:
-        values: `{model: {metric: array (horizon,)}}`, metrics as in `METRICS`.
+        values: `{model: {metric: array (horizon,)}}`, metrics as in `METRICS`. The PSNR of a step is infinite where all
+            its frames were perfect.
         sequences: number of test sequences.
         infinite_psnr: by model, how many frames were predicted without any error and left out of the PSNR means.
     """
@@ -45,7 +45,7 @@ class Scores:
         return self.values[model]
 
     def table(self, published: str | None = None) -> str:
-        """A text table: a block a metric, a row a model, a column a time step.
+        """A text table: a block for each metric, in it a row for each model and a column for each time step.
 
         Args:
             published: `"moving_mnist"`, `"kth"` or `"ucf101"`, to print the paper's rows on that dataset below.
@@ -76,21 +76,16 @@ class Scores:
                     writer.writerow([model, step, *(f"{value:.6g}" for value in values)])
 
     def to_dict(self) -> dict:
-        """Plain numbers and strings; NaN, where all frames of a step were perfect, becomes None."""
+        """Plain numbers and strings; infinity, the PSNR where all frames of a step were perfect, becomes None."""
         values = {
-            model: {m: [None if np.isnan(v) else float(v) for v in array] for m, array in of.items()}
+            model: {m: [float(v) if np.isfinite(v) else None for v in array] for m, array in of.items()}
             for model, of in self.values.items()
         }
         return {"sequences": self.sequences, "infinite_psnr": self.infinite_psnr, "values": values}
 
-    def save_json(self, path: str | os.PathLike):
-        """Writes `to_dict` as JSON."""
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
-
     def _blocks(self, published):
         """For each metric its name, the header, and the rows of texts."""
-        everything = {name.replace("_", " "): values for name, values in self.values.items()}
+        everything = dict(self.values)
         if published is not None:
             everything |= {f"{name} (published)": v for name, v in published_results(published)["models"].items()}
         horizon = max(len(values["mse"]) for values in everything.values())
@@ -100,16 +95,15 @@ class Scores:
             rows = []
             for name, values in everything.items():
                 numbers = np.asarray(values[metric], "float64")
-                mean = np.nanmean(numbers) if np.isfinite(numbers).any() else np.nan
+                counted = numbers[numbers != np.inf] if metric == "psnr" else numbers
+                mean = counted.mean() if counted.size else np.inf
                 texts = [f"{number:.{digits}f}" for number in (mean, *numbers)]
                 rows.append((name, texts + [""] * (horizon - len(numbers))))
             yield metric, header, rows
 
     def _notes(self, published) -> list[str]:
         notes = [
-            f"{model.replace('_', ' ')}: {count} frames of infinite PSNR left out"
-            for model, count in self.infinite_psnr.items()
-            if count
+            f"{model}: {count} frames of infinite PSNR left out" for model, count in self.infinite_psnr.items() if count
         ]
         if published is not None:
             results = published_results(published)
@@ -131,41 +125,62 @@ def evaluate(model: VideoPredictor | Mapping[str, VideoPredictor], data: Iterabl
         `Scores` of `"model"`, or of the models by their names, and of `"copy_last_frame"`.
 
     Raises:
-        ValueError: no models, models of different horizons or data formats, no sequences, an endless dataset, batches
-            of different horizons, or frames that are not floating point in [-1, 1].
+        ValueError: no models, models of different data formats, no sequences, an endless dataset, batches of different
+            horizons, frames that are not floating point in [-1, 1], or predictions of another shape or with NaNs.
     """
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
-    data_format = _common(models, "data_format")
-    _common(models, "horizon")
-    check_data_ends(data)
+    data_format = _check_models(models)
     models = {**models, COPY_LAST_FRAME: CopyLastFrame(horizon=1)}
     sums = {name: {metric: 0.0 for metric in METRICS} for name in models}
-    finite = {name: 0 for name in models}
+    perfect = {name: 0 for name in models}
     sequences, horizon = 0, None
-    for context, future in data:
-        context, future = (check_frames(keras.ops.convert_to_numpy(frames)) for frames in (context, future))
+    for context, future in checked_batches(data):
         horizon = horizon or future.shape[1]
         if future.shape[1] != horizon:
             raise ValueError(f"All batches must have the same horizon. Received: {horizon} and {future.shape[1]}")
         sequences += len(future)
         for name, predictor in models.items():
-            frames = predictor.forecast(context, horizon, batch_size=len(context))
+            frames = _forecast(name, predictor, context, future.shape)
             for metric in METRICS:
                 values = getattr(metrics, metric)(future, frames, data_format=data_format)
                 values = keras.ops.convert_to_numpy(values).astype("float64")
                 if metric == "psnr":
-                    finite[name] = finite[name] + np.isfinite(values).sum(axis=0)
-                    values = np.where(np.isfinite(values), values, 0)
+                    perfect[name] = perfect[name] + (values == np.inf).sum(axis=0)
+                    values = np.where(values == np.inf, 0, values)
                 sums[name][metric] = sums[name][metric] + values.sum(axis=0)
-    if not sequences:
+    values = {}
+    for name, of in sums.items():
+        counted = sequences - perfect[name]
+        values[name] = {metric: total / sequences for metric, total in of.items()}
+        values[name]["psnr"] = np.where(counted > 0, of["psnr"] / np.maximum(counted, 1), np.inf)
+    return Scores(values, sequences, {name: int(count.sum()) for name, count in perfect.items()})
+
+
+def checked_batches(data: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The batches of a test set as float32 arrays, context and future.
+
+    Raises:
+        ValueError: no sequences, an endless dataset, or batches that are not two arrays of frames that go together.
+    """
+    check_data_ends(data)
+    empty = True
+    for batch in data:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise ValueError(
+                "Expected batches of (context, future). "
+                f"Received: {type(batch).__name__} of shape or length {getattr(batch, 'shape', None) or len(batch)}"
+            )
+        context, future = (check_frames(keras.ops.convert_to_numpy(frames)) for frames in batch)
+        if (len(context), *context.shape[2:]) != (len(future), *future.shape[2:]):
+            raise ValueError(
+                "Context and future must have the same batch and frame size. "
+                f"Received: context of shape {context.shape}, future of shape {future.shape}"
+            )
+        if len(context):
+            empty = False
+            yield context, future
+    if empty:
         raise ValueError("The test data has no sequences.")
-    with np.errstate(invalid="ignore"):  # A step at which every frame was perfect has no mean PSNR: NaN.
-        values = {
-            name: {metric: total / (finite[name] if metric == "psnr" else sequences) for metric, total in of.items()}
-            for name, of in sums.items()
-        }
-    infinite = {name: int(sequences * horizon - count.sum()) for name, count in finite.items()}
-    return Scores(values, sequences, infinite)
 
 
 def check_data_ends(data: Iterable):
@@ -175,13 +190,28 @@ def check_data_ends(data: Iterable):
         raise ValueError("The test data never ends. Pass `sequences=` to the dataset, or `data.take(batches)`.")
 
 
-def _common(models: dict, attribute: str):
-    """What all models must have in common to be compared."""
+def _forecast(name: str, model: VideoPredictor, context: np.ndarray, shape: tuple) -> np.ndarray:
+    frames = keras.ops.convert_to_numpy(model.forecast(context, shape[1], batch_size=len(context)))
+    if frames.shape != shape:
+        raise ValueError(f"Expected a forecast of shape {shape}. Received from model '{name}': shape={frames.shape}")
+    if not np.isfinite(frames).all():
+        raise ValueError(
+            f"Model '{name}' predicts frames with NaNs or infinities, which have no score. Look at its weights."
+        )
+    return frames
+
+
+def _check_models(models: dict) -> str | None:
+    """Raises if these cannot be compared; returns their `data_format`, None where none has one."""
     if not models or COPY_LAST_FRAME in models:
         raise ValueError(
             f"Expected models by name; '{COPY_LAST_FRAME}' is always scored beside them. Received: {list(models)}"
         )
-    values = {name: getattr(model, attribute, None) for name, model in models.items()}
-    if len({value for value in values.values() if value is not None}) > 1:
-        raise ValueError(f"Models can be compared only with the same `{attribute}`. Received: {values}")
-    return next((value for value in values.values() if value is not None), None)
+    for name, model in models.items():
+        if not callable(getattr(model, "forecast", None)):
+            raise ValueError(f"Expected models with a method `forecast`. Received: '{name}' is {model!r}")
+    formats = {name: getattr(model, "data_format", None) for name, model in models.items()}
+    found = {data_format for data_format in formats.values() if data_format is not None}
+    if len(found) > 1:
+        raise ValueError(f"Models can be compared only with the same `data_format`. Received: {formats}")
+    return next(iter(found), None)

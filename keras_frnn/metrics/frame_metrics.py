@@ -1,21 +1,28 @@
 """Per-frame image quality as Keras metrics, for `model.compile(metrics=[...])` or on their own."""
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_frnn.checks import check_data_format
 from keras_frnn.metrics import image_quality
 
 
 class FrameMetric(keras.metrics.Metric):
-    """Mean of a per-frame function over frames with a finite value.
+    """Mean of a per-frame function over frames; a frame that holds a NaN makes it NaN.
 
     Args:
         per_step: whether `result()` is one value for each time step, `(time,)`, or one mean over all frames.
         value_range: what black and white are in the frames.
         data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
+
+    Raises:
+        ValueError: the range is empty, or another `data_format`.
     """
 
     function = None
+    # Whether equal frames have an infinite value, which is left out of the mean.
+    is_infinite_for_equal_frames = False
 
     def __init__(
         self,
@@ -27,45 +34,61 @@ class FrameMetric(keras.metrics.Metric):
     ):
         super().__init__(name=name or type(self).__name__.lower(), dtype=dtype)
         self.per_step = per_step
-        self.value_range = tuple(value_range)
-        self.data_format = data_format
+        self.value_range = image_quality.check_value_range(value_range)
+        self.data_format = check_data_format(data_format)
         self._steps = None
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch of videos `(batch, time, height, width, channels)`; `sample_weight` is `(batch,)` or
-        `(batch, time)`."""
+        `(batch, time)`, and a frame of weight 0 does not count, whatever its values."""
         values = type(self).function(y_true, y_pred, self.value_range, self.data_format)
         self._build(values.shape[1] if self.per_step else 1)
-        finite = ops.isfinite(values)
-        weights = ops.cast(finite, "float32")
+        weights = ops.ones_like(values)
         if sample_weight is not None:
-            sample_weight = ops.cast(sample_weight, "float32")
-            if len(sample_weight.shape) == 1:
-                sample_weight = ops.expand_dims(sample_weight, -1)
-            weights = weights * sample_weight
-        total = ops.sum(ops.where(finite, values, 0) * weights, axis=0)
-        count = ops.sum(weights, axis=0)
-        if not self.per_step:
-            total, count = ops.sum(total, keepdims=True), ops.sum(count, keepdims=True)
-        self.total.assign_add(total)
-        self.count.assign_add(count)
+            weights = weights * self._to_frame_weights(sample_weight, values.shape)
+        left_out = ops.logical_and(values == np.inf, self.is_infinite_for_equal_frames)
+        counted = ops.where(left_out, 0.0, weights)
+        sums = {
+            "total": ops.where(counted == 0, 0.0, values * counted),
+            "count": counted,
+            "left_out": weights - counted,
+        }
+        for name, summands in sums.items():
+            summed = ops.sum(summands, axis=0)
+            getattr(self, name).assign_add(summed if self.per_step else ops.sum(summed, keepdims=True))
 
     def result(self):
+        """The mean; 0 where no frame was seen, infinity where all were left out for being infinite."""
         if self._steps is None:
             return ops.convert_to_tensor(0.0)
         mean = ops.divide_no_nan(self.total, self.count)
+        mean = ops.where(ops.logical_and(self.count == 0, self.left_out > 0), np.inf, mean)
         return mean if self.per_step else mean[0]
 
     def _build(self, steps: int):
         if self._steps is None:
             self._steps = steps
-            self.total = self.add_variable((steps,), "zeros", name="total")
-            self.count = self.add_variable((steps,), "zeros", name="count")
+            for name in ("total", "count", "left_out"):
+                setattr(self, name, self.add_variable((steps,), "zeros", name=name))
         elif steps != self._steps:
             raise ValueError(
                 f"Metric '{self.name}' counts {self._steps} time steps. Received: frames of {steps} time steps. "
                 "Use one metric for each horizon."
             )
+
+    def _to_frame_weights(self, sample_weight, shape: tuple):
+        weights = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
+        if len(weights.shape) == 1:
+            weights = ops.expand_dims(weights, -1)
+        fits = len(weights.shape) == 2 and all(
+            here in (1, there) or None in (here, there) for here, there in zip(weights.shape, shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                "`sample_weight` must be of shape (batch,) or (batch, time). "
+                f"Received: sample_weight of shape {tuple(np.shape(sample_weight))} for frames {tuple(shape)}"
+            )
+        return weights
 
     def get_config(self) -> dict:
         return {
@@ -94,9 +117,11 @@ class MSE(FrameMetric):
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class PSNR(FrameMetric):
-    """Peak signal-to-noise ratio in dB; infinite values (equal frames) are left out of the mean. See `metrics.psnr`."""
+    """Peak signal-to-noise ratio in dB; equal frames, whose value is infinite, are left out of the mean, which is
+    infinite if all are. See `metrics.psnr`."""
 
     function = staticmethod(image_quality.psnr)
+    is_infinite_for_equal_frames = True
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")

@@ -4,9 +4,12 @@ All take the frames of two videos, `(batch, time, height, width, channels)`, in 
 to [0, 1], and return one value a frame, `(batch, time)`, in float32.
 """
 
-import keras
+import math
+
 import numpy as np
 from keras import ops
+
+from keras_frnn.checks import check_data_format
 
 _WINDOW, _SIGMA = 11, 1.5
 
@@ -18,16 +21,16 @@ def mse(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | Non
     """Mean squared error over the pixels and channels of each frame, on frames rescaled to [0, 1].
 
     Args:
-        y_true: true frames, `(batch, time, height, width, channels)`, floating point or integers.
+        y_true: true frames, `(batch, time, height, width, channels)`, floating point (of 16 bits, too) or integers.
         y_pred: predicted frames, of the same shape.
         value_range: what black and white are in both; `(0, 255)` for uint8 frames.
         data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
 
     Returns:
-        float32 tensor `(batch, time)`; 0 is perfect, 1 the worst.
+        float32 tensor `(batch, time)`; 0 is perfect, 1 the worst. NaN for frames that hold a NaN.
 
     Raises:
-        ValueError: the shapes differ or are not those of videos, or the range is empty.
+        ValueError: the shapes differ or are not those of videos, or the range is empty, or another `data_format`.
     """
     y_true, y_pred = _to_unit_range(y_true, y_pred, value_range, data_format)
     return ops.mean(ops.square(y_true - y_pred), axis=(2, 3, 4))
@@ -73,12 +76,24 @@ def dssim(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | N
     return (1 - ops.mean(ssim, axis=(2, 3, 4))) / 2
 
 
+def check_value_range(value_range: Range) -> Range:
+    """`value_range` as two finite numbers, white above black."""
+    try:
+        black, white = (float(value) for value in value_range)
+    except (TypeError, ValueError):
+        black = white = math.nan
+    if not -math.inf < black < white < math.inf:
+        raise ValueError(
+            f"`value_range` must be (black, white) with white above black. Received: value_range={value_range!r}"
+        )
+    return black, white
+
+
 def _to_unit_range(y_true, y_pred, value_range, data_format):
     """Both videos as float32 in [0, 1], channels last."""
-    low, high = value_range
-    if not high > low:
-        raise ValueError(f"`value_range` must be (black, white) with white above black. Received: {value_range}")
-    y_true, y_pred = (ops.cast(ops.convert_to_tensor(frames), "float32") for frames in (y_true, y_pred))
+    black, white = check_value_range(value_range)
+    data_format = check_data_format(data_format)
+    y_true, y_pred = _to_float32(y_true, "y_true"), _to_float32(y_pred, "y_pred")
     shapes = tuple(y_true.shape), tuple(y_pred.shape)
     if (
         len(shapes[0]) != 5
@@ -89,20 +104,27 @@ def _to_unit_range(y_true, y_pred, value_range, data_format):
             "Expected two videos of the same shape (batch, time, height, width, channels). "
             f"Received: y_true of shape {shapes[0]}, y_pred of shape {shapes[1]}"
         )
-    if (data_format or keras.config.image_data_format()) == "channels_first":
+    if data_format == "channels_first":
         y_true, y_pred = (ops.moveaxis(frames, 2, -1) for frames in (y_true, y_pred))
-    return (y_true - low) / (high - low), (y_pred - low) / (high - low)
+    return (y_true - black) / (white - black), (y_pred - black) / (white - black)
+
+
+def _to_float32(frames, name: str):
+    if not ops.is_tensor(frames):
+        try:
+            frames = np.asarray(frames).astype("float32")
+        except (TypeError, ValueError):
+            raise ValueError(f"Expected frames as an array of numbers. Received: {name}={frames!r}") from None
+    return ops.cast(ops.convert_to_tensor(frames), "float32")
 
 
 def _smooth(frames):
     """Gaussian-weighted means over all window positions inside each frame."""
-    batch, time, height, width, channels = ops.shape(frames)
     offsets = np.arange(_WINDOW) - _WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-    weights = (weights / weights.sum()).astype("float32")
-    images = ops.reshape(ops.moveaxis(frames, -1, 2), (-1, height, width, 1))
-    # The Gaussian is separable: two passes of 11 products instead of one of 121.
-    images = ops.conv(images, weights.reshape(-1, 1, 1, 1), data_format="channels_last")
-    images = ops.conv(images, weights.reshape(1, -1, 1, 1), data_format="channels_last")
-    images = ops.reshape(images, (batch, time, channels, height - _WINDOW + 1, width - _WINDOW + 1))
-    return ops.moveaxis(images, 2, -1)
+    weights /= weights.sum()
+    # The Gaussian is separable. Sums, as GPUs round the products of a convolution to fewer digits than variances need.
+    rows = frames.shape[2] - _WINDOW + 1
+    frames = sum(float(weight) * frames[:, :, i : i + rows] for i, weight in enumerate(weights))
+    columns = frames.shape[3] - _WINDOW + 1
+    return sum(float(weight) * frames[:, :, :, i : i + columns] for i, weight in enumerate(weights))

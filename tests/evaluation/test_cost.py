@@ -67,3 +67,33 @@ def test_measuring_leaves_the_model_as_it_is(family):
 def test_other_models():
     with pytest.raises(ValueError, match="Expected a FoldedRNN, LadderRNN or ConvLSTMForecaster"):
         evaluation.cost(models.CopyLastFrame(3), FRAME, 10, 10)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float16", 2), ("bfloat16", 2), ("float32", 4), ("float64", 8)])
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")  # JAX computes in float32 unless told.
+def test_states_of_every_dtype(dtype, size):
+    topology = [("conv", 3, 3), ("pool", 2), ("recurrent", 4, 3), ("recurrent", 5, 3)]
+    for family in (models.FoldedRNN, models.LadderRNN):
+        model = family.from_topology(topology, horizon=2, dtype=dtype, kernel_initializer="zeros")
+        numbers = 4 * 6 * (3 + 4 + 4 + 5)
+        assert evaluation.cost(model, (8, 12, 1), context=2, horizon=2).state_bytes == size * numbers
+    # A policy of mixed precision, as Torch cannot draw ConvLSTM2D's orthogonal kernels in 16 bits.
+    policy = f"mixed_{dtype}" if size == 2 else dtype
+    model = models.ConvLSTMForecaster(horizon=2, filters=(4, 2), kernel_size=3, patch_size=2, dtype=policy)
+    assert evaluation.cost(model, (8, 12, 1), 2, 2).state_bytes == size * 4 * 6 * 2 * (4 + 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(frame_shape=(8, 8)), "`frame_shape` must be .*3 of them"),
+        (dict(context=0), "Received: context=0"),
+        (dict(horizon=1.5), "Received: horizon=1.5"),
+        (dict(batch_size=-1), "Received: batch_size=-1"),
+        (dict(batch_size=1, repeats=0), "Received: repeats=0"),
+    ],
+)
+def test_sizes(arguments, message):
+    model = models.FoldedRNN.from_topology([("recurrent", 2, 3)], horizon=2)
+    with pytest.raises(ValueError, match=message):
+        evaluation.cost(model, **{"frame_shape": FRAME, "context": 2, "horizon": 2, **arguments})

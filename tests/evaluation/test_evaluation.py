@@ -2,10 +2,12 @@ import csv
 import itertools
 import json
 
+import cv2
 import golden
+import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from keras_frnn import datasets, evaluation, models
 from keras_frnn.files import atomic_path
@@ -68,6 +70,52 @@ def test_perfect_frames_are_left_out_of_psnr_and_counted():
     assert "2 frames of infinite PSNR left out" in scores.table()
 
 
+def test_perfect_frames_alone_have_an_infinite_psnr(tmp_path):
+    frames = np.zeros((2, 4, 16, 16, 1), "float32")
+    frames[0, 3] = 0.5
+    scores = evaluation.evaluate(models.CopyLastFrame(2), [(frames[:, :2], frames[:, 2:])])
+    assert scores["model"]["psnr"][0] == np.inf
+    assert np.isfinite(scores["model"]["psnr"][1])
+    assert f"{scores['model']['psnr'][1]:8.2f}     inf" in scores.table()
+    assert scores.to_dict()["values"]["model"]["psnr"][0] is None
+    scores.save_csv(tmp_path / "scores.csv")
+    assert "model,1,0,inf,0" in (tmp_path / "scores.csv").read_text()
+    evaluation.plot_curves(scores, tmp_path / "curves.png")
+
+
+class Stranger:
+    """A model of somebody else: all there is to it is `forecast`."""
+
+    def __init__(self, fill, extra=0):
+        self.fill, self.extra = fill, extra
+
+    def forecast(self, context, steps, batch_size=32):
+        return np.full((len(context), steps + self.extra, *context.shape[2:]), self.fill, "float32")
+
+
+def test_models_of_others_and_of_other_horizons():
+    context, future = batch(horizon=3)
+    compared = {"stranger": Stranger(1.0), "short": models.CopyLastFrame(1), "long_one": models.CopyLastFrame(9)}
+    scores = evaluation.evaluate(compared, [(context, future)])
+    np.testing.assert_allclose(scores["stranger"]["mse"], [0.25] * 3)
+    assert scores["long_one"]["mse"].tolist() == [0] * 3
+    assert "long_one " in scores.table()
+    assert "copy_last_frame" in scores.markdown()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Stranger(np.nan), "'bad' predicts frames with NaNs"),
+        (Stranger(np.inf), "'bad' predicts frames with NaNs or infinities"),
+        (Stranger(0, extra=1), r"shape \(1, 2, 16, 16, 1\). Received from model 'bad': shape=\(1, 3, 16, 16, 1\)"),
+    ],
+)
+def test_forecasts_without_a_score(model, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.evaluate({"bad": model}, [batch()])
+
+
 def test_several_models_on_the_same_sequences():
     context, future = golden.frames()
     model = golden.network()
@@ -91,9 +139,8 @@ def test_layer_removal(tmp_path):
         assert image.size[1] > 5 * 60  # Truth and four depths.
 
 
-def test_json_and_markdown(golden_scores, tmp_path):
-    golden_scores.save_json(tmp_path / "scores.json")
-    content = json.loads((tmp_path / "scores.json").read_text())
+def test_json_and_markdown(golden_scores):
+    content = json.loads(json.dumps(golden_scores.to_dict(), allow_nan=False))
     assert content["sequences"] == 2
     np.testing.assert_allclose(content["values"]["model"]["psnr"], golden_scores["model"]["psnr"])
     text = golden_scores.markdown()
@@ -161,6 +208,9 @@ def batch(fill=0.0, horizon=2, dtype="float32"):
         ([batch(fill=np.nan)], "Received: NaN"),
         ([batch(fill=7)], "values from 7 to 7"),
         ([batch(dtype="uint8")], "Received: dtype=uint8"),
+        ([batch()[0]], r"batches of \(context, future\). Received: ndarray"),
+        ([(*batch(), batch()[0])], r"batches of \(context, future\). Received: tuple"),
+        ([(batch()[0], batch()[1][:, :, 1:])], "same batch and frame size. Received: context of shape"),
     ],
 )
 def test_bad_data(data, message):
@@ -173,7 +223,7 @@ def test_bad_data(data, message):
     [
         ({}, "Expected models by name"),
         ({"copy_last_frame": models.CopyLastFrame(2)}, "'copy_last_frame' is always scored"),
-        ({"a": models.CopyLastFrame(2), "b": models.CopyLastFrame(3)}, r"same `horizon`. Received: {'a': 2, 'b': 3}"),
+        ({"a": models.CopyLastFrame(2), "b": None}, "method `forecast`. Received: 'b' is None"),
     ],
 )
 def test_models_that_cannot_be_compared(compared, message):
@@ -225,6 +275,132 @@ def test_pictures(golden_scores, tmp_path, channels):
     distance = min(np.abs(page[y : y + 32, x : x + 40] - shown).mean() for y, x in windows)
     # A GIF has 256 colours: exact for grey, near for colour noise.
     assert distance < (1 if channels == 1 else 30)
+
+
+def shown(path):
+    """The pages of a GIF or the frames of an MP4."""
+    if path.suffix == ".gif":
+        with Image.open(path) as image:
+            return [np.asarray(page.convert("RGB")) for page in ImageSequence.Iterator(image)]
+    video, pages = cv2.VideoCapture(str(path)), []
+    while (frame := video.read())[0]:
+        pages.append(frame[1][..., ::-1])
+    return pages
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_animation_of_bytes_is_that_of_floats(tmp_path, suffix):
+    videos = np.random.default_rng(0).integers(0, 256, (3, 2, 4, 15, 17, 1), "uint8").repeat(2, 3).repeat(2, 4)
+    floats = videos / np.float32(127.5) - 1
+    pages = []
+    for name, (context, future, prediction) in (("bytes", videos), ("floats", floats)):
+        path = tmp_path / f"{name}{suffix}"
+        evaluation.save_animation(context, future, {"some_model": prediction}, path, height=60)
+        pages.append(shown(path))
+        evaluation.plot_strip(context, future, {"some_model": prediction}, tmp_path / f"{name}.png")
+    assert len(pages[0]) == (8 if suffix == ".gif" else 8 + 4)  # The last frame stays for a second.
+    np.testing.assert_array_equal(pages[0], pages[1])
+    assert (tmp_path / "bytes.png").read_bytes() == (tmp_path / "floats.png").read_bytes()
+    expected = videos[2, 1, 3, ..., 0].repeat(2, axis=0).repeat(2, axis=1)[:, :, None]
+    # The last sequence of the last row is at the lower right, but for a margin.
+    height, width = expected.shape[:2]
+    errors = [
+        np.abs(pages[0][7][-6 - height - dy : -6 - dy, -6 - width - dx : -6 - dx].astype(int) - expected).mean()
+        for dy, dx in itertools.product(range(2), range(2))
+    ]
+    assert min(errors) < (1 if suffix == ".gif" else 25)  # MP4 compresses noise.
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["a.gif", "a.MP4"])
+def test_pictures_without_a_future(tmp_path, name):
+    context, prediction = np.zeros((1, 3, 16, 16, 3), "uint8"), np.zeros((1, 2, 16, 16, 3), "float32")
+    prediction[:, 0] = 0.5  # Pillow merges equal pages.
+    context[:, 1] = 9
+    path = tmp_path / name
+    evaluation.save_animation(context, None, {"a_model": prediction}, path, frame_rate=1, height=64)
+    pages = shown(path) if name.endswith("gif") else shown(path.rename(tmp_path / "a.mp4"))
+    assert len(pages) == 5
+    truth, predicted = (slice(30, 80), slice(-60, -15)), (slice(100, 150), slice(-60, -15))
+    assert pages[0][truth].mean() < 4
+    assert pages[4][truth].mean() > 251  # White: nobody knows it.
+    assert abs(pages[4][predicted].mean() - 128) < 4
+    evaluation.plot_strip(context, None, {"a_model": prediction}, tmp_path / "strip.png", steps=[2])
+    evaluation.plot_strip(context, None, {}, tmp_path / "given.png")
+    evaluation.save_animation(context, None, {}, tmp_path / "given.gif")
+
+
+@pytest.mark.once
+def test_channels_first_and_the_default_of_keras(tmp_path):
+    videos = np.random.default_rng(0).uniform(-1, 1, (2, 1, 2, 16, 20, 3))
+    evaluation.plot_strip(videos[0], videos[1], {}, tmp_path / "last.png")
+    first = np.moveaxis(videos, -1, 3)
+    evaluation.plot_strip(first[0], first[1], {}, tmp_path / "first.png", data_format="channels_first")
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        evaluation.plot_strip(first[0], first[1], {}, tmp_path / "default.png")
+    finally:
+        keras.config.set_image_data_format(before)
+    for name in ("first", "default"):
+        assert (tmp_path / f"{name}.png").read_bytes() == (tmp_path / "last.png").read_bytes()
+
+
+FRAMES = np.zeros((2, 3, 16, 16, 1), "float32")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("draw", [evaluation.save_animation, evaluation.plot_strip])
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ((FRAMES + 2, FRAMES, {}), "context: Expected frames with values in .* Received: values from 2 to 2"),
+        ((FRAMES, FRAMES * np.nan, {}), "future: .* Received: NaN"),
+        ((FRAMES, FRAMES, {"m": FRAMES.astype("int32")}), r"predictions\['m'\]: .* Received: dtype=int32"),
+        ((FRAMES[0], FRAMES, {}), r"context: .* Received: shape=\(3, 16, 16, 1\)"),
+        ((FRAMES[:0], FRAMES[:0], {}), "context: Expected at least one sequence"),
+        ((FRAMES.repeat(2, -1), None, {}), "1 or 3 channels. Received, channels last: shape="),
+        ((FRAMES, FRAMES[:1], {}), r"same batch and frame size. .*'future': \(1, 3"),
+        ((FRAMES, FRAMES[:, :, 1:], {}), "same batch and frame size"),
+        ((FRAMES, FRAMES, {"m": FRAMES[:, 1:]}), "same number of frames. .* pass `future=None`"),
+        ((FRAMES, None, {"m": FRAMES[:, 1:], "n": FRAMES}), "same number of frames"),
+        ((FRAMES, FRAMES, FRAMES), "by model name. Received: ndarray"),
+    ],
+)
+def test_frames_that_cannot_be_drawn(tmp_path, draw, frames, message):
+    with pytest.raises(ValueError, match=message):
+        draw(*frames, tmp_path / ("a.png" if draw is evaluation.plot_strip else "a.gif"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(path="a.avi"), "end in .gif or .mp4. Received: path='a.avi'"),
+        (dict(path="a"), "end in .gif or .mp4"),
+        (dict(path="a.gif", frame_rate=0), "positive number of frames a second. Received: 0"),
+        (dict(path="a.gif", height=0), "Received: height=0"),
+        (dict(path="a.gif", data_format="first"), "Received: data_format='first'"),
+    ],
+)
+def test_arguments_of_animations(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.save_animation(FRAMES, FRAMES, {}, **arguments)
+
+
+def test_suffix_of_pictures(golden_scores, tmp_path):
+    for draw in (
+        lambda path: evaluation.plot_curves(golden_scores, path),
+        lambda path: evaluation.plot_strip(FRAMES, FRAMES, {}, path),
+        lambda path: evaluation.layer_removal(golden.network(), [], path),
+    ):
+        with pytest.raises(ValueError, match="end in .png. Received: path="):
+            draw(tmp_path / "picture")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="data is read twice"):
+        evaluation.layer_removal(golden.network(), iter([]), tmp_path / "removal.png")
 
 
 def test_files_are_whole_or_not_there(tmp_path):

@@ -94,6 +94,94 @@ def test_infinite_psnr_is_left_out_of_the_mean():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(metric.result()), expected, rtol=1e-5)
 
 
+class TestValuesThatAreNotFinite:
+    @pytest.mark.parametrize("name", CLASSES)
+    def test_nan_shows(self, name):
+        true, predicted = videos()
+        predicted[1, 2, 5, 5, 0] = np.nan
+        values = keras.ops.convert_to_numpy(FUNCTIONS[name](true, predicted, (0, 1)))
+        np.testing.assert_array_equal(np.isnan(values), [[False] * 3, [False, False, True]])
+        metric, steps = CLASSES[name](value_range=(0, 1)), CLASSES[name](value_range=(0, 1), per_step=True)
+        for m in metric, steps:
+            m.update_state(true, predicted)
+            m.update_state(true, true)
+        assert np.isnan(float(metric.result()))
+        np.testing.assert_array_equal(np.isnan(keras.ops.convert_to_numpy(steps.result())), [False, False, True])
+        # What has no weight does not count.
+        metric.reset_state()
+        metric.update_state(true, predicted, sample_weight=np.array([1.0, 0.0]))
+        assert float(metric.result()) == pytest.approx(values[0].mean(), rel=1e-5)
+
+    def test_perfect_frames_alone(self):
+        true, _ = videos()
+        perfect = {"mse": 0, "psnr": np.inf, "dssim": 0}
+        for name, expected in perfect.items():
+            metric, steps = CLASSES[name](value_range=(0, 1)), CLASSES[name](value_range=(0, 1), per_step=True)
+            for m in metric, steps:
+                m.update_state(true, true)
+            assert float(metric.result()) == expected
+            assert keras.ops.convert_to_numpy(steps.result()).tolist() == [expected] * 3
+
+    def test_only_the_psnr_of_equal_frames_is_left_out(self):
+        true, predicted = videos()
+        predicted[0, 0, 0, 0, 0] = np.inf
+        for cls, expected in ((metrics.MSE, np.inf), (metrics.PSNR, -np.inf)):
+            metric = cls(value_range=(0, 1))
+            metric.update_state(true, predicted)
+            assert float(metric.result()) == expected
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_dtypes(name, dtype):
+    to_dtype = keras.ops.cast if dtype == "bfloat16" else np.ndarray.astype
+    true, predicted = (to_dtype(frames, dtype) for frames in videos())
+    rounded = (keras.ops.convert_to_numpy(keras.ops.cast(frames, "float32")) for frames in (true, predicted))
+    expected = keras.ops.convert_to_numpy(FUNCTIONS[name](*rounded, (0, 1)))
+    values = FUNCTIONS[name](true, predicted, (0, 1))
+    assert keras.backend.standardize_dtype(values.dtype) == "float32"
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(values), expected, rtol=1e-6)
+    metric = CLASSES[name](value_range=(0, 1))
+    metric.update_state(true, predicted)
+    assert float(metric.result()) == pytest.approx(expected.mean(), rel=1e-5)
+
+
+def test_default_data_format_is_that_of_keras():
+    true, predicted = videos(size=(16, 19))
+    expected = keras.ops.convert_to_numpy(metrics.dssim(true, predicted, (0, 1)))
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        metric = metrics.DSSIM(value_range=(0, 1))
+        values = metrics.dssim(*(np.moveaxis(frames, -1, 2) for frames in (true, predicted)), (0, 1))
+    finally:
+        keras.config.set_image_data_format(before)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(values), expected, rtol=1e-5)
+    assert metric.get_config()["data_format"] == "channels_first"
+
+
+@pytest.mark.parametrize("weights", [np.array([1.0, 0.25]), np.array([[1.0, 0.0, 2.0], [0.5, 3.0, 0.0]])])
+def test_weighted_in_fit(weights):
+    true, predicted = videos(channels=1)
+    model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="ones")])
+    names = list(CLASSES)
+    each = [CLASSES[name](value_range=(0, 1), per_step=True, name=f"{name}_steps") for name in names]
+    together = [CLASSES[name](value_range=(0, 1)) for name in names]
+
+    def loss(y_true, y_pred):  # One value for each weight.
+        return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=tuple(range(weights.ndim, 5)))
+
+    model.compile(keras.optimizers.SGD(0.0), loss, weighted_metrics=[*together, *each])
+    logs = model.fit(predicted, true, sample_weight=weights, batch_size=1, verbose=0).history
+    of_frames = np.broadcast_to(weights.reshape(2, -1), (2, 3))
+    for name in names:
+        values = keras.ops.convert_to_numpy(FUNCTIONS[name](true, predicted, (0, 1)))
+        assert logs[name][0] == pytest.approx(np.average(values, weights=of_frames), rel=1e-4)
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(logs[f"{name}_steps"][0]), np.average(values, 0, of_frames), rtol=1e-4, atol=1e-6
+        )
+
+
 def test_in_compile_and_fit():
     true, predicted = videos(channels=1)
     model = keras.Sequential([keras.layers.Rescaling(1.0)])
@@ -119,8 +207,30 @@ class TestErrors:
 
     def test_range(self):
         frames = np.zeros((1, 1, 16, 16, 1))
-        with pytest.raises(ValueError, match=r"white above black. Received: \(1, 0\)"):
-            metrics.mse(frames, frames, value_range=(1, 0))
+        for value_range in (1, 0), (0, np.nan), (0, np.inf), 255, ("black", "white"), None:
+            with pytest.raises(ValueError, match=r"white above black. Received: value_range="):
+                metrics.mse(frames, frames, value_range=value_range)
+            with pytest.raises(ValueError, match=r"white above black. Received: value_range="):
+                metrics.PSNR(value_range=value_range)
+
+    def test_data_format(self):
+        frames = np.zeros((1, 1, 16, 16, 1))
+        for function in FUNCTIONS.values():
+            with pytest.raises(ValueError, match="'channels_first'. Received: data_format='channel_first'"):
+                function(frames, frames, data_format="channel_first")
+        with pytest.raises(ValueError, match="'channels_first'. Received: data_format='NCHW'"):
+            metrics.MSE(data_format="NCHW")
+
+    @pytest.mark.parametrize("frames", ["frames", [[1, 2], [3]], {"frames": 0}])
+    def test_no_numbers(self, frames):
+        with pytest.raises(ValueError, match="array of numbers. Received: y_pred="):
+            metrics.mse(np.zeros((1, 1, 16, 16, 1)), frames)
+
+    @pytest.mark.parametrize("shape", [(3,), (2, 2), (2, 3, 1), ()])
+    def test_weights(self, shape):
+        metric = metrics.MSE()
+        with pytest.raises(ValueError, match=r"\(batch,\) or \(batch, time\). Received: sample_weight of shape"):
+            metric.update_state(*videos(), sample_weight=np.ones(shape))
 
     def test_another_horizon(self):
         metric = metrics.MSE(per_step=True)

@@ -67,6 +67,50 @@ def test_two_runs_side_by_side_are_scored_together(tmp_path, capsys):
     assert experiment._finished_beside(tmp_path / "other", other) == {}
 
 
+def test_damaged_files(tmp_path, monkeypatch):
+    warned = []
+    monkeypatch.setattr(experiment.logging, "warning", lambda text, *values: warned.append(text % values))
+    settings = {"recipe": "mine", "dataset": "moving_mnist", "preset": "test", "seed": 0}
+    theirs = json.dumps({"settings": settings | {"recipe": "other"}, "title": "RLadder"})
+    model = models.FoldedRNN.from_topology(PRESET.topology, 2)
+    model.build((None, 2, 16, 16, 1))
+    model.save(tmp_path / "whole.keras")
+    whole = (tmp_path / "whole.keras").read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    damaged = {"missing": None, "truncated": whole[: len(whole) // 2], "flipped": bytes(flipped), "empty": b""}
+    neighbours = {"half": theirs[:20], "list": "[]", "text": "\x00"} | dict.fromkeys(damaged, theirs)
+    # Files of other programs are no damage.
+    neighbours |= {"foreign": "{}", "foreign_settings": '{"settings": 3, "title": ""}'}
+    for name, content in neighbours.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(content)
+        if damaged.get(name) is not None:
+            (tmp_path / name / "model.keras").write_bytes(damaged[name])
+    assert experiment._finished_beside(tmp_path / "mine", settings) == {}
+    of = {name: [text for text in warned if f"/{name}/" in text] for name in neighbours}
+    assert {name: len(texts) for name, texts in of.items()} == dict.fromkeys(neighbours, 1) | {
+        "foreign": 0,
+        "foreign_settings": 0,
+    }
+    assert "model.keras is damaged or missing" in of["flipped"][0]
+    # A whole neighbour is found among them.
+    (tmp_path / "flipped" / "model.keras").write_bytes(whole)
+    assert list(experiment._finished_beside(tmp_path / "mine", settings)) == ["RLadder"]
+
+    for content in damaged.values():
+        if content is not None:
+            (tmp_path / "empty" / "model.keras").write_bytes(content)
+            with pytest.raises(SystemExit, match=r"model.keras is damaged .* Delete .* to begin the run anew"):
+                experiment._train(None, PRESET, None, tmp_path / "empty")
+    (tmp_path / "half" / "settings.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"settings.json is damaged"):
+        experiment._claim(tmp_path / "half", settings)
+    (tmp_path / "half" / "progress.json").write_text("{}")
+    with pytest.raises(SystemExit, match=r"progress.json does not say how long"):
+        experiment._seconds(tmp_path / "half" / "progress.json")
+
+
 class InterruptedInTheSecondEpoch(experiment._Checkpoint):
     def on_train_batch_end(self, batch, logs=None):
         if (self.output / "model.keras").exists():

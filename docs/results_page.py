@@ -44,7 +44,7 @@ def _section(folder: pathlib.Path, results: dict, pictures: dict[str, str]) -> s
         f"| training | {results['training_seconds']:.0f} s |",
         f"| machine | {', '.join(f'{key} {value}' for key, value in machine.items())} |",
     ]
-    lines += [f"| test MSE, {name.replace('_', ' ')} | {mse:.4f} |" for name, mse in results["test_mse"].items()]
+    lines += [f"| test MSE, {name} | {mse:.4f} |" for name, mse in results["test_mse"].items()]
     lines += [
         f"| {results['title']} / better of copying the last frame and black | "
         f"{results['ratio_to_better_baseline']:.2f} |\n",

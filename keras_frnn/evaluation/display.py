@@ -1,0 +1,57 @@
+"""Frames as they are drawn."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_frnn.checks import check_data_format
+from keras_frnn.models.video_predictor import check_frames
+
+
+def to_display(context, future, predictions: Mapping, data_format: str | None = None) -> tuple:
+    """Checked frames as uint8 arrays, channels last.
+
+    Args:
+        context, future, predictions, data_format: as in `plot_strip`.
+
+    Returns:
+        Context, future (of no frames where it is None), predictions by model.
+
+    Raises:
+        ValueError: frames that cannot be drawn, or do not go together.
+    """
+    if not isinstance(predictions, Mapping):
+        raise ValueError(f"Expected `predictions` as frames by model name. Received: {type(predictions).__name__}")
+    videos = {"context": context} | ({} if future is None else {"future": future})
+    videos |= {f"predictions['{name}']": frames for name, frames in predictions.items()}
+    channels_first = check_data_format(data_format) == "channels_first"
+    videos = {name: _to_uint8(frames, name, channels_first) for name, frames in videos.items()}
+    shapes = {name: frames.shape for name, frames in videos.items()}
+    if len({(shape[0], *shape[2:]) for shape in shapes.values()}) > 1:
+        raise ValueError(f"All frames must have the same batch and frame size. Received, channels last: {shapes}")
+    if len({shape[1] for name, shape in shapes.items() if name != "context"}) > 1:
+        raise ValueError(
+            "Future and predictions must be of the same number of frames. Received, channels last: "
+            f"{shapes}. Cut them to the shortest, or pass `future=None`."
+        )
+    given, *rest = videos.values()
+    future = given[:, :0] if future is None else rest.pop(0)
+    return given, future, dict(zip(predictions, rest, strict=True))
+
+
+def _to_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
+    frames = keras.ops.convert_to_numpy(frames) if keras.ops.is_tensor(frames) else np.asarray(frames)
+    try:
+        # Of a camera's bytes, too, rank and number of frames are checked as a model checks them.
+        frames = check_frames(frames / 127.5 - 1 if frames.dtype == "uint8" else frames)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if channels_first:
+        frames = np.moveaxis(frames, 2, -1)
+    if not frames.size or frames.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"{name}: Expected at least one sequence of grey or colour frames, of 1 or 3 channels. "
+            f"Received, channels last: shape={frames.shape}"
+        )
+    return np.clip((frames + 1) * 127.5, 0, 255).round().astype("uint8")
