@@ -240,7 +240,7 @@ class TestErrors:
         ("size", "message"),
         [
             ((66, 64), r"Frame height 66 .* layer '.*pool.*' \(4 of 5\) .* of 33 by 2.* multiple of 4; .* 64 and 68"),
-            ((64, 3), r"Frame width 3 .* \(2 of 5\) cannot pool a width of 3 by 2.* that work: 4\."),
+            ((64, 3), r"Frame width 3 .* \(2 of 5\) cannot divide a width of 3 by 2.* that work: 4\."),
         ],
     )
     def test_frames_that_pooling_cannot_divide(self, size, message):
