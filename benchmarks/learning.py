@@ -4,7 +4,7 @@
     python benchmarks/learning.py ... --output=runs/long --tmac=100 --cooldown=0.2     goes on where it was interrupted
 
 The budget counts multiply-accumulates of forward passes (`evaluation.cost`), which mean the same on any machine.
-Testing is always: two digits, speed 0.05, 10 given and 10 predicted frames, test digits.
+Testing always means two digits, speed 0.05, 10 given and 10 predicted frames, test digits.
 """
 
 import ast
@@ -59,13 +59,7 @@ def crossentropy(y_true, y_pred):
 def make_model():
     keras.utils.set_random_seed(_SEED.value)
     if _INITIAL.value:
-        model = keras.saving.load_model(_INITIAL.value, compile=False)
-        if model.horizon == _HORIZON.value:
-            return model
-        twin = models.FoldedRNN.from_config({**model.get_config(), "horizon": _HORIZON.value})
-        twin.build(model.context_shape)
-        twin.set_weights(model.get_weights())
-        return twin
+        return with_horizon(keras.saving.load_model(_INITIAL.value, compile=False), _HORIZON.value)
     stack = models.topologies.layers_from_topology(
         ast.literal_eval(_TOPOLOGY.value), layers.FoldedConvGRU, dtype=_DTYPE.value
     )
@@ -158,15 +152,11 @@ class Checkpoint(keras.callbacks.Callback):
             file.write(json.dumps(progress) + "\n")
 
 
-def averaged(model):
-    """The model with its averaged weights, for testing; the given one stays as it is."""
-    twin = models.FoldedRNN.from_config({**model.get_config(), "horizon": 10})
+def with_horizon(model, horizon: int):
+    """A network with the same weights that predicts as many frames."""
+    twin = models.FoldedRNN.from_config({**model.get_config(), "horizon": horizon})
     twin.build(model.context_shape)
     twin.set_weights(model.get_weights())
-    if _EMA.value and model.optimizer.use_ema:
-        averages = model.optimizer._model_variables_moving_average
-        for variable, average in zip(twin.trainable_variables, averages, strict=True):
-            variable.assign(average)
     return twin
 
 
@@ -207,7 +197,8 @@ def main(argv):
         )
         done = int(model.optimizer.iterations)
     seconds += time.perf_counter() - begun
-    tested = averaged(model)
+    # At its end, `fit` puts the averages of the weights, where there are any, in their place.
+    tested = with_horizon(model, 10)
     test = datasets.moving_mnist(
         "test", digits="mnist-5k", size=_SIZE.value, speed=0.05, batch_size=50, sequences=_TEST.value
     )
