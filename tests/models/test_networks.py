@@ -318,9 +318,13 @@ class TestErrors:
             models.FoldedRNN(make(), horizon=2)
 
     def test_layers_of_the_other_family(self):
-        with pytest.raises(ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, BridgeLadder layers"):
+        with pytest.raises(
+            ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, BridgeLadder layers"
+        ):
             models.LadderRNN([layers.FoldedConvGRU(2, 3)], horizon=2)
-        with pytest.raises(ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedConvGRU layers"):
+        with pytest.raises(
+            ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, FoldedConvGRU layers"
+        ):
             models.FoldedRNN([layers.BridgeLadder(2, 3)], horizon=2)
 
     def test_layer_used_on_its_own_before(self):
