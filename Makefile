@@ -35,7 +35,7 @@ package: $(VENV)/test  ## Build sdist and wheel, install the wheel into an empty
 	$(VENV)/bin/python -m venv build/wheel-check
 	build/wheel-check/bin/pip install -q -c tests/constraints.txt dist/*.whl
 	cd build && wheel-check/bin/python -c "import keras_frnn; from keras_frnn import datasets, evaluation, layers, models; \
-		print(keras_frnn.__version__, next(iter(datasets.moving_mnist('test', 'uci')))[0].shape)"
+		print(keras_frnn.__version__, next(iter(datasets.moving_mnist('test', 'mnist-5k')))[0].shape)"
 
 results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs in runs/.
 	$(VENV)/bin/python docs/results_page.py

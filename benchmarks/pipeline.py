@@ -63,7 +63,7 @@ def _reading_rates(folder: pathlib.Path) -> dict[str, float]:
     pipelines = {
         "KTH": datasets.kth(folder / "kth", "train", batch_size=BATCH_SIZE),
         "UCF101": datasets.ucf101(folder / "ucf101", "train", batch_size=BATCH_SIZE),
-        "Moving MNIST": datasets.moving_mnist("train", digits="uci", batch_size=BATCH_SIZE),
+        "Moving MNIST": datasets.moving_mnist("train", digits="mnist-5k", batch_size=BATCH_SIZE),
     }
     # Interleaved, so that all see the same moods of the machine.
     rates = {name: [] for name in pipelines}

@@ -79,7 +79,7 @@ MOVING_MNIST = {
     "paper": dict(digits="mnist", size=64, test_sequences=10_000),
     "small": dict(digits="mnist", size=64, test_sequences=1_000),
     # Digits that are inside the package, and slow ones, whose motion is learnt in minutes.
-    "quick": dict(digits="uci", size=32, speed=0.05, test_sequences=200),
+    "quick": dict(digits="mnist-5k", size=32, speed=0.05, test_sequences=200),
 }
 # Windows to test on; None for all.
 VIDEO_TEST_SAMPLES = {"paper": None, "small": 1_000, "quick": 100}

@@ -1,11 +1,14 @@
 """The cost benchmark on networks of a few channels."""
 
+import csv
 import json
 import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
+import pytest
 
 from keras_frnn import evaluation, models
 
@@ -30,6 +33,25 @@ def test_measures_one_model_in_a_process(monkeypatch):
     table = cost._table({"fRNN": counted}, {"fRNN": measured, "slow": twice}, setting)
     assert f"| fRNN | {counted.weights:,} | {counted.encode_macs / 1e9:.1f} |" in table
     assert f"{twice.training_step_seconds:.2f} (2.00)" in table
+
+
+@pytest.mark.slow
+def test_learning_goes_on_where_it_was_interrupted(tmp_path):
+    topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)]
+    network = models.FoldedRNN.from_topology(topology, 2)
+    tmac = 2 * evaluation.cost(network, (16, 16, 1), context=3, horizon=2).macs / 1e12
+    for steps in (4, 6):
+        command = [sys.executable, BENCHMARK.with_name("learning.py"), f"--topology={topology}", "--size=16"]
+        command += ["--context=3", "--horizon=2", f"--tmac={steps * tmac}", "--ema=0.9", "--test_sequences=3"]
+        command += ["--cooldown=0.5", f"--output={tmp_path / 'run'}", f"--table={tmp_path / 'table.csv'}"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+    assert "step 4 of 6" in result.stdout
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [row["steps"] for row in rows] == ["4", "6"]
+    assert all(0 < float(row["mse"]) < 1 for row in rows)
+    model = keras.saving.load_model(tmp_path / "run" / "averaged.keras", compile=False)
+    assert model.forecast(np.zeros((1, 10, 16, 16, 1), "float32")).shape == (1, 10, 16, 16, 1)
 
 
 def test_table_of_speed(monkeypatch):

@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frnn.checks import check_positive_integers
+from keras_frnn.datasets.mnist_5k import mnist_5k
 from keras_frnn.datasets.stateless import mix, uniform
 from keras_frnn.datasets.windows import SPLITS, check_split, check_start
 
 _TEST_SEQUENCES = 10_000
-_UCI_TRAINING_DIGITS = 1_500
 
 
 def moving_mnist(
@@ -38,8 +38,8 @@ def moving_mnist(
 
     Args:
         split: `"train"` or `"test"`; they use different digits and different motion.
-        digits: `"mnist"` (downloaded by Keras), `"uci"` (1,797 coarser digits inside this package), or an array of
-            one's own, `(count, side, side)` in uint8, used for both splits.
+        digits: `"mnist"` (70,000, downloaded by Keras), `"mnist-5k"` (5,000 of them, inside this package), or an array
+            of one's own, `(count, side, side)` in uint8, used for both splits.
         batch_size: sequences a batch.
         context: frames that are given.
         horizon: frames to be predicted.
@@ -151,21 +151,18 @@ def _load_digits(digits: str | np.ndarray, split: str) -> np.ndarray:
                 f"Received: shape={images.shape}, dtype={images.dtype}"
             )
         return images
-    if digits == "uci":
-        with np.load(pathlib.Path(__file__).with_name("uci_digits.npz")) as file:
-            images = (file["images"] * (255 / 16)).round().astype("uint8")
-        # In the order of the file, writers of the last digits do not stand among the first.
-        return images[:_UCI_TRAINING_DIGITS] if split == "train" else images[_UCI_TRAINING_DIGITS:]
+    if digits == "mnist-5k":
+        return mnist_5k(split)[0]
     if digits == "mnist":
         try:
             training, test = keras.datasets.mnist.load_data()
         except Exception as error:  # Keras raises a bare Exception where there is no network.
             raise ConnectionError(
-                f"MNIST could not be downloaded ({error}). Without network, use digits='uci', which comes with this "
-                "package, or put mnist.npz into ~/.keras/datasets yourself."
+                f"MNIST could not be downloaded ({error}). Without network, use digits='mnist-5k', which comes with "
+                "this package, or put mnist.npz into ~/.keras/datasets yourself."
             ) from error
         return (training if split == "train" else test)[0]
-    raise ValueError(f"`digits` must be 'mnist', 'uci' or an array of images. Received: digits={digits!r}")
+    raise ValueError(f"`digits` must be 'mnist', 'mnist-5k' or an array of images. Received: digits={digits!r}")
 
 
 def _resize(images: np.ndarray, side: int) -> np.ndarray:

@@ -9,12 +9,13 @@ from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
+from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.models.topologies import layers_from_topology
 from keras_frnn.models.video_predictor import VideoPredictor, check_frames
 
 
 class LayerStack(VideoPredictor):
-    """Base of networks made of folded convolutions, folded pooling and one kind of recurrent layer.
+    """Base of networks made of folded convolutions, folded pooling or patches, and one kind of recurrent layer.
 
     A subclass names its `recurrent_layer` and implements `encode(frames, state=None)` and `decode(state, steps=None)`.
 
@@ -38,7 +39,8 @@ class LayerStack(VideoPredictor):
         """A network from a list like `PAPER_TOPOLOGY`.
 
         Args:
-            topology: entries `("conv", filters, kernel_size)`, `("pool", size)`, `("recurrent", filters, kernel_size)`.
+            topology: entries `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`,
+                `("recurrent", filters, kernel_size)`.
             horizon: number of frames that a call predicts.
             name: name of the model.
             kwargs: for the layers: `kernel_initializer`, `data_format`, `dtype`; others are arguments of the model.
@@ -67,7 +69,7 @@ class LayerStack(VideoPredictor):
         return layout.to_sequence(keras.ops.convert_to_tensor(frames), self.data_format)
 
     def _check_layers(self, layers: list):
-        allowed = (FoldedConv2D, FoldedMaxPooling2D, self.recurrent_layer)
+        allowed = (FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, self.recurrent_layer)
         for index, layer in enumerate(layers):
             if not isinstance(layer, allowed):
                 raise ValueError(
@@ -96,24 +98,29 @@ class LayerStack(VideoPredictor):
             )
 
     def _check_frame_size(self, shape: tuple):
-        """Raises, in terms of frames, where a pooling layer would get a size that it cannot divide."""
+        """Raises, in terms of frames, where a layer would get a size that it cannot divide."""
         if len(shape) != 5:
             check_frames(keras.KerasTensor(shape))  # Says what is wrong.
         size = layout.frame_size_and_channels(shape, self.data_format)[:2]
-        pools = {index: layer for index, layer in enumerate(self.stack) if isinstance(layer, FoldedMaxPooling2D)}
+        factors = {}
+        for index, layer in enumerate(self.stack):
+            if isinstance(layer, FoldedMaxPooling2D):
+                factors[index] = layer.pool_size
+            elif isinstance(layer, FoldedPatch2D):
+                factors[index] = layer.patch_size
         for axis, (name, length) in enumerate(zip(("height", "width"), size, strict=True)):
-            total = math.prod(layer.pool_size[axis] for layer in pools.values())
-            pooled = length or total  # A size that is not known yet fits.
-            for index, layer in pools.items():
-                pooled, rest = divmod(pooled, layer.pool_size[axis])
+            total = math.prod(factor[axis] for factor in factors.values())
+            rows_or_columns = length or total  # A size that is not known yet fits.
+            for index, factor in factors.items():
+                rows_or_columns, rest = divmod(rows_or_columns, factor[axis])
                 if not rest:
                     continue
                 lower = length // total * total
                 nearest = f"{lower} and {lower + total}" if lower else f"{total}"
                 raise ValueError(
-                    f"Frame {name} {length} does not fit this network: layer '{layer.name}' ({index + 1} of "
-                    f"{len(self.stack)}) cannot pool a {name} of {pooled * layer.pool_size[axis] + rest} by "
-                    f"{layer.pool_size[axis]}. The frame's must be a multiple of {total}; the nearest that work: "
+                    f"Frame {name} {length} does not fit: layer '{self.stack[index].name}' ({index + 1} of "
+                    f"{len(self.stack)}) cannot divide a {name} of {rows_or_columns * factor[axis] + rest} by "
+                    f"{factor[axis]}. The frame's must be a multiple of {total}; the nearest that work: "
                     f"{nearest}. Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
                 )
 

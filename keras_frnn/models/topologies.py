@@ -1,4 +1,5 @@
-"""Networks as lists of `("conv", filters, kernel_size)`, `("pool", size)` and `("recurrent", filters, kernel_size)`."""
+"""Networks as lists of `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)` and
+`("recurrent", filters, kernel_size)`."""
 
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import keras
 from keras_frnn.layers.conv_gru_cell import independent_initializers
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
+from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 
 PAPER_TOPOLOGY = (
     ("conv", 32, 5),
@@ -34,12 +36,12 @@ def scale_topology(topology: Sequence[tuple], factor: float) -> list[tuple]:
     [('conv', 8, 5), ('pool', 2), ('recurrent', 32, 3)]
     """
     return [
-        tuple(entry) if entry[0] == "pool" else (entry[0], max(1, round(entry[1] * factor)), *entry[2:])
+        tuple(entry) if entry[0] in ("pool", "patch") else (entry[0], max(1, round(entry[1] * factor)), *entry[2:])
         for entry in topology
     ]
 
 
-_LENGTHS = {"conv": 3, "pool": 2, "recurrent": 3}
+_LENGTHS = {"conv": 3, "patch": 2, "pool": 2, "recurrent": 3}
 
 
 def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -> list:
@@ -51,7 +53,7 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
         kwargs: passed on to every layer that has a kernel; `data_format` and `dtype` to all layers.
 
     Raises:
-        ValueError: an entry that is not one of the three kinds.
+        ValueError: an entry that is not one of these kinds.
     """
     general = {key: kwargs[key] for key in ("data_format", "dtype") if key in kwargs}
     # One initializer object would draw the same values for every layer.
@@ -62,11 +64,13 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
         kind = entry[0] if isinstance(entry, (tuple, list)) and entry else None
         if kind not in _LENGTHS or len(entry) != _LENGTHS[kind]:
             raise ValueError(
-                "A topology's entries are ('conv', filters, kernel_size), ('pool', size) and "
+                "A topology's entries are ('conv', filters, kernel_size), ('pool', size), ('patch', size) and "
                 f"('recurrent', filters, kernel_size). Received: entry {index} = {entry!r}"
             )
         if kind == "pool":
             layers.append(FoldedMaxPooling2D(entry[1], **general))
+        elif kind == "patch":
+            layers.append(FoldedPatch2D(entry[1], **general))
         else:
             layer = FoldedConv2D if kind == "conv" else recurrent_layer
             layers.append(layer(*entry[1:], kernel_initializer=initializers[index], **kwargs))

@@ -12,7 +12,8 @@ def sequences(dataset, batches=1):
 
 
 def test_shapes_and_values():
-    context, future = next(iter(datasets.moving_mnist("train", "uci", batch_size=3, context=4, horizon=5, size=32)))
+    data = datasets.moving_mnist("train", "mnist-5k", batch_size=3, context=4, horizon=5, size=32)
+    context, future = next(iter(data))
     assert context.shape == (3, 4, 32, 32, 1)
     assert future.shape == (3, 5, 32, 32, 1)
     assert context.dtype == future.dtype == "float32"
@@ -24,13 +25,13 @@ def test_shapes_and_values():
 
 def test_a_sequence_depends_on_seed_split_and_number_alone():
     make = datasets.moving_mnist
-    first = sequences(make("train", "uci", batch_size=6, size=32))
-    np.testing.assert_array_equal(sequences(make("train", "uci", batch_size=2, size=32), 3), first)
-    np.testing.assert_array_equal(sequences(make("train", "uci", batch_size=4, start=2, size=32)), first[2:])
+    first = sequences(make("train", "mnist-5k", batch_size=6, size=32))
+    np.testing.assert_array_equal(sequences(make("train", "mnist-5k", batch_size=2, size=32), 3), first)
+    np.testing.assert_array_equal(sequences(make("train", "mnist-5k", batch_size=4, start=2, size=32)), first[2:])
     for other in (
-        make("train", "uci", batch_size=6, size=32, seed=1),
-        make("test", "uci", batch_size=6, size=32),
-        make("train", "uci", batch_size=6, size=32, start=6),
+        make("train", "mnist-5k", batch_size=6, size=32, seed=1),
+        make("test", "mnist-5k", batch_size=6, size=32),
+        make("train", "mnist-5k", batch_size=6, size=32, start=6),
     ):
         assert not np.array_equal(sequences(other), first)
     assert len(np.unique(first, axis=0)) == 6
@@ -106,20 +107,36 @@ def test_one_own_digits_appear_unchanged():
         np.testing.assert_array_equal(frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], digit[0])
 
 
-def test_uci_digits_of_the_splits_are_disjoint():
-    from keras_frnn.datasets.moving_mnist import _load_digits
-
-    train, test = (_load_digits("uci", split) for split in ("train", "test"))
-    assert len(train) + len(test) == 1_797
-    assert train.max() == 255
+def test_digits_inside_the_package():
+    (train, train_labels), (test, test_labels) = (datasets.mnist_5k(split) for split in ("train", "test"))
+    assert train.shape == (4_000, 28, 28)
+    assert test.shape == (1_000, 28, 28)
+    assert train.dtype == test.dtype == "uint8"
+    assert (np.bincount(train_labels) == 400).all()
+    assert (np.bincount(test_labels) == 100).all()
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
+    # Images belong to their labels: a mean image a class recognises most digits that it has not seen.
+    means = np.stack([train[train_labels == label].mean(axis=0) for label in range(10)])
+    distances = ((test[:, None] - means) ** 2).sum(axis=(2, 3))
+    assert (distances.argmin(axis=1) == test_labels).mean() > 0.75
+    with pytest.raises(ValueError, match="Received: split='validation'"):
+        datasets.mnist_5k("validation")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_digits_of_the_split_move(split):
+    digits = {image.tobytes() for image in datasets.mnist_5k(split)[0]}
+    frames = sequences(datasets.moving_mnist(split, "mnist-5k", batch_size=8, num_digits=1, sequences=8))[:, 0]
+    for frame in np.round((frames + 1) * 127.5).astype("uint8"):
+        windows = np.lib.stride_tricks.sliding_window_view(frame, (28, 28)).reshape(-1, 28, 28)
+        assert any(window.tobytes() in digits for window in windows)
 
 
 def test_test_split_ends_and_training_does_not():
-    assert datasets.moving_mnist("test", "uci", sequences=10, batch_size=4).cardinality() == 3
-    assert datasets.moving_mnist("test", "uci", batch_size=100).cardinality() == 100
-    assert sum(len(c) for c, _ in datasets.moving_mnist("test", "uci", sequences=10, batch_size=4)) == 10
-    assert datasets.moving_mnist("train", "uci", batch_size=12).take(10_000_000).cardinality() == 10_000_000
+    assert datasets.moving_mnist("test", "mnist-5k", sequences=10, batch_size=4).cardinality() == 3
+    assert datasets.moving_mnist("test", "mnist-5k", batch_size=100).cardinality() == 100
+    assert sum(len(c) for c, _ in datasets.moving_mnist("test", "mnist-5k", sequences=10, batch_size=4)) == 10
+    assert datasets.moving_mnist("train", "mnist-5k", batch_size=12).take(10_000_000).cardinality() == 10_000_000
 
 
 class TestMnist:
@@ -149,7 +166,7 @@ class TestMnist:
             raise Exception("URL fetch failure")
 
         monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
-        with pytest.raises(ConnectionError, match=r"could not be downloaded \(URL fetch failure\).*digits='uci'"):
+        with pytest.raises(ConnectionError, match=r"could not be downloaded \(URL fetch failure\).*digits='mnist-5k'"):
             datasets.moving_mnist("train")
 
     def public(self, tmp_path, array=None):
@@ -225,4 +242,4 @@ class TestMnist:
 )
 def test_errors(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        datasets.moving_mnist(**{"split": "train", "digits": "uci", **kwargs})
+        datasets.moving_mnist(**{"split": "train", "digits": "mnist-5k", **kwargs})

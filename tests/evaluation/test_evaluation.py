@@ -164,7 +164,7 @@ def test_published_means_are_those_of_the_paper():
 
 
 def test_samples_are_seeded_and_uniform(tmp_path):
-    data = datasets.moving_mnist("test", "uci", sequences=23, batch_size=5, size=16, context=2, horizon=2)
+    data = datasets.moving_mnist("test", "mnist-5k", sequences=23, batch_size=5, size=16, context=2, horizon=2)
     model = {"copy": models.CopyLastFrame(2)}
     chosen = evaluation.save_samples(model, data, tmp_path / "a", count=4, seed=1)
     assert evaluation.save_samples(model, data, tmp_path / "b", count=4, seed=1) == chosen
@@ -190,7 +190,7 @@ def test_samples_choose_every_sequence_alike(tmp_path, monkeypatch):
 
 
 def test_reads_datasets():
-    data = datasets.moving_mnist("test", "uci", sequences=5, batch_size=2, size=16, context=2, horizon=3)
+    data = datasets.moving_mnist("test", "mnist-5k", sequences=5, batch_size=2, size=16, context=2, horizon=3)
     scores = evaluation.evaluate(models.CopyLastFrame(1), data)
     errors = np.concatenate([((f - c[:, -1:]) / 2) ** 2 for c, f in data])
     np.testing.assert_allclose(scores["model"]["mse"], errors.mean(axis=(0, 2, 3, 4)), rtol=1e-5)
@@ -251,7 +251,7 @@ def test_steps_of_a_strip(tmp_path):
 
 def test_endless_data():
     with pytest.raises(ValueError, match="never ends. Pass `sequences=`"):
-        evaluation.evaluate(models.CopyLastFrame(10), datasets.moving_mnist("train", "uci", size=32))
+        evaluation.evaluate(models.CopyLastFrame(10), datasets.moving_mnist("train", "mnist-5k", size=32))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -257,7 +257,7 @@ class TestErrors:
         ("size", "message"),
         [
             ((66, 64), r"Frame height 66 .* layer '.*pool.*' \(4 of 5\) .* of 33 by 2.* multiple of 4; .* 64 and 68"),
-            ((64, 3), r"Frame width 3 .* \(2 of 5\) cannot pool a width of 3 by 2.* that work: 4\."),
+            ((64, 3), r"Frame width 3 .* \(2 of 5\) cannot divide a width of 3 by 2.* that work: 4\."),
         ],
     )
     def test_frames_that_pooling_cannot_divide(self, size, message):
@@ -335,9 +335,13 @@ class TestErrors:
             models.FoldedRNN(make(), horizon=2)
 
     def test_layers_of_the_other_family(self):
-        with pytest.raises(ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, BridgeLadder layers"):
+        with pytest.raises(
+            ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, BridgeLadder layers"
+        ):
             models.LadderRNN([layers.FoldedConvGRU(2, 3)], horizon=2)
-        with pytest.raises(ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedConvGRU layers"):
+        with pytest.raises(
+            ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, FoldedConvGRU layers"
+        ):
             models.FoldedRNN([layers.BridgeLadder(2, 3)], horizon=2)
 
     def test_layer_used_on_its_own_before(self):

@@ -24,7 +24,7 @@ PRESET = experiment.Preset(
     loss="mse",
     optimizer=lambda: keras.optimizers.Adam(1e-2),
 )
-DATA = dict(digits="uci", size=16, context=2, horizon=2)
+DATA = dict(digits="mnist-5k", size=16, context=2, horizon=2)
 
 
 def run(output, seed=0, family=models.FoldedRNN, recipe="test"):

@@ -1,0 +1,238 @@
+"""What a network learns from a budget of arithmetic: trains one on moving digits, scores it, and adds a row to a table.
+
+    python benchmarks/learning.py --topology='[("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5)]' --tmac=1
+    python benchmarks/learning.py ... --output=runs/long --tmac=100 --cooldown=0.2     goes on where it was interrupted
+
+The budget counts multiply-accumulates of forward passes (`evaluation.cost`), which mean the same on any machine.
+Testing always means two digits, speed 0.05, 10 given and 10 predicted frames, test digits.
+"""
+
+import ast
+import csv
+import json
+import math
+import pathlib
+import shlex
+import sys
+import time
+
+import keras
+import numpy as np
+from absl import app, flags
+
+from keras_frnn import datasets, evaluation, layers, models
+from keras_frnn.files import atomic_path
+
+_TOPOLOGY = flags.DEFINE_string("topology", None, "A list as `FoldedRNN.from_topology` takes it.", required=True)
+_TMAC = flags.DEFINE_float("tmac", 1, "Budget of training in 10^12 multiply-accumulates of forward passes.")
+_MINUTES = flags.DEFINE_float("minutes", None, "Time to train at most: the rate falls so that it ends there, too.")
+_SIZE = flags.DEFINE_integer("size", 32, "Side of the frames.")
+_CONTEXT = flags.DEFINE_integer("context", 10, "Given frames in training.")
+_HORIZON = flags.DEFINE_integer("horizon", 10, "Predicted frames in training.")
+_DIGITS = flags.DEFINE_multi_integer("num_digits", [2], "Digits in training sequences; repeated: batches in turns.")
+_SPEEDS = flags.DEFINE_multi_float("speed", [0.05], "Speed in training; repeated: batches in turns.")
+_BATCH = flags.DEFINE_integer("batch_size", 2, "Sequences in a step.")
+_LOSS = flags.DEFINE_enum("loss", "crossentropy", ["crossentropy", "mse", "mae"], "Loss.")
+_RATE = flags.DEFINE_float("rate", 2e-3, "Highest learning rate of Adam.")
+_COOLDOWN = flags.DEFINE_float("cooldown", 1, "Last share of the budget in which the rate falls, as a cosine.")
+_EMA = flags.DEFINE_float("ema", 0, "Momentum of the weights' exponential moving average; 0: none.")
+_DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all layers but the lowest with weights.")
+_GATE = flags.DEFINE_float("update_gate_bias", -2, "Initial bias of the update gates.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and of the training sequences.")
+_TEST = flags.DEFINE_integer("test_sequences", 200, "How many sequences to test on.")
+_INITIAL = flags.DEFINE_string("initial", None, "A saved model to start from: a stage of a curriculum after another.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for checkpoints and pictures; none are written without.")
+_TABLE = flags.DEFINE_string("table", "benchmarks/results/learning.csv", "Table to which a row is added.")
+
+_WARM_UP_STEPS = 100
+_STEPS_PER_EPOCH = 500
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn_learning")
+def crossentropy(y_true, y_pred):
+    """Binary cross-entropy of frames in [-1, 1]. Unlike squared error, it pulls as hard where tanh is saturated."""
+    y_true, y_pred = keras.ops.cast(y_true, "float32"), keras.ops.cast(y_pred, "float32")
+    white, predicted = (y_true + 1) / 2, keras.ops.clip((y_pred + 1) / 2, 1e-4, 1 - 1e-4)
+    return -keras.ops.mean(white * keras.ops.log(predicted) + (1 - white) * keras.ops.log(1 - predicted), axis=-1)
+
+
+def make_model():
+    keras.utils.set_random_seed(_SEED.value)
+    if _INITIAL.value:
+        return with_horizon(keras.saving.load_model(_INITIAL.value, compile=False), _HORIZON.value)
+    stack = models.topologies.layers_from_topology(
+        ast.literal_eval(_TOPOLOGY.value), layers.FoldedConvGRU, dtype=_DTYPE.value
+    )
+    # Pixels leave the network through the lowest layer with weights: in bfloat16, black would not be black.
+    lowest = next(index for index, layer in enumerate(stack) if hasattr(layer, "kernel_size"))
+    for index in range(lowest + 1):
+        stack[index] = type(stack[index]).from_config({**stack[index].get_config(), "dtype": "float32"})
+    model = models.FoldedRNN(stack, _HORIZON.value, dtype="float32")
+    model.build((None, _CONTEXT.value, _SIZE.value, _SIZE.value, 1))
+    for layer in model.stack:
+        if isinstance(layer, layers.FoldedConvGRU):
+            for cell in (layer.encoder, layer.decoder):
+                bias = keras.ops.convert_to_numpy(cell.bias).copy()
+                bias[cell.filters : 2 * cell.filters] = _GATE.value
+                cell.bias.assign(bias)
+    return model
+
+
+def training_data(steps_done: int):
+    kinds = [(number, speed) for number in _DIGITS.value for speed in _SPEEDS.value]
+    parts = [
+        datasets.moving_mnist(
+            "train",
+            digits="mnist-5k",
+            size=_SIZE.value,
+            num_digits=number,
+            speed=speed,
+            batch_size=_BATCH.value,
+            context=_CONTEXT.value,
+            horizon=_HORIZON.value,
+            seed=_SEED.value + index,
+            start=steps_done // len(kinds) * _BATCH.value,
+        )
+        for index, (number, speed) in enumerate(kinds)
+    ]
+    return (
+        parts[0]
+        if len(parts) == 1
+        else type(parts[0]).choose_from_datasets(parts, type(parts[0]).range(len(parts)).repeat())
+    )
+
+
+class Schedule(keras.callbacks.Callback):
+    """Warm-up, a constant rate, a cosine down to nothing; by the share of the budget, or of the time, that is spent."""
+
+    def __init__(self, steps: int, seconds: float):
+        super().__init__()
+        self.steps, self.begun = steps, time.perf_counter() - seconds
+
+    @property
+    def left(self) -> float:
+        left = 1 - int(self.model.optimizer.iterations) / self.steps
+        if _MINUTES.value:
+            left = min(left, 1 - (time.perf_counter() - self.begun) / 60 / _MINUTES.value)
+        return max(left, 0.0)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        left = self.left
+        rate = _RATE.value * min(1, (int(self.model.optimizer.iterations) + 1) / _WARM_UP_STEPS)
+        if left < _COOLDOWN.value:
+            rate *= 0.01 + 0.99 * (1 - math.cos(math.pi * left / _COOLDOWN.value)) / 2
+        self.model.optimizer.learning_rate.assign(rate)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.left:
+            self.model.stop_training = True
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves the model after an epoch, whole or not at all, and scores it every few."""
+
+    def __init__(self, folder: pathlib.Path, gmac: float, seconds: float):
+        super().__init__()
+        self.folder, self.gmac, self.begun = folder, gmac, time.perf_counter() - seconds
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            sys.exit(f"The loss became {logs['loss']}.")
+        with atomic_path(self.folder / "model.keras") as temporary:
+            self.model.save(temporary)
+        step = int(self.model.optimizer.iterations)
+        progress = dict(
+            step=step,
+            tmac=step * _BATCH.value * self.gmac / 1e3,
+            seconds=time.perf_counter() - self.begun,
+            loss=float(logs["loss"]),
+            rate=float(self.model.optimizer.learning_rate),
+        )
+        with (self.folder / "progress.jsonl").open("a") as file:
+            file.write(json.dumps(progress) + "\n")
+
+
+def with_horizon(model, horizon: int):
+    """A network with the same weights that predicts as many frames."""
+    twin = models.FoldedRNN.from_config({**model.get_config(), "horizon": horizon})
+    twin.build(model.context_shape)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def main(argv):
+    model, seconds = None, 0.0
+    output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        if (output / "model.keras").exists():
+            model = keras.saving.load_model(output / "model.keras")
+            seconds = json.loads((output / "progress.jsonl").read_text().splitlines()[-1])["seconds"]
+    if model is None:
+        model = make_model()
+        ema = dict(use_ema=True, ema_momentum=_EMA.value) if _EMA.value else {}
+        optimizer = keras.optimizers.Adam(_RATE.value, clipnorm=1.0, **ema)
+        model.compile(optimizer, crossentropy if _LOSS.value == "crossentropy" else _LOSS.value)
+    cost = evaluation.cost(model, (_SIZE.value, _SIZE.value, 1), _CONTEXT.value, _HORIZON.value)
+    gmac = cost.macs / 1e9
+    steps = round(_TMAC.value * 1e3 / gmac / _BATCH.value)
+    done = int(model.optimizer.iterations)
+    print(f"{cost.weights:,} weights, {gmac:.3f} GMAC a sequence, step {done} of {steps}", flush=True)
+    begun = time.perf_counter()
+    schedule = Schedule(steps, seconds)
+    schedule.set_model(model)
+    callbacks = [schedule, keras.callbacks.TerminateOnNaN()]
+    if output is not None:
+        callbacks.append(Checkpoint(output, gmac, seconds))
+    per_epoch = min(_STEPS_PER_EPOCH, steps)
+    while schedule.left:
+        count = min(per_epoch, steps - done)
+        model.fit(
+            training_data(done),
+            steps_per_epoch=count if output is None or steps - done < per_epoch else per_epoch,
+            epochs=1 if steps - done < per_epoch else (steps - done) // per_epoch,
+            shuffle=False,
+            callbacks=callbacks,
+            verbose=2,
+        )
+        done = int(model.optimizer.iterations)
+    seconds += time.perf_counter() - begun
+    # At its end, `fit` puts the averages of the weights, where there are any, in their place.
+    tested = with_horizon(model, 10)
+    test = datasets.moving_mnist(
+        "test", digits="mnist-5k", size=_SIZE.value, speed=0.05, batch_size=50, sequences=_TEST.value
+    )
+    scores = evaluation.evaluate(tested, test)
+    row = {
+        "command": shlex.join(["python", *argv_without_paths()]),
+        "gmac_a_sequence": f"{gmac:.3f}",
+        "tmac": f"{done * _BATCH.value * gmac / 1e3:.2f}",
+        "steps": done,
+        "weights": cost.weights,
+    }
+    for metric in ("mse", "dssim"):
+        mine, copy = scores["model"][metric], scores["copy_last_frame"][metric]
+        row |= {metric: f"{mine.mean():.4f}", f"{metric}_to_copy": f"{mine.mean() / copy.mean():.3f}"}
+        row |= {f"{metric}_{step}": f"{mine[step - 1]:.4f}" for step in (1, 5, 10)}
+    row |= {"seconds": round(seconds), "backend": keras.backend.backend(), "dtype": _DTYPE.value}
+    table = pathlib.Path(_TABLE.value)
+    is_new = not table.exists()
+    with table.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row)
+    if output is not None:
+        context, future = (np.asarray(frames) for frames in next(iter(test)))
+        evaluation.plot_strip(context, future, {"fRNN": tested.forecast(context[:1])}, output / "strip.png")
+        with atomic_path(output / "averaged.keras") as temporary:
+            tested.save(temporary)
+
+
+def argv_without_paths():
+    return [argument for argument in sys.argv if not argument.startswith(("--output", "--table"))]
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,85 @@
+import keras
+from keras import ops
+
+from keras_frnn import backend
+from keras_frnn.checks import check_positive_integers
+from keras_frnn.layers import layout
+from keras_frnn.layers.folded_layer import FoldedLayer
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class FoldedPatch2D(FoldedLayer):
+    """Space to depth: every patch of a frame becomes one pixel with as many channels. Decodes by the exact inverse.
+
+    It has no weights and loses nothing: layers above see the whole frame at a fraction of the arithmetic.
+
+    Args:
+        patch_size: integer, or height and width of a patch.
+        data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
+
+    Input shape: `(batch, time, height, width, channels)`, or with `channels_first`
+        `(batch, time, channels, height, width)`. Height and width must be multiples of the patch size.
+    Output shape: the same with height and width divided by the patch size, and channels multiplied by the pixels of a
+        patch.
+
+    Raises:
+        ValueError: a patch size that is not positive, or a frame that it does not divide.
+
+    Example:
+
+    >>> import numpy as np
+    >>> tuple(FoldedPatch2D(4)(np.zeros((2, 10, 64, 80, 1), "float32")).shape)
+    (2, 10, 16, 20, 16)
+
+    Reference: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+    Neural Network", CVPR 2016, for the inverse.
+    """
+
+    def __init__(self, patch_size: int | tuple[int, int] = 2, data_format: str | None = None, **kwargs):
+        super().__init__(data_format=data_format, **kwargs)
+        self.patch_size = check_positive_integers(patch_size, "patch_size", 2)
+
+    def build(self, sequence_shape):
+        self.sequence_shape = sequence_shape
+        self.encoded_shape(sequence_shape)
+
+    def encode(self, sequence, state=None):
+        rows, columns = self.patch_size
+
+        def to_patches(x):
+            batch, height, width, channels = ops.shape(x)
+            x = ops.reshape(x, (batch, height // rows, rows, width // columns, columns, channels))
+            x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+            return ops.reshape(x, (batch, height // rows, width // columns, rows * columns * channels))
+
+        return layout.over_time(to_patches, sequence), ()
+
+    def decode(self, sequence, state, upsampling=(1, 1)):
+        rows, columns = self.patch_size
+
+        def to_pixels(x):
+            x = backend.upsample(x, upsampling)
+            batch, height, width, channels = ops.shape(x)
+            x = ops.reshape(x, (batch, height, width, rows, columns, channels // (rows * columns)))
+            x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+            return ops.reshape(x, (batch, height * rows, width * columns, channels // (rows * columns)))
+
+        return layout.over_time(to_pixels, sequence)
+
+    def encoded_shape(self, sequence_shape: tuple) -> tuple:
+        height, width, channels = self._check_sequence_shape(sequence_shape)
+        rows, columns = self.patch_size
+        for length, factor, axis in ((height, rows, "height"), (width, columns, "width")):
+            if length is not None and length % factor:
+                lower = length // factor * factor
+                nearest = f"{lower} and {lower + factor}" if lower else f"{factor}"
+                raise ValueError(
+                    f"Layer '{self.name}' makes patches of {self.patch_size} and cannot divide frames of {axis} "
+                    f"{length}; the nearest that work: {nearest}. Received: shape={tuple(sequence_shape)}"
+                )
+        height = None if height is None else height // rows
+        width = None if width is None else width // columns
+        return (*sequence_shape[:2], *layout.frame_shape(height, width, channels * rows * columns, self.data_format))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "patch_size": self.patch_size}
