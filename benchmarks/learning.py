@@ -225,7 +225,7 @@ def main(argv):
     print(row)
     if output is not None:
         context, future = (np.asarray(frames) for frames in next(iter(test)))
-        evaluation.plot_strip(context, future, {"fRNN": tested.forecast(context[:1])}, output / "strip.png")
+        evaluation.plot_strip(context[:1], future[:1], {"fRNN": tested.forecast(context[:1])}, output / "strip.png")
         with atomic_path(output / "averaged.keras") as temporary:
             tested.save(temporary)
 

@@ -25,6 +25,8 @@ def _conv_and_gradient(x, kernel):
 
 
 def _conv(x, kernel):
+    if keras.backend.backend() == "torch" and not torch_convolves(x):
+        return ops.cast(_conv(ops.cast(x, "float32"), ops.cast(kernel, "float32")), x.dtype)
     return _channels_last(lambda x, data_format: ops.conv(x, kernel, padding="same", data_format=data_format), x)
 
 
@@ -107,6 +109,21 @@ def _taps_to_pixels(side: int, factor: int, small: int) -> np.ndarray:
     return (pixels == np.arange(small)[:, None, None]).astype("float32")
 
 
+def torch_convolves(x) -> bool:
+    """Whether Torch has fast convolutions for this tensor's device and dtype.
+
+    Without oneDNN's, its own of 16-bit numbers are slow, and their gradients fail where channels come last. Then the
+    convolution is computed in float32.
+    """
+    import torch
+
+    if x.device.type != "cpu":
+        return True
+    if x.dtype == torch.bfloat16:
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return x.dtype != torch.float16 or torch.ops.mkldnn._is_mkldnn_fp16_supported()
+
+
 def packed(kernel):
     """The same kernel, in memory as convolutions read it. For a loop: packing costs as much as a small convolution."""
     if keras.backend.backend() != "torch":
@@ -169,6 +186,9 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
         return sum(of_frames(x[i : i + frames], gradient[i : i + frames]) for i in range(0, len(x), frames))
     import torch
 
+    if not torch_convolves(x):
+        gradient32 = kernel_gradient(ops.cast(x, "float32"), ops.cast(gradient, "float32"), kernel_size)
+        return ops.cast(gradient32, x.dtype)
     padding = [(side - 1) // 2 for side in kernel_size]
     if any(side % 2 == 0 for side in kernel_size):
         # Torch pads equally on both sides; "same" pads one pixel more at the end.

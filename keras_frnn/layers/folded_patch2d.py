@@ -43,7 +43,7 @@ class FoldedPatch2D(FoldedLayer):
         self.sequence_shape = sequence_shape
         self.encoded_shape(sequence_shape)
 
-    def encode(self, sequence, state=None):
+    def encode(self, sequence, state=None, remat=False):
         rows, columns = self.patch_size
 
         def to_patches(x):
@@ -54,7 +54,7 @@ class FoldedPatch2D(FoldedLayer):
 
         return layout.over_time(to_patches, sequence), ()
 
-    def decode(self, sequence, state, upsampling=(1, 1)):
+    def decode(self, sequence, state, upsampling=(1, 1), remat=False):
         rows, columns = self.patch_size
 
         def to_pixels(x):

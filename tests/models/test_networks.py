@@ -127,6 +127,16 @@ def test_fit_and_predict(family, policy, data_format):
     assert {keras.backend.standardize_dtype(s.dtype) for s in keras.tree.flatten(state)} == {compute}
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_sixteen_bits_learn_on_any_processor(policy, monkeypatch):
+    # As on a processor without wide vectors; only Torch asks.
+    monkeypatch.setattr("keras_frnn.backend.convolution.torch_convolves", lambda x: "16" not in str(x.dtype))
+    model = tiny(horizon=2)
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    losses = model.fit(video(), video(time=2), epochs=12, verbose=0).history["loss"]
+    assert losses[-1] < 0.95 * losses[0]
+
+
 def test_trains_the_same_under_xla(family):
     # Keras compiles with XLA by itself where TensorFlow finds a GPU. Torch has no XLA.
     losses = []
