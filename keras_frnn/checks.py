@@ -42,3 +42,9 @@ def check_suffix(path: str | os.PathLike, *suffixes: str) -> str:
     if suffix not in suffixes:
         raise ValueError(f"The file's name must end in {' or '.join(suffixes)}. Received: path={os.fspath(path)!r}")
     return suffix
+
+
+def nearest_multiples(length: int, factor: int) -> str:
+    """The multiples of `factor` next to a length that is none, for messages."""
+    lower = length // factor * factor
+    return f"{lower} and {lower + factor}" if lower else f"{factor}"

@@ -27,7 +27,7 @@ def _tensorflow(model, variables, context, future):
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            loss = _l1(future, model(context))
+            loss = _l1(future, model(context, training=True))
         return loss, tape.gradient(loss, [variable.value for variable in variables])
 
     return step()
@@ -48,5 +48,5 @@ def _jax(model, context, future):
 def _torch(model, variables, context, future):
     import torch
 
-    loss = _l1(keras.ops.convert_to_tensor(future), model(context))
+    loss = _l1(keras.ops.convert_to_tensor(future), model(context, training=True))
     return loss.item(), torch.autograd.grad(loss, [variable.value for variable in variables])

@@ -9,11 +9,12 @@ What the rest of the library calls:
     packed, flipped             kernels as loops read them, forwards and backwards
     input_gradient, kernel_gradient, upsampled_conv_gradients
                                 gradients of those convolutions, for gradients written by hand
-    compiled_when_repeated      a function of a model, compiled for arguments of shapes that come again
+    CompiledCalls               functions of a model, compiled for arguments of shapes that come again
+    gradients                   a context in which Torch records no gradient that nobody takes
     accelerator                 the GPU or TPU in use
 """
 
-from keras_frnn.backend.compilation import compiled_when_repeated
+from keras_frnn.backend.compilation import CompiledCalls, gradients
 from keras_frnn.backend.convolution import (
     flipped,
     input_gradient,
@@ -29,10 +30,11 @@ from keras_frnn.backend.devices import accelerator
 from keras_frnn.backend.time_loop import delay_until, scan
 
 __all__ = [
+    "CompiledCalls",
     "accelerator",
-    "compiled_when_repeated",
     "delay_until",
     "flipped",
+    "gradients",
     "input_gradient",
     "kernel_gradient",
     "max_pool",

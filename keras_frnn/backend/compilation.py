@@ -1,52 +1,99 @@
-"""Compiling what a user calls step by step, outside Keras' own `fit` and `predict`."""
+"""Compiling what a model does outside Keras' own `fit` and `predict`, and gradients that nobody takes."""
 
+import collections
+import contextlib
+import threading
 from collections.abc import Callable
 
 import keras
 
+_KEPT = 8  # Compiled functions a model. Each holds a graph of its own.
 
-def compiled_when_repeated(model: keras.Model, function: Callable) -> Callable:
-    """A function that runs a model, compiled for arguments of shapes that it has been called with before.
 
-    The first call with arguments of some shapes runs as it is, because compiling takes longer than one call. Inside
-    something that is compiled or differentiated as a whole, and with Torch, nothing changes.
+class CompiledCalls:
+    """Runs functions of a model, compiled for arguments of shapes that they are called with again.
+
+    Weights are arguments of what is compiled, so it follows when they change, and inside `model.stateless_call` those
+    given there are taken. The functions used last are kept.
+
+    With Torch, in a model compiled with `run_eagerly=True`, and inside something that is compiled or differentiated as
+    a whole, functions run as they are.
 
     Args:
-        model: built; its weights may change between calls.
-        function: of tensors, nested tuples of tensors, and None.
+        model: must be built when it is called.
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+
+    def __init__(self, model: keras.Model):
+        self._model, self._lock = model, threading.Lock()
+        self._compiled = collections.OrderedDict()
+
+    def __len__(self):
+        return sum(function is not None for function in self._compiled.values())
+
+    def __call__(self, function: Callable, *arguments, at_once: bool = False, **static):
+        """`function(*arguments, **static)`.
+
+        Args:
+            function: a method of the model.
+            arguments: tensors, nested tuples of tensors, and None.
+            at_once: compile in the first call with these shapes. If not, the first runs as it is, because compiling
+                takes longer than one call.
+            static: hashable; another value is another function.
+        """
+        weights = [variable.value for variable in self._model.variables]
+        if keras.backend.backend() == "torch" or self._model.run_eagerly or _is_traced((weights, arguments)):
+            return function(*arguments, **static)
+        shapes = keras.tree.map_structure(
+            lambda x: None if x is None else (tuple(x.shape), keras.backend.standardize_dtype(x.dtype)), arguments
+        )
+        key = (function.__name__, shapes, tuple(sorted(static.items())), self._model.jit_compile)
+        with self._lock:
+            is_known = key in self._compiled
+            compiled = self._compiled.pop(key, None)
+            if compiled is None and (is_known or at_once):
+                compiled = self._compile(function, static)
+            self._compiled[key] = compiled
+            if len(self._compiled) > _KEPT:
+                self._compiled.popitem(last=False)
+        return function(*arguments, **static) if compiled is None else compiled(weights, *arguments)
+
+    def _compile(self, function: Callable, static: dict) -> Callable:
+        def pure(weights, *arguments):
+            with keras.StatelessScope(list(zip(self._model.variables, weights, strict=True))):
+                return function(*arguments, **static)
+
+        if keras.backend.backend() == "jax":
+            import jax
+
+            return jax.jit(pure)
         import tensorflow as tf
 
-        compiled, is_traced = tf.function(function), lambda tensors: not tf.executing_eagerly()
-    elif backend == "jax":
-        import jax
+        return tf.function(pure, autograph=False, jit_compile=self._model.jit_compile or None)
 
-        @jax.jit
-        def pure(weights, *arguments):
-            with keras.StatelessScope(list(zip(model.variables, weights, strict=True))):
-                return function(*arguments)
 
-        def compiled(*arguments):
-            return pure([variable.value for variable in model.variables], *arguments)
+def _is_traced(tensors) -> bool:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
 
-        def is_traced(tensors):
-            weights = [variable.value for variable in model.variables]
-            return any(isinstance(tensor, jax.core.Tracer) for tensor in [*tensors, *weights])
+        return not tf.executing_eagerly()
+    import jax
 
-    else:
-        return function
-    known = set()
+    return any(isinstance(tensor, jax.core.Tracer) for tensor in keras.tree.flatten(tensors))
 
-    def run(*arguments):
-        tensors = [tensor for tensor in keras.tree.flatten(arguments) if tensor is not None]
-        if is_traced(tensors):
-            return function(*arguments)
-        shapes = tuple((tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype)) for tensor in tensors)
-        if shapes in known:
-            return compiled(*arguments)
-        known.add(shapes)
-        return function(*arguments)
 
-    return run
+def gradients(wanted: bool, *tensors):
+    """A context in which Torch records no gradient, unless it is wanted or one of the tensors takes part in one.
+
+    TensorFlow and JAX record none unless they are told to.
+
+    Args:
+        wanted: whether weights are to be trained by what is computed.
+        tensors: arguments; nested tuples of tensors, and None.
+    """
+    if keras.backend.backend() != "torch" or wanted:
+        return contextlib.nullcontext()
+    if any(getattr(tensor, "requires_grad", False) for tensor in keras.tree.flatten(tensors)):
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_frnn.checks import check_data_format
-from keras_frnn.models.video_predictor import check_frames
+from keras_frnn.models.frames import check_frames
 
 
 def to_display(context, future, predictions: Mapping, data_format: str | None = None) -> tuple:

@@ -12,7 +12,8 @@ from keras_frnn import metrics
 from keras_frnn.evaluation.published import published_results
 from keras_frnn.files import atomic_path
 from keras_frnn.models.copy_last_frame import CopyLastFrame
-from keras_frnn.models.video_predictor import VideoPredictor, check_frames
+from keras_frnn.models.frames import check_frames
+from keras_frnn.models.video_predictor import VideoPredictor
 
 METRICS = {
     "mse": "mean squared error over pixels and channels, frames in [0, 1]; less is better",

@@ -74,6 +74,10 @@ class BridgeLadder(FoldedKernelLayer):
             )
             self.decoder.build(2 * self.filters)
 
+    def state_shapes(self, sequence_shape):
+        batch, (height, width, channels) = sequence_shape[0], self._check_sequence_shape(sequence_shape)
+        return (batch, height, width, self.filters), (batch, height, width, channels)
+
     def initial_state(self, step):
         """The states `(o, d)` before the first step, for features `(batch, ...)` of one step, see `layout`."""
         weights = (self.initial_encoder_state, self.initial_decoder_state)

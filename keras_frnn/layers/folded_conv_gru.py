@@ -123,6 +123,10 @@ class FoldedConvGRU(FoldedKernelLayer):
         _, later = backend.scan(step, (first, o), ops.arange(1, steps), select=lambda state: state[0])
         return ops.concatenate([first[None], later])
 
+    def state_shapes(self, sequence_shape):
+        batch, (height, width, channels) = sequence_shape[0], self._check_sequence_shape(sequence_shape)
+        return (batch, height, width, channels), (batch, height, width, self.filters)
+
     def call(self, sequence, initial_state=None):
         state = None
         if initial_state is not None:

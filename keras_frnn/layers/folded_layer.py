@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers
+from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers, nearest_multiples
 from keras_frnn.layers import layout
 
 
@@ -70,6 +70,22 @@ class FoldedLayer(keras.layers.Layer):
         """Shape of `encode`'s output as users see it: `(batch, time, ...)` in `data_format`."""
         raise NotImplementedError
 
+    def state_shapes(self, sequence_shape: tuple) -> tuple:
+        """Shapes of the state's tensors, `(batch, height, width, channels)`; none for a layer without memory."""
+        return ()
+
+    @property
+    def factors(self) -> tuple[int, int]:
+        """By what encoding divides the height and the width of frames."""
+        return (1, 1)
+
+    @property
+    def output_shape(self) -> tuple:
+        """What Keras' `summary` shows: in a network, a layer puts out every step."""
+        if not self.has_decoder:
+            raise AttributeError(f"Layer '{self.name}' is no part of a network; see `compute_output_shape`.")
+        return self.encoded_shape(self.sequence_shape)
+
     def compute_output_shape(self, sequence_shape):
         return self.encoded_shape(sequence_shape)
 
@@ -93,6 +109,19 @@ class FoldedLayer(keras.layers.Layer):
                 f"Received: shape={tuple(shape)} with data_format='{self.data_format}'."
             )
         return height, width, channels
+
+    def _divided_size(self, sequence_shape: tuple) -> tuple:
+        """Height and width of a video's shape divided by the layer's factors; raises where they do not divide it."""
+        size = self._check_sequence_shape(sequence_shape)[:2]
+        for length, factor, axis in zip(size, self.factors, ("height", "width"), strict=True):
+            if length is not None and length % factor:
+                raise ValueError(
+                    f"Layer '{self.name}' cannot divide frames of {axis} {length} by {factor}; the nearest that work: "
+                    f"{nearest_multiples(length, factor)}. Received: shape={tuple(sequence_shape)}"
+                )
+        return tuple(
+            None if length is None else length // factor for length, factor in zip(size, self.factors, strict=True)
+        )
 
     def get_config(self) -> dict:
         return {**super().get_config(), "data_format": self.data_format}

@@ -44,20 +44,14 @@ class FoldedMaxPooling2D(FoldedLayer):
     def decode(self, sequence, state, upsampling=(1, 1), remat=False):
         return backend.upsample(sequence, tuple(a * b for a, b in zip(self.pool_size, upsampling, strict=True)))
 
+    @property
+    def factors(self):
+        return self.pool_size
+
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
-        *size, channels = self._check_sequence_shape(sequence_shape)
-        for length, factor, axis in zip(size, self.pool_size, ("height", "width"), strict=True):
-            if length is not None and length % factor:
-                lower = length // factor * factor
-                nearest = f"{lower} and {lower + factor}" if lower else f"{factor}"
-                raise ValueError(
-                    f"Layer '{self.name}' pools by {self.pool_size} and cannot divide frames of {axis} {length}; "
-                    f"the nearest that work: {nearest}. Received: shape={tuple(sequence_shape)}"
-                )
-        height, width = (
-            None if length is None else length // factor for length, factor in zip(size, self.pool_size, strict=True)
-        )
-        return (*sequence_shape[:2], *layout.frame_shape(height, width, channels, self.data_format))
+        *_, channels = self._check_sequence_shape(sequence_shape)
+        size = self._divided_size(sequence_shape)
+        return (*sequence_shape[:2], *layout.frame_shape(*size, channels, self.data_format))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "pool_size": self.pool_size}

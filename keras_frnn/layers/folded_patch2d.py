@@ -66,20 +66,14 @@ class FoldedPatch2D(FoldedLayer):
 
         return layout.over_time(to_pixels, sequence)
 
+    @property
+    def factors(self):
+        return self.patch_size
+
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
-        height, width, channels = self._check_sequence_shape(sequence_shape)
-        rows, columns = self.patch_size
-        for length, factor, axis in ((height, rows, "height"), (width, columns, "width")):
-            if length is not None and length % factor:
-                lower = length // factor * factor
-                nearest = f"{lower} and {lower + factor}" if lower else f"{factor}"
-                raise ValueError(
-                    f"Layer '{self.name}' makes patches of {self.patch_size} and cannot divide frames of {axis} "
-                    f"{length}; the nearest that work: {nearest}. Received: shape={tuple(sequence_shape)}"
-                )
-        height = None if height is None else height // rows
-        width = None if width is None else width // columns
-        return (*sequence_shape[:2], *layout.frame_shape(height, width, channels * rows * columns, self.data_format))
+        *_, channels = self._check_sequence_shape(sequence_shape)
+        size, (rows, columns) = self._divided_size(sequence_shape), self.patch_size
+        return (*sequence_shape[:2], *layout.frame_shape(*size, channels * rows * columns, self.data_format))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "patch_size": self.patch_size}

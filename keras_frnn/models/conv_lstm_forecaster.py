@@ -3,9 +3,10 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers
+from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers, nearest_multiples
 from keras_frnn.layers import layout
-from keras_frnn.models.video_predictor import VideoPredictor, check_frames
+from keras_frnn.models.frames import check_frames, check_rank
+from keras_frnn.models.video_predictor import VideoPredictor
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -68,9 +69,8 @@ class ConvLSTMForecaster(VideoPredictor):
             name=name,
         )
 
-    def build(self, context_shape):
-        self.context_shape = tuple(context_shape)
-        height, width, channels = self._check_frame_size(context_shape)
+    def make_weights(self, context_shape):
+        height, width, channels = self._check_fit(context_shape)
         size = (height // self.patch_size, width // self.patch_size)
         inputs = channels * self.patch_size**2
         for layer in self.encoder:
@@ -87,7 +87,7 @@ class ConvLSTMForecaster(VideoPredictor):
 
     def predict_frames(self, context, steps: int):
         context = check_frames(context)
-        height, width, channels = self._check_frame_size(context.shape)
+        height, width, channels = self._check_fit(context.shape)
         if self.data_format == "channels_first":
             context = ops.moveaxis(context, 2, -1)
         batch, time = ops.shape(context)[:2]
@@ -108,15 +108,28 @@ class ConvLSTMForecaster(VideoPredictor):
         frames = ops.reshape(frames, (batch, steps, height, width, channels))
         return ops.moveaxis(frames, -1, 2) if self.data_format == "channels_first" else frames
 
-    def _check_frame_size(self, shape) -> tuple:
-        if len(shape) != 5:
-            check_frames(keras.KerasTensor(shape))  # Says what is wrong.
-        height, width, channels = layout.frame_size_and_channels(shape, self.data_format)
-        if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
-                f"Height and width of the frames must be multiples of patch_size={self.patch_size}. "
-                f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
-            )
+    def _check_fit(self, shape) -> tuple:
+        height, width, channels = layout.frame_size_and_channels(check_rank(shape), self.data_format)
+        for axis, length in (("height", height), ("width", width)):
+            if length is None:
+                raise ValueError(
+                    f"The {axis} of the frames must be known. Received: frames of shape {tuple(shape)} with "
+                    f"data_format='{self.data_format}'"
+                )
+            if length % self.patch_size:
+                raise ValueError(
+                    "Height and width of the frames must be multiples of "
+                    f"patch_size={self.patch_size}; the nearest {axis}s that work: "
+                    f"{nearest_multiples(length, self.patch_size)}. "
+                    f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
+                )
+        if self.built:
+            *_, expected = layout.frame_size_and_channels(self.context_shape, self.data_format)
+            if channels != expected:
+                raise ValueError(
+                    f"This network was built for frames of {expected} channel(s). "
+                    f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
+                )
         return height, width, channels
 
     def get_config(self) -> dict:
@@ -127,9 +140,3 @@ class ConvLSTMForecaster(VideoPredictor):
             "patch_size": self.patch_size,
             "data_format": self.data_format,
         }
-
-    def get_build_config(self) -> dict | None:
-        return {"context_shape": self.context_shape} if self.built else None
-
-    def build_from_config(self, config: dict):
-        self.build(tuple(config["context_shape"]))

@@ -1,7 +1,8 @@
 import keras
 from keras import ops
 
-from keras_frnn.models.video_predictor import VideoPredictor, check_frames
+from keras_frnn.models.frames import check_frames
+from keras_frnn.models.video_predictor import VideoPredictor
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")

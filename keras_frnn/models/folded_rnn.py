@@ -1,19 +1,11 @@
-import functools
 from collections.abc import Sequence
 
 import keras
-import numpy as np
-from keras import ops
 
-from keras_frnn import backend
-from keras_frnn.checks import check_positive_integer
-from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.models.layer_stack import LayerStack
-
-_FRAMES_AT_A_TIME = 16
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -57,29 +49,6 @@ class FoldedRNN(LayerStack):
     def __init__(self, layers: Sequence[FoldedLayer], horizon: int, remat: bool = False, **kwargs):
         super().__init__(layers, horizon, **kwargs)
         self.remat = remat
-        # They hold this model, so Keras must not track them.
-        object.__setattr__(self, "_compiled_functions", {})
-
-    def encode(self, frames, state=None):
-        """Runs the encoder alone. For streaming, it is compiled when it is called again with the same shapes.
-
-        Args:
-            frames: `(batch, time, height, width, channels)`, values in [-1, 1]: one frame or more. Of an array, 16 at
-                a time are encoded, so that memory does not grow with its length.
-            state: what `encode` returned for the frames before, to go on from there; None at the start of a video.
-
-        Returns:
-            The state of the network: for each layer a tuple of tensors, empty for layers without memory.
-        """
-        self._check_state(state)
-        encode = self._compiled("encode", self._encode)
-        frames = frames if ops.is_tensor(frames) else np.asarray(frames)
-        if ops.is_tensor(frames) or frames.ndim != 5:
-            return encode(self._to_sequence(frames), state)
-        # A long video from memory takes no more of the backend's memory than a short one.
-        for first in range(0, max(frames.shape[1], 1), _FRAMES_AT_A_TIME):
-            state = encode(self._to_sequence(frames[:, first : first + _FRAMES_AT_A_TIME]), state)
-        return state
 
     def _encode(self, sequence, state):
         new_state = []
@@ -87,20 +56,6 @@ class FoldedRNN(LayerStack):
             sequence, layer_state = layer.encode(sequence, layer_state, remat=self.remat)
             new_state.append(layer_state)
         return tuple(new_state)
-
-    def decode(self, state, steps: int | None = None):
-        """Runs the decoder alone. The state is not consumed: it can be decoded again, or encoded on from.
-
-        Args:
-            state: what `encode` returned.
-            steps: number of future frames; `horizon` by default.
-
-        Returns:
-            Tensor `(batch, steps, height, width, channels)`, values in (-1, 1).
-        """
-        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
-        self._check_state(state)
-        return self._compiled(f"decode {steps}", functools.partial(self._decode, steps=steps))(state)
 
     def _decode(self, state, steps: int):
         sequence = self.stack[-1].rollout(state[-1], steps)
@@ -111,12 +66,7 @@ class FoldedRNN(LayerStack):
                 upsampling = tuple(a * b for a, b in zip(upsampling, layer.pool_size, strict=True))
             else:
                 sequence, upsampling = layer.decode(sequence, layer_state, upsampling, self.remat), (1, 1)
-        return layout.from_sequence(ops.cast(sequence, self.compute_dtype), self.data_format)
-
-    def _compiled(self, name: str, function):
-        if name not in self._compiled_functions:
-            self._compiled_functions[name] = backend.compiled_when_repeated(self, function)
-        return self._compiled_functions[name]
+        return sequence
 
     @property
     def depths(self) -> list[int]:

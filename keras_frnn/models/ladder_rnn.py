@@ -2,8 +2,6 @@ import keras
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.checks import check_positive_integer
-from keras_frnn.layers import layout
 from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.models.layer_stack import LayerStack
 
@@ -42,18 +40,7 @@ class LadderRNN(LayerStack):
 
     recurrent_layer = BridgeLadder
 
-    def encode(self, frames, state=None):
-        """Feeds frames that are known.
-
-        Args:
-            frames: `(batch, time, height, width, channels)`, values in [-1, 1]: one frame or more.
-            state: what `encode` returned for the frames before, to go on from there; None at the start of a video.
-
-        Returns:
-            The state of the network: for each layer a tuple of tensors, empty for layers without memory.
-        """
-        sequence = self._to_sequence(frames)
-        self._check_state(state)
+    def _encode(self, sequence, state):
         # What is below the first recurrent layer needs no state, and sees all frames at once.
         for layer in self._stem:
             sequence, _ = layer.encode(sequence)
@@ -61,18 +48,7 @@ class LadderRNN(LayerStack):
         body_state, _ = backend.scan(self._step(), body_state, sequence, select=lambda state: ())
         return ((),) * len(self._stem) + body_state
 
-    def decode(self, state, steps: int | None = None):
-        """Predicts from a state, feeding predictions back. The state is not consumed.
-
-        Args:
-            state: what `encode` returned.
-            steps: number of future frames; `horizon` by default.
-
-        Returns:
-            Tensor `(batch, steps, height, width, channels)`, values in (-1, 1).
-        """
-        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
-        self._check_state(state)
+    def _decode(self, state, steps):
         state, step = tuple(state[len(self._stem) :]), self._step()
         frames = self._frame(state)[None]
         if steps > 1:
@@ -88,7 +64,7 @@ class LadderRNN(LayerStack):
             carry = (state, frames[0])
             _, later = backend.scan(feed_back, carry, ops.arange(1, steps), select=lambda carry: carry[1])
             frames = ops.concatenate([frames, later])
-        return layout.from_sequence(ops.cast(frames, self.compute_dtype), self.data_format)
+        return frames
 
     @property
     def _stem(self) -> list:

@@ -4,20 +4,27 @@ import math
 from collections.abc import Sequence
 
 import keras
+import numpy as np
+from keras import ops
 
+from keras_frnn import backend
+from keras_frnn.checks import check_positive_integer, nearest_multiples
 from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
+from keras_frnn.models.frames import check_frames, check_rank
 from keras_frnn.models.topologies import layers_from_topology
-from keras_frnn.models.video_predictor import VideoPredictor, check_frames
+from keras_frnn.models.video_predictor import VideoPredictor
+
+_FRAMES_AT_A_TIME = 16
 
 
 class LayerStack(VideoPredictor):
     """Base of networks made of folded convolutions, folded pooling or patches, and one kind of recurrent layer.
 
-    A subclass names its `recurrent_layer` and implements `encode(frames, state=None)` and `decode(state, steps=None)`.
+    A subclass names its `recurrent_layer` and implements `_encode(sequence, state)` and `_decode(state, steps)`.
 
     Args:
         layers: layers from the frame up; the last is recurrent.
@@ -48,25 +55,96 @@ class LayerStack(VideoPredictor):
         of_layers = {key: kwargs.pop(key) for key in ("kernel_initializer", "data_format", "dtype") if key in kwargs}
         return cls(layers_from_topology(topology, cls.recurrent_layer, **of_layers), horizon, name=name, **kwargs)
 
-    def build(self, context_shape):
+    def make_weights(self, context_shape):
         self._check_frame_size(context_shape)
-        self.context_shape = shape = tuple(context_shape)
+        shape = context_shape
         for layer in self.stack:
             if not layer.built:
                 layer.build_both_directions(shape)
             shape = layer.encoded_shape(shape)
 
-    def predict_frames(self, context, steps: int):
-        return self.decode(self.encode(context), steps)
+    def encode(self, frames, state=None, training: bool = False):
+        """Runs the encoder alone. For streaming, it is compiled when it is called again with the same shapes.
 
-    def _to_sequence(self, frames):
-        """Checked frames in the layout of sequences; builds the network if these are its first."""
-        frames = check_frames(frames)
-        if not self.built:
-            self.build(frames.shape)
-        self._check_frame_size(frames.shape)
-        self._check_channels(frames.shape)
-        return layout.to_sequence(keras.ops.convert_to_tensor(frames), self.data_format)
+        Args:
+            frames: `(batch, time, height, width, channels)`, values in [-1, 1]: one frame or more. Of an array, 16 at
+                a time are encoded, so that memory does not grow with its length.
+            state: what `encode` returned for the frames before, to go on from there; None at the start of a video.
+            training: see `VideoPredictor`.
+
+        Returns:
+            The state of the network: for each layer a tuple of tensors `(batch, height, width, channels)`, empty for
+            layers without memory.
+
+        Raises:
+            ValueError: the frames do not fit the network, or the state does not fit the frames.
+        """
+        if not ops.is_tensor(frames):
+            frames = check_frames(frames)
+        self._check_input(frames)
+        if state is not None:
+            state = self._checked_state(state, tuple(frames.shape))
+        # A long video from memory takes no more of the backend's memory than a short one.
+        step = frames.shape[1] if ops.is_tensor(frames) else _FRAMES_AT_A_TIME
+        for first in range(0, frames.shape[1], step):
+            part = ops.convert_to_tensor(frames[:, first : first + step])
+            with backend.gradients(training, part, state):
+                state = self._compiled_calls(self._encode_frames, part, state)
+        return state
+
+    def decode(self, state, steps: int | None = None, training: bool = False):
+        """Predicts from a state. The state is not consumed: it can be decoded again, or encoded on from.
+
+        Args:
+            state: what `encode` returned.
+            steps: number of future frames; `horizon` by default.
+            training: see `VideoPredictor`.
+
+        Returns:
+            Tensor `(batch, steps, height, width, channels)`, values in (-1, 1).
+
+        Raises:
+            ValueError: `steps` is not a positive integer, or the state is not one of this network.
+        """
+        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
+        state = self._checked_state(state)
+        with backend.gradients(training, state):
+            return self._compiled_calls(self._decode_frames, state, steps=steps)
+
+    def predict_frames(self, context, steps: int):
+        self._check_input(context)
+        return self._decode_frames(self._encode_frames(ops.convert_to_tensor(context), None), steps)
+
+    def _encode_frames(self, frames, state):
+        return self._encode(layout.to_sequence(frames, self.data_format), state)
+
+    def _decode_frames(self, state, steps: int):
+        frames = ops.cast(self._decode(state, steps), self.compute_dtype)
+        return layout.from_sequence(frames, self.data_format)
+
+    def _encode(self, sequence, state) -> tuple:
+        """The state after a sequence, see `layout`; the state before it is None at the start of a video."""
+        raise NotImplementedError
+
+    def _decode(self, state: tuple, steps: int):
+        """The sequence of future frames."""
+        raise NotImplementedError
+
+    def _check_input(self, frames):
+        """Raises where frames do not fit; builds the network if they are its first."""
+        check_frames(frames)
+        self._build_for(frames.shape)
+        self._check_fit(frames.shape)
+
+    def _check_fit(self, shape):
+        self._check_frame_size(shape)
+        *_, channels = layout.frame_size_and_channels(shape, self.data_format)
+        *_, expected = layout.frame_size_and_channels(self.context_shape, self.data_format)
+        if channels != expected:
+            raise ValueError(
+                f"This network was built for frames of {expected} channel(s). "
+                f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
+            )
 
     def _check_layers(self, layers: list):
         allowed = (FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, self.recurrent_layer)
@@ -97,48 +175,64 @@ class LayerStack(VideoPredictor):
                 f"{ {layer.name: layer.data_format for layer in layers} }"
             )
 
-    def _check_frame_size(self, shape: tuple):
+    def _check_frame_size(self, shape):
         """Raises, in terms of frames, where a layer would get a size that it cannot divide."""
-        if len(shape) != 5:
-            check_frames(keras.KerasTensor(shape))  # Says what is wrong.
-        size = layout.frame_size_and_channels(shape, self.data_format)[:2]
-        factors = {}
-        for index, layer in enumerate(self.stack):
-            if isinstance(layer, FoldedMaxPooling2D):
-                factors[index] = layer.pool_size
-            elif isinstance(layer, FoldedPatch2D):
-                factors[index] = layer.patch_size
+        size = layout.frame_size_and_channels(check_rank(shape), self.data_format)[:2]
         for axis, (name, length) in enumerate(zip(("height", "width"), size, strict=True)):
-            total = math.prod(factor[axis] for factor in factors.values())
+            total = math.prod(layer.factors[axis] for layer in self.stack)
             rows_or_columns = length or total  # A size that is not known yet fits.
-            for index, factor in factors.items():
-                rows_or_columns, rest = divmod(rows_or_columns, factor[axis])
+            for index, layer in enumerate(self.stack):
+                rows_or_columns, rest = divmod(rows_or_columns, factor := layer.factors[axis])
                 if not rest:
                     continue
-                lower = length // total * total
-                nearest = f"{lower} and {lower + total}" if lower else f"{total}"
                 raise ValueError(
-                    f"Frame {name} {length} does not fit: layer '{self.stack[index].name}' ({index + 1} of "
-                    f"{len(self.stack)}) cannot divide a {name} of {rows_or_columns * factor[axis] + rest} by "
-                    f"{factor[axis]}. The frame's must be a multiple of {total}; the nearest that work: "
-                    f"{nearest}. Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
+                    f"Frame {name} {length} does not fit: layer '{layer.name}' ({index + 1} of {len(self.stack)}) "
+                    f"cannot divide a {name} of {rows_or_columns * factor + rest} by {factor}. The frame's must be a "
+                    f"multiple of {total}; the nearest that work: {nearest_multiples(length, total)}. Received: frames "
+                    f"of shape {tuple(shape)} with data_format='{self.data_format}'"
                 )
 
-    def _check_channels(self, shape: tuple):
-        *_, channels = layout.frame_size_and_channels(shape, self.data_format)
-        *_, expected = layout.frame_size_and_channels(self.context_shape, self.data_format)
-        if channels != expected:
-            raise ValueError(
-                f"This network was built for frames of {expected} channel(s). "
-                f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
+    def _checked_state(self, state, frames_shape: tuple | None = None) -> tuple:
+        """A state's tensors in the network's dtypes; raises where it is no state of this network for such frames."""
+        if not self.built:
+            raise ValueError("The network has no weights yet. Call it, or `encode`, on frames before.")
+        expected = "Expected a state that this network's `encode` returned, with an entry for each of its "
+        if not isinstance(state, (tuple, list)) or len(state) != len(self.stack):
+            found = f"{len(state)} entries" if isinstance(state, (tuple, list)) else repr(type(state))
+            raise ValueError(f"{expected}{len(self.stack)} layers. Received: {found}")
+        state = [[np.asarray(x) if not hasattr(x, "shape") else x for x in parts] for parts in state]
+        if frames_shape is None:
+            frames_shape = self._shape_of_frames(state)
+        shape, checked = frames_shape, []
+        for index, (layer, parts) in enumerate(zip(self.stack, state, strict=True)):
+            shapes, found = layer.state_shapes(shape), tuple(tuple(part.shape) for part in parts)
+            fits = len(shapes) == len(found) and all(
+                len(a) == len(b) and all(m == n or None in (m, n) for m, n in zip(a, b, strict=True))
+                for a, b in zip(shapes, found, strict=True)
             )
+            if not fits:
+                raise ValueError(
+                    f"The state does not fit frames of shape {frames_shape}: that of layer '{layer.name}' ({index + 1} "
+                    f"of {len(self.stack)}) must have the shapes {shapes}, (batch, height, width, channels). "
+                    f"Received: {found}"
+                )
+            checked.append(tuple(ops.cast(ops.convert_to_tensor(part), layer.compute_dtype) for part in parts))
+            shape = layer.encoded_shape(shape)
+        return tuple(checked)
 
-    def _check_state(self, state):
-        if state is not None and len(state) != len(self.stack):
-            raise ValueError(
-                "Expected a state that this network's `encode` returned, with an entry for each of its "
-                f"{len(self.stack)} layers. Received: {len(state)} entries"
-            )
+    def _shape_of_frames(self, state) -> tuple:
+        """The shape that frames must have had for the size of the lowest tensor in this state."""
+        factors = (1, 1)
+        for layer, parts in zip(self.stack, state, strict=True):
+            if len(parts) and len(parts[0].shape) == 4:
+                batch, *size, _ = parts[0].shape
+                height, width = (
+                    None if side is None else side * factor for side, factor in zip(size, factors, strict=True)
+                )
+                *_, channels = layout.frame_size_and_channels(self.context_shape, self.data_format)
+                return (batch, None, *layout.frame_shape(height, width, channels, self.data_format))
+            factors = tuple(a * b for a, b in zip(factors, layer.factors, strict=True))
+        return (None, *self.context_shape[1:])
 
     def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.stack]
@@ -148,9 +242,3 @@ class LayerStack(VideoPredictor):
     def from_config(cls, config: dict, custom_objects=None) -> "LayerStack":
         layers = [keras.saving.deserialize_keras_object(layer, custom_objects) for layer in config["layers"]]
         return cls(**{**config, "layers": layers})
-
-    def get_build_config(self) -> dict | None:
-        return {"context_shape": self.context_shape} if self.built else None
-
-    def build_from_config(self, config: dict):
-        self.build(tuple(config["context_shape"]))

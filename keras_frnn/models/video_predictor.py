@@ -1,42 +1,81 @@
 """What every model here shares: frames in, future frames out."""
 
+import threading
+
 import keras
 import numpy as np
-from keras import ops
 
+from keras_frnn import backend
 from keras_frnn.checks import check_positive_integer
+from keras_frnn.models.frames import check_frames, check_future, check_rank, is_array, peek, to_numpy
+
+# Keras' layers are made by one thread at a time: two that call a new model at once would both make its weights.
+_building = threading.RLock()
 
 
 class VideoPredictor(keras.Model):
     """Base of models that predict the future frames of a video.
 
-    A subclass implements `predict_frames(context, steps)`.
+    A subclass implements `predict_frames(context, steps)`, and `make_weights(context_shape)` if it has any.
 
     Args:
         horizon: number of frames that a call predicts.
+
+    Call arguments:
+        context: frames `(batch, context, height, width, channels)`, float, values in [-1, 1].
+        training: whether weights are to be trained by what is computed, as in `fit`. With Torch, an eager call records
+            what a gradient needs only with `training=True`, or if the context requires a gradient itself; a loop over
+            a camera would keep every frame otherwise.
     """
+
+    context_shape: tuple
 
     def __init__(self, horizon: int, **kwargs):
         # Folded layers cast to their own dtypes, which may differ from each other; a scope of the model's would meddle.
         super().__init__(autocast=False, **kwargs)
         self.horizon = check_positive_integer(horizon, "horizon")
-        # For the compiled functions of other horizons. They hold this model, so Keras must not track them.
-        object.__setattr__(self, "_other_horizons", {})
+        self._compiled_calls = backend.CompiledCalls(self)
+        self._has_seen_frames = False
 
     def predict_frames(self, context, steps: int):
         """The next `steps` frames as a tensor."""
         raise NotImplementedError
 
-    def call(self, context):
-        return self.predict_frames(context, self.horizon)
+    def make_weights(self, context_shape: tuple):
+        """Builds the layers for frames of this shape, whose batch is None."""
+
+    def build(self, context_shape):
+        """Makes the weights, once; later frames may have another size. Threads wait for each other."""
+        with _building:
+            if not hasattr(self, "context_shape"):
+                shape = (None, *check_rank(context_shape)[1:])
+                self.make_weights(shape)
+                self.context_shape = shape
+
+    def __call__(self, context, *args, **kwargs):
+        # Keras would build, too, but without a lock.
+        if not self.built and getattr(context, "shape", None) is not None:
+            self._build_for(context.shape)
+        return super().__call__(context, *args, **kwargs)
+
+    def _build_for(self, shape):
+        with _building:
+            if not self.built:
+                self.build(shape)
+
+    def call(self, context, training: bool = False):
+        with backend.gradients(training, context):
+            return self.predict_frames(context, self.horizon)
 
     def forecast(self, context, steps: int | None = None, batch_size: int = 32) -> np.ndarray:
         """Predicts any number of future frames; NumPy in, NumPy out.
 
-        The first call for a number of steps and a batch shape compiles, later ones are fast.
+        The first call for a number of steps and a batch shape compiles, later ones are fast. The eight compiled last
+        are kept. Several threads may call it. Not so in a process that was forked after a forecast: backends hang
+        there; spawn processes instead, see docs/processes.md.
 
         Args:
-            context: array `(batch, context, height, width, channels)`, values in [-1, 1]; with a model of
+            context: array or tensor `(batch, context, height, width, channels)`, values in [-1, 1]; with a model of
                 `channels_first` layers, channels come before height.
             steps: number of frames to predict; `horizon` by default.
             batch_size: how many sequences to predict at a time; bounds the memory.
@@ -46,21 +85,101 @@ class VideoPredictor(keras.Model):
 
         Raises:
             ValueError: `steps` or `batch_size` is not a positive integer; or the context has another rank, no frames,
-                integers, NaNs, or values outside [-1, 1].
+                a size that does not fit, integers, NaNs, or values outside [-1, 1].
+            FloatingPointError: what the model predicts is not finite, as with weights that are not.
         """
         steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
         batch_size = check_positive_integer(batch_size, "batch_size")
+        context = check_frames(to_numpy(context))
+        self._build_for(context.shape)
+        self._check_fit(context.shape)
+        parts = []
+        for first in range(0, len(context), batch_size):
+            part = keras.ops.convert_to_tensor(context[first : first + batch_size])
+            # Not `predict`, which sets up a data pipeline of its own: that takes longer than a small network.
+            with backend.gradients(False):
+                frames = self._compiled_calls(self.predict_frames, part, at_once=True, steps=steps)
+            parts.append(keras.ops.convert_to_numpy(frames).astype("float32"))
+        frames = np.concatenate(parts)
+        if not np.isfinite(frames).all():
+            broken = [v.path for v in self.weights if not np.isfinite(keras.ops.convert_to_numpy(v)).all()]
+            raise FloatingPointError(
+                "The model's forecast has values that are NaN or infinite. "
+                + (f"So have its weights: {', '.join(broken[:3])}" if broken else "Its weights are finite.")
+            )
+        return frames
+
+    def _check_fit(self, shape):
+        """Raises if frames of this shape do not fit the network."""
+        check_rank(shape)
+
+    # What goes into Keras' own loops is checked before it is compiled into them, and weights are there beforehand.
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """`keras.Model.fit`; shape, dtype and range of the first frames are checked. `y` has `horizon` frames."""
+        x = self._checked(x, y)
+        validation = kwargs.get("validation_data")
+        if validation is not None:
+            if is_array(validation):
+                self._checked(*validation[:2])
+            else:
+                kwargs["validation_data"] = self._checked(validation)
+        if not is_array(x) and len(args) < 7:
+            kwargs.setdefault("shuffle", False)  # Data that comes in batches has an order of its own.
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """`keras.Model.evaluate`; shape, dtype and range of the first frames are checked."""
+        if "_use_cached_eval_dataset" not in kwargs:  # As `fit` calls it, which has checked them.
+            x = self._checked(x, y)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """`keras.Model.predict`; shape, dtype and range of the first frames are checked."""
+        return super().predict(self._checked(x), *args, **kwargs)
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """`keras.Model.train_on_batch`; shape and dtype of all frames are checked, the range of the first."""
+        return super().train_on_batch(self._checked_batch(x, y), y, *args, **kwargs)
+
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        """`keras.Model.test_on_batch`; shape and dtype of all frames are checked, the range of the first."""
+        return super().test_on_batch(self._checked_batch(x, y), y, *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """`keras.Model.predict_on_batch`; shape and dtype of all frames are checked, the range of the first."""
+        return super().predict_on_batch(self._checked_batch(x))
+
+    def _checked(self, x, y=None):
+        if x is None:
+            return x  # Keras says so.
+        context, future, x = peek(x, y)
+        self._check_batch(context, future)
+        return x
+
+    def _checked_batch(self, x, y=None):
+        if self._has_seen_frames and hasattr(x, "shape") and (y is None or hasattr(y, "shape")):
+            x_frames, y_frames = (
+                None if part is None else keras.KerasTensor(part.shape, part.dtype) for part in (x, y)
+            )
+            self._check_batch(x_frames, y_frames)
+        else:
+            self._check_batch(to_numpy(x), to_numpy(y))
+            self._has_seen_frames = True
+        return x
+
+    def _check_batch(self, context, future):
         context = check_frames(context)
-        if len(context) == 0:
-            raise ValueError(f"There is no sequence to predict from. Received: context of shape {context.shape}")
-        predictor = self
-        if steps != self.horizon:
-            if not self.built:
-                self.build(context.shape)
-            predictor = self._other_horizons.setdefault(steps, _OtherHorizon(self, steps))
-        # Not `predict`, which sets up a data pipeline of its own: that takes longer than a small network.
-        parts = [context[first : first + batch_size] for first in range(0, len(context), batch_size)]
-        return np.concatenate([np.asarray(predictor.predict_on_batch(part), "float32") for part in parts])
+        self._build_for(context.shape)
+        self._check_fit(context.shape)
+        if future is not None:
+            check_future(check_frames(future).shape, self.compute_output_shape(context.shape))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, *args, **kwargs):
+        # Later batches of a dataset may have other shapes than the first; a loss would broadcast them.
+        if y is not None and y_pred is not None:
+            check_future(y.shape, y_pred.shape)
+        return super().compute_loss(x, y, y_pred, *args, **kwargs)
 
     def make_train_function(self, force: bool = False):
         # TensorFlow traces a function twice where the first run makes variables, as an optimizer's first step does.
@@ -68,55 +187,26 @@ class VideoPredictor(keras.Model):
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
+    def quantize(self, *args, **kwargs):
+        raise NotImplementedError(
+            f"A {type(self).__name__} cannot be quantized: its layers have no kernels of integers. For smaller and "
+            "faster networks, make them with dtype='mixed_bfloat16', or take layers off with `truncate`."
+        )
+
+    def summary(self, line_length=None, positions=None, print_fn=None, **kwargs):
+        """`keras.Model.summary`, and the shape of the predicted frames."""
+        super().summary(line_length, positions, print_fn, **kwargs)
+        if self.built:
+            (print_fn or print)(f" Output of the model: {self.compute_output_shape(self.context_shape)}")
+
     def compute_output_shape(self, context_shape):
         return (context_shape[0], self.horizon, *context_shape[2:])
 
     def get_config(self) -> dict:
         return {**super().get_config(), "horizon": self.horizon}
 
+    def get_build_config(self) -> dict | None:
+        return {"context_shape": self.context_shape} if self.built else None
 
-class _OtherHorizon(keras.Model):
-    """A model seen through another horizon, so that Keras compiles a `predict` for it."""
-
-    def __init__(self, model: VideoPredictor, steps: int):
-        super().__init__(autocast=False, name="other_horizon")
-        self.model, self.steps = model, steps
-
-    def call(self, context):
-        return self.model.predict_frames(context, self.steps)
-
-
-def check_frames(frames):
-    """Frames as they may enter a model: five axes, floating point, in [-1, 1]; else a `ValueError` says what is wrong.
-
-    Arrays and lists come back as float32 arrays. Of tensors, also symbolic ones, only shape and dtype are checked:
-    looking at values would wait for the device.
-    """
-    is_tensor = ops.is_tensor(frames)
-    frames = frames if is_tensor else np.asarray(frames)
-    shape, dtype = tuple(frames.shape), keras.backend.standardize_dtype(frames.dtype)
-    if len(shape) != 5:
-        raise ValueError(
-            "Expected frames of shape (batch, time, height, width, channels), or (batch, time, channels, height, "
-            f"width) with channels_first. Received: shape={shape}. A single sequence needs a batch axis of 1, "
-            "grey frames a channel axis of 1."
-        )
-    if shape[1] == 0:
-        raise ValueError(f"Expected at least one frame. Received: shape={shape}")
-    if not keras.backend.is_float_dtype(dtype):
-        raise ValueError(
-            "Expected floating-point frames in [-1, 1]. "
-            f"Received: dtype={dtype}. For uint8 frames, pass `frames / 127.5 - 1`."
-        )
-    if is_tensor:
-        return frames
-    if frames.size:
-        low, high = float(frames.min()), float(frames.max())
-        # NaN fails every comparison. The margin is for frames that went through float16 or an interpolation.
-        if not (low >= -1.001 and high <= 1.001):
-            found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
-            raise ValueError(
-                f"Expected frames with values in [-1, 1]. Received: {found}. "
-                "For frames in [0, 1], pass `2 * frames - 1`; in [0, 255], `frames / 127.5 - 1`."
-            )
-    return frames.astype("float32", copy=False)
+    def build_from_config(self, config: dict):
+        self.build(tuple(config["context_shape"]))

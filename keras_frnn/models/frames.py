@@ -1,0 +1,114 @@
+"""What may go into a model: checks of frames, wherever they come from."""
+
+import itertools
+
+import keras
+import numpy as np
+from keras import ops
+
+_SEQUENCES = 32  # Of an array, how many are looked at before training on it.
+
+
+def check_rank(shape) -> tuple:
+    """The shape of a video as a tuple; a `ValueError` if it is that of something else."""
+    if shape is None or getattr(shape, "rank", 0) is None:
+        raise ValueError(
+            "The rank of the frames is not known. Expected frames of shape (batch, time, height, width, channels): a "
+            "dataset must tell their shape, such as with `output_signature` of `tf.data.Dataset.from_generator`, or "
+            "with `tf.ensure_shape`."
+        )
+    shape = tuple(shape)
+    if len(shape) != 5:
+        raise ValueError(
+            "Expected frames of shape (batch, time, height, width, channels), or (batch, time, channels, height, "
+            f"width) with channels_first. Received: shape={shape}. A single sequence needs a batch axis of 1, "
+            "grey frames a channel axis of 1."
+        )
+    return shape
+
+
+def check_frames(frames):
+    """Frames as they may enter a model: five axes, floating point, in [-1, 1]; else a `ValueError` says what is wrong.
+
+    Arrays and lists come back as float32 arrays. Of tensors only shape and dtype are checked: looking at values would
+    wait for the device.
+    """
+    is_tensor = ops.is_tensor(frames) or isinstance(frames, keras.KerasTensor)
+    if not is_tensor:
+        try:
+            frames = np.asarray(frames)
+        except ValueError as error:
+            raise ValueError(f"Expected an array of frames, all of one size. NumPy makes none of it: {error}") from None
+        if frames.dtype.kind in "OSUMmV" and not keras.backend.is_float_dtype(frames.dtype.name):
+            raise ValueError(f"Expected an array of floating-point frames. Received: dtype={frames.dtype}")
+    shape, dtype = check_rank(frames.shape), keras.backend.standardize_dtype(frames.dtype)
+    if shape[1] == 0:
+        raise ValueError(f"Expected at least one frame. Received: shape={shape}")
+    if shape[0] == 0:
+        raise ValueError(f"There is no sequence: the batch is empty. Received: shape={shape}")
+    if 0 in shape:
+        raise ValueError(f"Expected frames of one pixel or more. Received: shape={shape}")
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            "Expected floating-point frames in [-1, 1]. "
+            f"Received: dtype={dtype}. For uint8 frames, pass `frames / 127.5 - 1`."
+        )
+    if is_tensor:
+        return frames
+    low, high = float(frames.min()), float(frames.max())
+    # NaN fails every comparison. The margin is for frames that went through float16 or an interpolation.
+    if not (low >= -1.001 and high <= 1.001):
+        found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
+        raise ValueError(
+            f"Expected frames with values in [-1, 1]. Received: {found}. "
+            "For frames in [0, 1], pass `2 * frames - 1`; in [0, 255], `frames / 127.5 - 1`."
+        )
+    return frames.astype("float32", copy=False)
+
+
+def to_numpy(frames):
+    """Tensors of any library as arrays; everything else as it is."""
+    if ops.is_tensor(frames):
+        return ops.convert_to_numpy(frames)
+    return frames.numpy() if hasattr(frames, "numpy") else frames
+
+
+def check_future(shape, predicted_shape):
+    """Raises if true future frames have another shape than predicted ones; axes that are not known yet fit."""
+    shape, predicted_shape = check_rank(shape), tuple(predicted_shape)
+    if any(a != b for a, b in zip(shape, predicted_shape, strict=True) if None not in (a, b)):
+        raise ValueError(
+            f"The future frames must have the shape of the predicted ones, {predicted_shape}, whose second axis is the "
+            f"model's horizon. Received: future of shape {shape}"
+        )
+
+
+def is_array(data) -> bool:
+    return ops.is_tensor(data) or isinstance(data, (np.ndarray, list, tuple)) or not hasattr(data, "__iter__")
+
+
+def peek(data, future=None):
+    """The first context and future frames of what `fit` takes, as arrays, and the data to go on with.
+
+    Of arrays these are the first sequences; of a dataset, or whatever else yields batches, those of the first batch.
+    The future is None where there is none.
+    """
+    if is_array(data):
+        return to_numpy(data[:_SEQUENCES]), None if future is None else to_numpy(future[:_SEQUENCES]), data
+    if isinstance(data, keras.utils.PyDataset):
+        batch = data[0]
+    elif hasattr(data, "element_spec"):  # tf.data
+        for part in keras.tree.flatten(data.element_spec)[:2]:
+            check_rank(part.shape)
+        batch = next(iter(data.take(1) if hasattr(data, "take") else data), None)
+    else:
+        batch = next(iter(data), None)
+        if hasattr(data, "__next__"):  # Nobody could go back to its first batch. Keras takes generators alone.
+            first, rest = batch, data
+            data = (batch for batch in itertools.chain([first], rest))
+    if batch is None:
+        raise ValueError("The data has no batch.")
+    context, future, *_ = batch if isinstance(batch, (tuple, list)) and len(batch) > 1 else (batch, None)
+    if isinstance(context, (tuple, list)) and len(context) == 1:
+        (context,) = context
+    return to_numpy(context), None if future is None else to_numpy(future), data
