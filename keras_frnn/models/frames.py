@@ -39,7 +39,7 @@ def check_frames(frames):
             frames = np.asarray(frames)
         except ValueError as error:
             raise ValueError(f"Expected an array of frames, all of one size. NumPy makes none of it: {error}") from None
-        if frames.dtype.kind in "OSUMmV" and not keras.backend.is_float_dtype(frames.dtype.name):
+        if frames.dtype.kind not in "fiub" and frames.dtype.name != "bfloat16":
             raise ValueError(f"Expected an array of floating-point frames. Received: dtype={frames.dtype}")
     shape, dtype = check_rank(frames.shape), keras.backend.standardize_dtype(frames.dtype)
     if shape[1] == 0:
