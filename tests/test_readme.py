@@ -9,21 +9,28 @@ from clips import write_clip
 README = pathlib.Path(__file__).parent.parent / "README.md"
 
 
+def run(block: str, namespace: dict) -> dict:
+    exec(compile(block, str(README), "exec"), namespace)
+    return namespace
+
+
 def test_code_runs(tmp_path, monkeypatch, capsys):
     fit = keras.Model.fit
 
-    def short_fit(model, data, steps_per_epoch, epochs):
+    def short_fit(model, data, y, *, steps_per_epoch, epochs, shuffle):
         assert steps_per_epoch * epochs >= 100
-        return fit(model, data, steps_per_epoch=2, epochs=1, shuffle=False)
+        return fit(model, data, y, steps_per_epoch=2, epochs=1, shuffle=shuffle)
 
     monkeypatch.setattr(keras.Model, "fit", short_fit)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tests").symlink_to(README.parent / "tests")
     for i in range(2):
         write_clip(tmp_path / "my_videos" / f"{i}.avi", frames=25)
-    namespace = {}
-    for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
-        exec(compile(block, str(README), "exec"), namespace)
+    train, use, *others = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    trained = run(train, {})
+    namespace = run(use, {})  # Pasted alone, where a model was saved.
+    for block in others:
+        run(block, namespace := {**trained, **namespace})
     assert "200 test sequences" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {
         "prediction.gif",
@@ -32,8 +39,8 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
         "my_videos",
         "prepared",
     }
-    assert namespace["future"].shape == (50, 30, 32, 32, 1)
-    assert tuple(namespace["frames"].shape) == (50, 10, 32, 32, 1)
+    assert namespace["future"].shape == (1, 30, 32, 32, 1)
+    assert tuple(namespace["frames"].shape) == (1, 10, 32, 32, 1)
     assert len(namespace["shorter"].stack) == 3
     assert namespace["predicted"].shape == (1, 3, 16, 20, 1)
 

@@ -31,8 +31,23 @@ def _conv(x, kernel):
 
 
 def max_pool(x, size: tuple[int, int]):
-    """Maxima over blocks."""
+    """Maxima over blocks. Frames of another size than was known when this was compiled must be divisible, too."""
+    x = _divisible(x, size)
     return _channels_last(lambda x, data_format: ops.max_pool(x, size, strides=size, data_format=data_format), x)
+
+
+def _divisible(x, factors: tuple[int, int]):
+    """The same frames; TensorFlow checks while it runs what it did not know when it compiled."""
+    if None not in x.shape[-3:-1]:
+        return x
+    import tensorflow as tf
+
+    size = tf.shape(x)[-3:-1]
+    fits = tf.debugging.assert_equal(
+        size % factors, [0, 0], message=f"Height and width of what is pooled must be multiples of {factors}."
+    )
+    with tf.control_dependencies([fits]):
+        return tf.identity(x)
 
 
 def _channels_last(function, x):

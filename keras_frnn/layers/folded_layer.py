@@ -116,8 +116,8 @@ class FoldedLayer(keras.layers.Layer):
         for length, factor, axis in zip(size, self.factors, ("height", "width"), strict=True):
             if length is not None and length % factor:
                 raise ValueError(
-                    f"Layer '{self.name}' cannot divide frames of {axis} {length} by {factor}; the nearest that work: "
-                    f"{nearest_multiples(length, factor)}. Received: shape={tuple(sequence_shape)}"
+                    f"Layer '{self.name}' divides frames by {self.factors}, not those of {axis} {length}; the "
+                    f"nearest that work: {nearest_multiples(length, factor)}. Received: shape={tuple(sequence_shape)}"
                 )
         return tuple(
             None if length is None else length // factor for length, factor in zip(size, self.factors, strict=True)

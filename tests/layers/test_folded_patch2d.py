@@ -53,5 +53,5 @@ def test_anywhere_in_a_network(place, tmp_path):
 def test_errors():
     with pytest.raises(ValueError, match="`patch_size` must be a positive integer"):
         layers.FoldedPatch2D(0)
-    with pytest.raises(ValueError, match=r"patches of \(4, 4\) and cannot divide frames of width 10.* work: 8 and 12"):
+    with pytest.raises(ValueError, match=r"divides frames by \(4, 4\), not those of width 10.* work: 8 and 12"):
         layers.FoldedPatch2D(4)(np.zeros((1, 2, 8, 10, 1), "float32"))

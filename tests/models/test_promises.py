@@ -328,3 +328,13 @@ class TestKeras:
         model.forecast(video())
         with pytest.raises(NotImplementedError, match="A FoldedRNN cannot be quantized"):
             model.quantize("int8")
+
+
+def test_frames_of_a_size_that_was_not_known_when_it_was_compiled():
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("JAX and Torch know all sizes when they run")
+    predict = tf.function(make(), input_signature=[tf.TensorSpec((None, None, None, None, 1))])
+    assert predict(video(size=(16, 8))).shape == (2, 3, 16, 8, 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be multiples of"):
+        predict(video(size=(15, 8)))
