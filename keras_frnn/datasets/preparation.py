@@ -17,6 +17,7 @@ import numpy as np
 from keras_frnn.checks import check_positive_integers
 from keras_frnn.datasets.decoding import decoded
 from keras_frnn.datasets.windows import SPLITS
+from keras_frnn.files import write_text
 
 try:
     import fcntl
@@ -193,9 +194,7 @@ class _Video:
     def keep(self, answer: dict):
         self.answer = answer
         # This file's appearance is what makes the video count as decoded, so it comes after the frames.
-        temporary = self.answer_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(answer))
-        temporary.replace(self.answer_path)
+        write_text(self.answer_path, json.dumps(answer))
 
     def kept(self) -> dict | None:
         """The answer of an interrupted run. What was bad is tried again: its reason may have been mended."""
