@@ -8,7 +8,7 @@ unless --accept_bad_videos is given; all others are stored nevertheless.
 
 import re
 
-import preparation
+import preparing_command
 from absl import app, flags
 
 from keras_frnn import datasets
@@ -24,7 +24,7 @@ _TEST_FRACTION = flags.DEFINE_float("test_fraction", 0.2, "Part of the videos th
 def main(argv):
     size = tuple(int(side) for side in _SIZE.value.split("x"))
     arguments = dict(size=size, color=_COLOR.value, test_fraction=_TEST_FRACTION.value)
-    preparation.run(argv, datasets.prepare_videos, **arguments)
+    preparing_command.run(argv, datasets.prepare_videos, **arguments)
 
 
 if __name__ == "__main__":

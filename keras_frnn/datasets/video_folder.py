@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frnn.checks import check_positive_integers
-from keras_frnn.datasets.preparation import Clip, Format, find_videos, prepare
+from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos
+from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
 
@@ -64,9 +65,23 @@ def prepare_videos(
         for i, path in enumerate(paths)
     ]
     format = Format(
-        "video_folder", f"test_fraction={test_fraction}, seed={seed}", *size, 3 if color else 1, None, "centre"
+        dataset="video_folder",
+        protocol=f"test_fraction={test_fraction}, seed={seed}",
+        height=size[0],
+        width=size[1],
+        channels=3 if color else 1,
+        frame_size=None,
+        cut="centre",
     )
-    return prepare(source, output, clips, format, {}, accept_bad_videos, workers, progress)
+    return prepare(
+        source,
+        output,
+        clips=clips,
+        format=format,
+        accept_bad_videos=accept_bad_videos,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def video_folder(

@@ -36,7 +36,7 @@ def decode(request: dict, alive=lambda: True) -> dict:
 
     Args:
         request: `source`, `target`: paths; `height`, `width`, `channels` (1 grey, 3 RGB) of the frames to write;
-            `frame_size`: expected (width, height), or None; `cut`: pixels to cut left and right from frames of that
+            `frame_size`: expected (height, width), or None; `cut`: pixels to cut left and right from frames of that
             size, or `"centre"` to cut frames to the target's aspect ratio.
         alive: whether somebody waits for the answer.
 
@@ -95,8 +95,8 @@ def decode(request: dict, alive=lambda: True) -> dict:
 
 def _wrong_size(shape: tuple, frame_size) -> str | None:
     height, width = shape[:2]
-    if frame_size and (width, height) != tuple(frame_size):
-        return f"its frames are {width}x{height}, not {frame_size[0]}x{frame_size[1]}"
+    if frame_size and (height, width) != tuple(frame_size):
+        return f"its frames are {height}x{width} (height x width), not {frame_size[0]}x{frame_size[1]}"
     return None
 
 
@@ -115,7 +115,7 @@ def _crop(frame, cut, frame_size, aspect):
         inner_height, inner_width = min(height, round(width / aspect)), min(width, round(height * aspect))
         top, left = (height - inner_height) // 2, (width - inner_width) // 2
         return frame[top : top + max(inner_height, 1), left : left + max(inner_width, 1)]
-    side = round(cut * width / frame_size[0])  # The same part of a frame of another size.
+    side = round(cut * width / frame_size[1])  # The same part of a frame of another size.
     return frame[:, side : width - side]
 
 
