@@ -18,7 +18,7 @@ flags.register_validator(
     "size", lambda size: re.fullmatch(r"[1-9]\d*x[1-9]\d*", size), "is HEIGHTxWIDTH, such as 64x80"
 )
 _COLOR = flags.DEFINE_boolean("color", True, "Store colour; else grey.")
-_TEST_FRACTION = flags.DEFINE_float("test_fraction", 0.2, "Part of the videos that is for testing.")
+_TEST_FRACTION = flags.DEFINE_float("test_fraction", 0.2, "About what part of the videos is for testing.")
 
 
 def main(argv):

@@ -21,6 +21,7 @@ from PIL import Image
 
 from keras_frnn import datasets
 from keras_frnn.datasets.video_files import decode_worker, decoder_pool, prepare
+from keras_frnn.datasets.video_folder import _test_names
 
 # Videos are decoded without Keras.
 pytestmark = pytest.mark.once
@@ -156,7 +157,7 @@ def test_real_videos_equal_a_direct_decode(tmp_path, color):
     for path in real_clips():
         shutil.copy(path, tmp_path / "videos")
     datasets.prepare_videos(
-        tmp_path / "videos", tmp_path / "out", (48, 64), color, test_fraction=0.4, seed=1, progress=False
+        tmp_path / "videos", tmp_path / "out", (48, 64), color, test_fraction=0.2, seed=1, progress=False
     )
     train, test = stored(tmp_path / "out" / "train.hdf5"), stored(tmp_path / "out" / "test.hdf5")
     assert (len(train), len(test)) == (2, 1)
@@ -182,6 +183,32 @@ def test_one_video_is_for_training(tmp_path):
     assert len(stored(tmp_path / "out" / "train.hdf5")) == 1
     with pytest.raises(ValueError, match="test.hdf5 holds no video"):
         datasets.video_folder(tmp_path / "out", "test")
+
+
+def test_videos_keep_their_side_when_others_come():
+    names = [f"{i // 7}/{i}.mp4" for i in range(400)]
+    test = _test_names(names, 0.25, 0)
+    assert 75 < len(test) < 125
+    for count in (50, 51, 100):
+        assert _test_names(names[-count:], 0.25, 0) == test & set(names[-count:])
+    assert test != _test_names(names, 0.25, 1)
+    assert _test_names(names, 0.2, 0) < test
+    assert _test_names(names, 0, 0) == set()
+
+
+def test_no_side_is_empty_and_no_more_videos_change_sides_than_that_needs():
+    names = [f"{i}.mp4" for i in range(12)]
+    for seed in range(20):
+        for fraction in (1e-9, 0.5, 1 - 1e-9):
+            before = set()
+            for count in range(1, 13):
+                test = _test_names(names[:count], fraction, seed)
+                assert len(test) < count
+                assert test or count == 1
+                # What was for training has been seen. It stays there, unless nothing else would be for training.
+                seen = set(names[: count - 1]) - before
+                assert not seen & test or len(seen) == 1 == count - len(test)
+                before = test
 
 
 @pytest.fixture
@@ -269,6 +296,10 @@ def test_other_peoples_files_are_not_overwritten(kth_videos, tmp_path):
     with pytest.raises(ValueError, match=r"train.hdf5 was prepared otherwise.*Choose another output folder"):
         datasets.prepare_videos(kth_videos, tmp_path, 32, progress=False)
     assert contents(tmp_path) == before
+    with h5py.File(tmp_path / "train.hdf5", "r+") as file:  # Split when the others in the folder mattered.
+        file.attrs["format"] = file.attrs["format"].replace(", by name", "")
+    with pytest.raises(ValueError, match=r"train.hdf5 was prepared otherwise"):
+        datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
     (tmp_path / "train.hdf5").write_text("mine")
     with pytest.raises(ValueError, match=r"train.hdf5 was not written by this library"):
         datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
