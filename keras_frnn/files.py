@@ -36,7 +36,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         if re.fullmatch(re.escape(prefix) + "[0-9a-f]{8}", folder.name):
             with contextlib.suppress(OSError), held(folder) as is_held:  # A living process holds its own.
                 if is_held:
-                    shutil.rmtree(folder)
+                    clear(folder)
     with contextlib.ExitStack() as stack:
         while True:
             folder = path.with_name(prefix + secrets.token_hex(4))
@@ -48,7 +48,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             yield temporary
             os.replace(temporary, path)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            clear(folder)
 
 
 def write_text(path: pathlib.Path, text: str):
@@ -74,22 +74,36 @@ def held(folder: pathlib.Path) -> Iterator[bool]:
     lock = folder / _LOCK
     with contextlib.ExitStack() as stack:
         while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # The one before has just removed the folder, or its lock.
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(open(lock, "w"))
                 is_held = _lock(file)
                 if not is_held or os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
                     break
+            except (FileNotFoundError, FileExistsError):
+                if os.path.lexists(folder) and not folder.is_dir():
+                    raise
+                # Else the one before has just removed the folder, or the lock.
         if not is_held:
             file.close()  # Windows does not remove open files.
             lock.unlink(missing_ok=True)
         try:
             yield is_held
         finally:
-            if is_held:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if is_held:
+                    # While it is locked: an unlocked one may be another's already.
                     lock.unlink()
-                    folder.rmdir()
+                folder.rmdir()
+
+
+def clear(folder: pathlib.Path):
+    """Removes what is in a folder that this process holds, as far as that can be done."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != _LOCK:  # Without it, the folder could be another's.
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _lock(file) -> bool:

@@ -1,9 +1,12 @@
 """Files are whole or not there, and nothing is left of processes that were killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -68,3 +71,53 @@ def test_without_locks_files_are_written_all_the_same(tmp_path, monkeypatch):
             second.write_text("second")
     assert (tmp_path / "a.csv").read_text() == "whole"
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
+def test_a_folder_is_held_once(tmp_path):
+    """Threads stand for processes here: the system's lock does not tell them apart either."""
+    folder = tmp_path / "held"
+    inside, together, turns = [], [], []
+
+    def hammer():
+        for _ in range(300):
+            with contextlib.suppress(BlockingIOError), files.held(folder):
+                inside.append(1)
+                time.sleep(0)  # Lets the others try.
+                together.append(len(inside))
+                (folder / "mine").write_text("")
+                files.clear(folder)
+                inside.pop()
+                turns.append(1)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for future in [pool.submit(hammer) for _ in range(4)]:
+                future.result()
+    finally:
+        sys.setswitchinterval(interval)
+    assert max(together) == 1
+    assert turns
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
+def test_a_lock_on_a_file_that_is_gone_does_not_count(tmp_path, monkeypatch):
+    folder, lock = tmp_path / "held", files._lock
+
+    def late(file):
+        monkeypatch.setattr(files, "_lock", lock)
+        with files.held(folder):  # Another, from beginning to end, between our opening of the file and our locking it.
+            pass
+        third.enter_context(files.held(folder))
+        return lock(file)
+
+    with contextlib.ExitStack() as third:
+        monkeypatch.setattr(files, "_lock", late)
+        with pytest.raises(BlockingIOError), files.held(folder):
+            pass
+    with files.held(folder):
+        pass
+    assert not folder.exists()

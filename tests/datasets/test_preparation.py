@@ -22,6 +22,7 @@ from PIL import Image
 from keras_frnn import datasets
 from keras_frnn.datasets.video_files import decode_worker, decoder_pool, prepare
 from keras_frnn.datasets.video_folder import _test_names
+from keras_frnn.files import held
 
 # Videos are decoded without Keras.
 pytestmark = pytest.mark.once
@@ -372,7 +373,7 @@ def test_new_and_changed_videos_alone_are_decoded(tmp_path, monkeypatch):
 
 def test_two_runs_in_one_folder_are_kept_apart(kth_videos, tmp_path):
     with (
-        prepare._locked(tmp_path / ".partial"),
+        held(tmp_path / ".partial"),
         pytest.raises(ValueError, match="Another run is writing to"),
     ):
         datasets.prepare_kth(kth_videos, tmp_path, progress=False)

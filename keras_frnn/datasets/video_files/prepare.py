@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import shutil
 import sys
 from collections.abc import Iterator
 
@@ -15,11 +14,7 @@ from keras_frnn.datasets.video_files.decoder_pool import decoded
 from keras_frnn.datasets.video_files.partial_video import PartialVideo
 from keras_frnn.datasets.video_files.store_writer import stored_videos, write_store
 from keras_frnn.datasets.windows import SPLITS
-
-try:
-    import fcntl
-except ImportError:  # Windows. There, two runs that write to one folder are not told apart.
-    fcntl = None
+from keras_frnn.files import clear, held
 
 
 def prepare(
@@ -65,7 +60,7 @@ def prepare(
     total = len(clips) + len(bad)
     partial = output / ".partial"
     try:
-        with _locked(partial):
+        with _only_run(partial):
             paths = {split: output / f"{split}.hdf5" for split in SPLITS}
             stored = {split: stored_videos(path, format) for split, path in paths.items()}
             videos = [PartialVideo(clip, source, partial, format) for clip in clips]
@@ -85,7 +80,7 @@ def prepare(
                 write_store(changed[split], wanted, format, path, stored[split], total)
             for split, path in changed.items():
                 os.replace(path, paths[split])
-            shutil.rmtree(partial, ignore_errors=True)
+            clear(partial)
     except OSError as error:
         raise type(error)(
             f"Cannot write the videos to {output}: {error.strerror or error}. What is decoded so far is kept: once "
@@ -119,21 +114,13 @@ def _progress(answers: Iterator, total: int, draw: bool) -> Iterator:
 
 
 @contextlib.contextmanager
-def _locked(partial: pathlib.Path):
-    """Keeps a second run out of the folder; the lock ends with the process that holds it."""
-    partial.mkdir(parents=True, exist_ok=True)
-    with open(partial / "lock", "w") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"Another run is writing to {partial.parent}. Wait for its end, or stop it.") from None
+def _only_run(partial: pathlib.Path):
+    with contextlib.ExitStack() as stack:
         try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # The folder stays where it holds decoded videos.
-                (partial / "lock").unlink()
-                partial.rmdir()
+            stack.enter_context(held(partial))
+        except BlockingIOError:
+            raise ValueError(f"Another run is writing to {partial.parent}. Wait for its end, or stop it.") from None
+        yield
 
 
 def _cores() -> int:
