@@ -6,7 +6,7 @@ import re
 import tensorflow as tf
 
 from keras_frnn.datasets.protocols import apply_protocol
-from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos
+from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
@@ -56,7 +56,7 @@ def prepare_kth(
             continue
         key = match[0].lower()
         if key in seen:
-            bad[name] = f"is a second copy of {seen[key]}"
+            bad[name] = f"is a second copy of {shown(seen[key])}"
             continue
         seen[key] = name
         person = int(match["person"])

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frnn.datasets.protocols import apply_protocol
-from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos
+from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
@@ -71,7 +71,7 @@ def prepare_ucf101(
         if not match:
             bad[name] = "is not named as UCF101's clips are, v_Action_gNN_cNN"
         elif key in found:
-            bad[name] = f"is a second copy of {found[key][0].relative_to(source).as_posix()}"
+            bad[name] = f"is a second copy of {shown(found[key][0].relative_to(source).as_posix())}"
         else:
             found[key] = path, match
     if split == "paper":

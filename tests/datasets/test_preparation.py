@@ -269,6 +269,29 @@ def test_bad_files_are_named_and_the_rest_is_stored(bad_videos, tmp_path):
     assert contents(out) == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8 need a file system that takes them")
+def test_names_of_any_bytes(tmp_path, monkeypatch):
+    good = write_clip(tmp_path / "videos" / "a.avi", (64, 48), 22)
+    names = ["caf\udce9/caf\udce9.avi", "new\nline.avi", "日本.avi", "file:b%03d.avi"]
+    for name in names:
+        (tmp_path / "videos" / name).parent.mkdir(exist_ok=True)
+        shutil.copy(good, tmp_path / "videos" / name)
+    monkeypatch.chdir(tmp_path / "videos")
+    datasets.prepare_videos(".", tmp_path / "out", 16, test_fraction=0, progress=False)
+    train = stored(tmp_path / "out" / "train.hdf5")
+    assert sorted(train) == sorted(["a.avi", *names])
+    for name in names:
+        np.testing.assert_array_equal(train[name][0], train["a.avi"][0])
+    assert train[names[0]][1]["label"] == "caf\udce9"
+    monkeypatch.setattr(prepare, "write_store", None)  # What is stored is found again.
+    datasets.prepare_videos(".", tmp_path / "out", 16, test_fraction=0, progress=False)
+    monkeypatch.undo()
+    for name in ("bad\n\udce9.avi", "bad.avi"):
+        (tmp_path / "videos" / name).write_text("no video")
+    with pytest.raises(ValueError, match="\n  'bad\\\\n\\\\udce9.avi': does not decode.*\n  bad.avi: does not"):
+        datasets.prepare_videos(tmp_path / "videos", tmp_path / "out", 16, test_fraction=0, progress=False)
+
+
 def test_source_and_output_are_checked(kth_videos, tmp_path):
     with pytest.raises(FileNotFoundError, match="must be a folder of videos.*does not exist"):
         datasets.prepare_kth(tmp_path / "nowhere", tmp_path / "out")

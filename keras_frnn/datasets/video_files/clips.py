@@ -46,6 +46,11 @@ class Format:
         return self.height * self.width * self.channels
 
 
+def shown(name: str) -> str:
+    """A file's name for a line of text: quoted, with escapes, where it has line breaks or is not UTF-8."""
+    return name if name.isprintable() else repr(name)
+
+
 def find_videos(source: str | os.PathLike) -> list[pathlib.Path]:
     """All video files in a folder and its subfolders, by their suffix, in the order of their paths.
 

@@ -4,6 +4,7 @@ A codec that a damaged file brings down takes this process with it, not its pare
 imports OpenCV and nothing else of this package: it starts in a fraction of a second and stays small.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -57,7 +58,8 @@ def decode(request: dict, alive=lambda: True) -> dict:
     temporary = f"{target}.{os.getpid()}"
     try:
         # Several videos are decoded at once: FFmpeg's threads would only stand in each other's way.
-        video = cv2.VideoCapture(source, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        with _openable(source) as name:
+            video = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         if not video.isOpened():
             return {"frames": 0, "frame_rate": 0.0, "reason": "does not decode: no video that FFmpeg knows"}
         rate = video.get(cv2.CAP_PROP_FPS)
@@ -91,6 +93,14 @@ def decode(request: dict, alive=lambda: True) -> dict:
         if os.path.exists(temporary):
             os.unlink(temporary)
     return {"frames": frames, "frame_rate": rate if np.isfinite(rate) else 0.0, "reason": reason}
+
+
+@contextlib.contextmanager
+def _openable(path: str):
+    """A name of the file that OpenCV takes, which must be UTF-8."""
+    with open(path, "rb") as file:
+        is_utf8 = path.encode("utf-8", "ignore").decode() == path
+        yield path if is_utf8 else f"/dev/fd/{file.fileno()}"
 
 
 def _wrong_size(shape: tuple, frame_size) -> str | None:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 
 from keras_frnn.datasets.video_files.clips import Clip, Format
@@ -32,7 +33,9 @@ class PartialVideo:
 
     def request(self) -> dict:
         """What a decoding process is to do, see `decode_worker.decode`."""
-        return {"source": str(self.clip.path), "target": str(self.frames_path), **dataclasses.asdict(self.format)}
+        # Absolute, as FFmpeg takes what comes before a colon for a protocol otherwise.
+        source = os.path.abspath(self.clip.path)
+        return {"source": source, "target": str(self.frames_path), **dataclasses.asdict(self.format)}
 
     def keep(self, answer: dict):
         """Keeps the answer. Its file is what makes the video count as decoded, so it comes after the frames."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import keras
 
 from keras_frnn.checks import check_positive_integers
-from keras_frnn.datasets.video_files.clips import Clip, Format
+from keras_frnn.datasets.video_files.clips import Clip, Format, shown
 from keras_frnn.datasets.video_files.decoder_pool import decoded
 from keras_frnn.datasets.video_files.partial_video import PartialVideo
 from keras_frnn.datasets.video_files.store_writer import stored_videos, write_store
@@ -128,5 +128,5 @@ def _cores() -> int:
 
 
 def _listed(bad: dict[str, str], limit: int = 20) -> str:
-    lines = [f"\n  {name}: {reason}" for name, reason in sorted(bad.items())]
+    lines = [f"\n  {shown(name)}: {reason}" for name, reason in sorted(bad.items())]
     return "".join(lines[:limit]) + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")

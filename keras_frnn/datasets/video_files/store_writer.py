@@ -113,4 +113,8 @@ def _add(file: h5py.File, key: str, frames: int, format: Format, attributes: dic
         read(block, first)
         dataset.write_direct(block, dest_sel=np.s_[first : first + len(block)])
     # In one order, so that the same videos make the same file, byte for byte.
-    dataset.attrs.update(sorted(attributes.items()))
+    for name, value in sorted(attributes.items()):
+        if isinstance(value, str):  # A file's name need not be UTF-8. Reading it gives the same string again.
+            dataset.attrs.create(name, value.encode("utf-8", "surrogateescape"), dtype=h5py.string_dtype())
+        else:
+            dataset.attrs[name] = value
