@@ -50,8 +50,8 @@ def prepare_videos(
 
     Raises:
         FileNotFoundError: no such folder, or no video in it.
-        ValueError: some videos do not decode, have no frames or stop early; all others are stored nevertheless. Or
-            the output folder holds other videos, or an argument is out of its range.
+        ValueError: some videos do not decode, have no frames, stop early or change their frame size midway; all others
+            are stored nevertheless. Or the output folder holds other videos, or an argument is out of its range.
         OSError: the output cannot be written: no permission, no space.
     """
     if isinstance(size, int):

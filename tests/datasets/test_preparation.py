@@ -16,7 +16,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from clips import decoded, real_clips, write_clip, write_kth, write_ucf101
+from clips import decoded, real_clips, write_clip, write_joined, write_kth, write_ucf101
 from PIL import Image
 
 from keras_frnn import datasets
@@ -267,6 +267,34 @@ def test_bad_files_are_named_and_the_rest_is_stored(bad_videos, tmp_path):
     with pytest.raises(ValueError, match="7 of 10 videos are bad"):
         datasets.prepare_kth(bad_videos, out, progress=False)
     assert contents(out) == before
+
+
+@pytest.mark.parametrize("codec", ["MJPG", "mpg1", "mpg2", "XVID", "VP80", "VP90", "H264"])
+def test_a_change_of_the_frames_size_is_bad(tmp_path, codec):
+    suffix = {"VP80": "webm", "VP90": "webm"}.get(codec, "avi")
+    if codec == "H264":  # OpenCV does not write it.
+        large, small = real_clips()[1:]
+        same = [small, small.with_name("carphone_distorted.mp4")]
+        sizes = ("272x640", "144x176")
+    else:
+        large = write_clip(tmp_path / f"large.{suffix}", (96, 64), 31, codec)
+        small = write_clip(tmp_path / f"small.{suffix}", (64, 48), 9, codec)
+        # Another header, by the rate, and the same size.
+        same = [small, write_clip(tmp_path / f"same.{suffix}", (64, 48), 9, codec, rate=30)]
+        sizes = ("64x96", "48x64")
+    (tmp_path / "videos").mkdir()
+    write_joined(tmp_path / "videos" / "changes.avi", [large, small], codec)
+    joined = write_joined(tmp_path / "videos" / "same.avi", same, codec)
+    bad = datasets.prepare_videos(
+        tmp_path / "videos", tmp_path / "out", 16, test_fraction=0, accept_bad_videos=True, progress=False
+    )
+    count = len(decoded(large))
+    reason = f"frame {count + 1} is {sizes[1]} (height x width), those before {sizes[0]}"
+    assert bad == {"changes.avi": reason}
+    train = stored(tmp_path / "out" / "train.hdf5")
+    assert len(train["changes.avi"][0]) == count
+    assert len(train["same.avi"][0]) == len(decoded(joined))
+    assert not list(tmp_path.glob("out/.*"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8 need a file system that takes them")
