@@ -6,14 +6,14 @@ An interrupted run goes on with the same command. Bad videos are named at the en
 unless --accept_bad_videos is given; all others are stored nevertheless.
 """
 
-import preparation
+import preparing_command
 from absl import app
 
 from keras_frnn import datasets
 
 
 def main(argv):
-    preparation.run(argv, datasets.prepare_kth)
+    preparing_command.run(argv, datasets.prepare_kth)
 
 
 if __name__ == "__main__":

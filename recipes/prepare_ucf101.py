@@ -9,7 +9,7 @@ An interrupted run goes on with the same command. Bad videos are named at the en
 unless --accept_bad_videos is given; all others are stored nevertheless.
 """
 
-import preparation
+import preparing_command
 from absl import app, flags
 
 from keras_frnn import datasets
@@ -22,7 +22,7 @@ _SEED = flags.DEFINE_integer("split_seed", 0, "Of the paper's split.")
 
 
 def main(argv):
-    preparation.run(argv, datasets.prepare_ucf101, split=_SPLIT.value, lists=_LISTS.value, seed=_SEED.value)
+    preparing_command.run(argv, datasets.prepare_ucf101, split=_SPLIT.value, lists=_LISTS.value, seed=_SEED.value)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ unless --accept_bad_videos is given; all others are stored nevertheless.
 
 import re
 
-import preparation
+import preparing_command
 from absl import app, flags
 
 from keras_frnn import datasets
@@ -18,13 +18,13 @@ flags.register_validator(
     "size", lambda size: re.fullmatch(r"[1-9]\d*x[1-9]\d*", size), "is HEIGHTxWIDTH, such as 64x80"
 )
 _COLOR = flags.DEFINE_boolean("color", True, "Store colour; else grey.")
-_TEST_FRACTION = flags.DEFINE_float("test_fraction", 0.2, "Part of the videos that is for testing.")
+_TEST_FRACTION = flags.DEFINE_float("test_fraction", 0.2, "About what part of the videos is for testing.")
 
 
 def main(argv):
     size = tuple(int(side) for side in _SIZE.value.split("x"))
     arguments = dict(size=size, color=_COLOR.value, test_fraction=_TEST_FRACTION.value)
-    preparation.run(argv, datasets.prepare_videos, **arguments)
+    preparing_command.run(argv, datasets.prepare_videos, **arguments)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import importlib.util
 import pathlib
+import struct
 
 import cv2
 import numpy as np
 
 
-def write_clip(path, size=(160, 120), frames=24, codec="XVID", color=False, seed=0):
+def write_clip(path, size=(160, 120), frames=24, codec="XVID", color=False, seed=0, rate=25):
     """A smooth texture that moves; `size` is (width, height)."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -16,7 +17,7 @@ def write_clip(path, size=(160, 120), frames=24, codec="XVID", color=False, seed
     scene = generator.normal(0, 1, (height + frames, width + frames, 3 if color else 1)).astype("float32")
     scene = cv2.normalize(cv2.GaussianBlur(scene, (0, 0), 5), None, 20, 235, cv2.NORM_MINMAX).astype("uint8")
     scene = np.broadcast_to(scene.reshape(height + frames, width + frames, -1), (height + frames, width + frames, 3))
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25, size)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, size)
     assert writer.isOpened()
     for t in range(frames):
         writer.write(np.ascontiguousarray(scene[t : t + height, t // 2 : t // 2 + width]))
@@ -32,6 +33,31 @@ def decoded(path) -> np.ndarray:
         if not more:
             return np.array(frames)
         frames.append(frame)
+
+
+def write_joined(path, clips, codec):
+    """The packets of several videos, one after the other, as one AVI file, which OpenCV cannot write."""
+    packets = []
+    for clip in clips:
+        video = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        while video.grab():
+            packets.append(video.retrieve()[1].tobytes())
+    video = cv2.VideoCapture(str(clips[0]))
+    width, height = int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+    def chunk(name, *parts):
+        data = b"".join(parts)
+        return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+    count, codec = len(packets), codec.encode()
+    main = struct.pack("<14I", 40000, 0, 0, 0, count, 0, 1, 0, width, height, 0, 0, 0, 0)
+    stream = struct.pack("<4s4s10I4H", b"vids", codec, 0, 0, 0, 1, 25, 0, count, 0, 0, 0, 0, 0, width, height)
+    image = struct.pack("<3I2H4s5I", 40, width, height, 1, 24, codec, 0, 0, 0, 0, 0)
+    streams = chunk(b"LIST", b"strl", chunk(b"strh", stream), chunk(b"strf", image))
+    header = chunk(b"LIST", b"hdrl", chunk(b"avih", main), streams)
+    movie = chunk(b"LIST", b"movi", *(chunk(b"00dc", packet) for packet in packets))
+    pathlib.Path(path).write_bytes(chunk(b"RIFF", b"AVI ", header, movie))
+    return pathlib.Path(path)
 
 
 def real_clips() -> list[pathlib.Path]:

@@ -1,12 +1,13 @@
-"""The KTH human action videos: 25 persons, 6 actions, 4 scenarios; 160x120 pixels, grey, 25 frames a second."""
+"""The KTH human action videos: 25 persons, 6 actions, 4 scenarios; 120x160 pixels, grey, 25 frames a second."""
 
 import os
 import re
 
 import tensorflow as tf
 
-from keras_frnn.datasets.preparation import Clip, Format, find_videos, prepare
 from keras_frnn.datasets.protocols import apply_protocol
+from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
+from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
 
@@ -41,8 +42,8 @@ def prepare_kth(
         The bad videos, name to reason; with `accept_bad_videos=False`, an empty dictionary.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as `prepare_videos`. Bad are also videos of another size than 160x120,
-            names that are not KTH's, and second copies.
+        FileNotFoundError, ValueError, OSError: as `prepare_videos`. Bad are also videos whose frames are not 120x160
+            (height x width), names that are not KTH's, and second copies.
 
     Reference: Schuldt, Laptev and Caputo, "Recognizing Human Actions: A Local SVM Approach", ICPR 2004.
     """
@@ -55,7 +56,7 @@ def prepare_kth(
             continue
         key = match[0].lower()
         if key in seen:
-            bad[name] = f"is a second copy of {seen[key]}"
+            bad[name] = f"is a second copy of {shown(seen[key])}"
             continue
         seen[key] = name
         person = int(match["person"])
@@ -68,12 +69,12 @@ def prepare_kth(
     return prepare(
         source,
         output,
-        clips,
-        Format("kth", "paper", 64, 80, 1, (160, 120), 5),
-        bad,
-        accept_bad_videos,
-        workers,
-        progress,
+        clips=clips,
+        format=Format(dataset="kth", protocol="paper", height=64, width=80, channels=1, frame_size=(120, 160), cut=5),
+        bad=bad,
+        accept_bad_videos=accept_bad_videos,
+        workers=workers,
+        progress=progress,
     )
 
 

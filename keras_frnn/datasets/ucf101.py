@@ -1,4 +1,4 @@
-"""UCF101: 13,320 clips of 101 human actions from the web; 320x240 pixels, colour, 25 or 30 frames a second."""
+"""UCF101: 13,320 clips of 101 human actions from the web; 240x320 pixels, colour, 25 or 30 frames a second."""
 
 import os
 import pathlib
@@ -7,8 +7,9 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from keras_frnn.datasets.preparation import Clip, Format, find_videos, prepare
 from keras_frnn.datasets.protocols import apply_protocol
+from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
+from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
 
@@ -54,8 +55,8 @@ def prepare_ucf101(
         The bad videos, name to reason; with `accept_bad_videos=False`, an empty dictionary.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as `prepare_videos`. Bad are also videos of another size than 320x240,
-            names that are not UCF101's, second copies, and files of the lists that are not there.
+        FileNotFoundError, ValueError, OSError: as `prepare_videos`. Bad are also videos whose frames are not 240x320
+            (height x width), names that are not UCF101's, second copies, and files of the lists that are not there.
 
     Reference: Soomro, Zamir and Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", 2012.
     """
@@ -70,7 +71,7 @@ def prepare_ucf101(
         if not match:
             bad[name] = "is not named as UCF101's clips are, v_Action_gNN_cNN"
         elif key in found:
-            bad[name] = f"is a second copy of {found[key][0].relative_to(source).as_posix()}"
+            bad[name] = f"is a second copy of {shown(found[key][0].relative_to(source).as_posix())}"
         else:
             found[key] = path, match
     if split == "paper":
@@ -85,8 +86,18 @@ def prepare_ucf101(
         for key, (path, match) in found.items()
         if key in sides
     ]
-    format = Format("ucf101", protocol, 64, 85, 3, (320, 240), 0)
-    return prepare(source, output, clips, format, bad, accept_bad_videos, workers, progress)
+    return prepare(
+        source,
+        output,
+        clips=clips,
+        format=Format(
+            dataset="ucf101", protocol=protocol, height=64, width=85, channels=3, frame_size=(240, 320), cut=0
+        ),
+        bad=bad,
+        accept_bad_videos=accept_bad_videos,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _paper_split(labels: dict[str, str], seed: int) -> dict[str, str]:

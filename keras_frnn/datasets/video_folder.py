@@ -1,12 +1,13 @@
 """Any folder of videos, as a dataset."""
 
+import hashlib
 import os
 
-import numpy as np
 import tensorflow as tf
 
 from keras_frnn.checks import check_positive_integers
-from keras_frnn.datasets.preparation import Clip, Format, find_videos, prepare
+from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos
+from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
 
@@ -35,8 +36,10 @@ def prepare_videos(
         output: folder to write to.
         size: (height, width) of the stored frames in pixels.
         color: store RGB; else grey.
-        test_fraction: part of the videos that is for testing, in [0, 1); drawn by `seed`. One video at least, where
-            there are two or more. With 0, or a single video, the test file holds none.
+        test_fraction: chance of each video to be for testing, in [0, 1); so this is about the part of them that is. It
+            is drawn from `seed` and the video's own path in the folder, so all keep their side when others come or go.
+            One at least is for training and, unless this is 0, one of two or more for testing: the last and the first
+            by the number drawn. In a folder so small that the draw leaves a side empty, these can change sides.
         seed: any integer.
         accept_bad_videos: store what can be read of bad videos, and do not raise an error for them.
         workers: decoding processes; by default one a core.
@@ -47,8 +50,8 @@ def prepare_videos(
 
     Raises:
         FileNotFoundError: no such folder, or no video in it.
-        ValueError: some videos do not decode, have no frames or stop early; all others are stored nevertheless. Or
-            the output folder holds other videos, or an argument is out of its range.
+        ValueError: some videos do not decode, have no frames, stop early or change their frame size midway; all others
+            are stored nevertheless. Or the output folder holds other videos, or an argument is out of its range.
         OSError: the output cannot be written: no permission, no space.
     """
     if isinstance(size, int):
@@ -57,16 +60,39 @@ def prepare_videos(
     if not 0 <= test_fraction < 1:
         raise ValueError(f"`test_fraction` must be in [0, 1). Received: test_fraction={test_fraction!r}")
     paths = find_videos(source)
-    tests = 0 if test_fraction == 0 or len(paths) < 2 else max(1, round(test_fraction * len(paths)))
-    test = set(np.random.default_rng(seed).permutation(len(paths))[:tests])
-    clips = [
-        Clip(path, "test" if i in test else "train", {"label": path.parent.relative_to(source).as_posix()})
-        for i, path in enumerate(paths)
-    ]
+    test = _test_names([path.relative_to(source).as_posix() for path in paths], test_fraction, seed)
+    clips = []
+    for path in paths:
+        split = "test" if path.relative_to(source).as_posix() in test else "train"
+        clips.append(Clip(path, split, {"label": path.parent.relative_to(source).as_posix()}))
     format = Format(
-        "video_folder", f"test_fraction={test_fraction}, seed={seed}", *size, 3 if color else 1, None, "centre"
+        dataset="video_folder",
+        protocol=f"test_fraction={test_fraction}, seed={seed}, by name",
+        height=size[0],
+        width=size[1],
+        channels=3 if color else 1,
+        frame_size=None,
+        cut="centre",
     )
-    return prepare(source, output, clips, format, {}, accept_bad_videos, workers, progress)
+    return prepare(
+        source,
+        output,
+        clips=clips,
+        format=format,
+        accept_bad_videos=accept_bad_videos,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _test_names(names: list[str], test_fraction: float, seed: int) -> set[str]:
+    """The names that are for testing, each by a number in [0, 1) of its own."""
+    digests = {name: hashlib.sha256(os.fsencode(f"{seed}\0{name}")).digest() for name in names}
+    numbers = {name: int.from_bytes(digest[:8]) / 2**64 for name, digest in digests.items()}
+    test = {name for name in names if numbers[name] < test_fraction}
+    if test_fraction > 0:
+        test.add(min(names, key=numbers.get))
+    return test - {max(names, key=numbers.get)}
 
 
 def video_folder(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from absl import flags
 
+from keras_frnn.datasets.video_files.clips import shown
+
 _ACCEPT_BAD_VIDEOS = flags.DEFINE_boolean(
     "accept_bad_videos", False, "Store what can be read of bad videos, and end without an error."
 )
@@ -30,5 +32,5 @@ def run(argv: list[str], prepare: Callable, **arguments):
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. The same command goes on where this one stopped.")
     for name, reason in sorted(bad.items()):
-        print(f"accepted: {name}: {reason}")
+        print(f"accepted: {shown(name)}: {reason}")
     print(f"Written to {output}: {', '.join(sorted(path.name for path in pathlib.Path(output).glob('*.hdf5')))}")

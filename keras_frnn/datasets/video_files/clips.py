@@ -1,0 +1,73 @@
+"""What is to be stored: video files, and the form of their frames."""
+
+import dataclasses
+import os
+import pathlib
+
+_SUFFIXES = {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A video file that is to be stored: its path, the split it belongs to, and its attributes, such as `label`."""
+
+    path: pathlib.Path
+    split: str
+    attributes: dict
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Format:
+    """How frames are stored.
+
+    Attributes:
+        dataset: name of the dataset.
+        protocol: how its videos are split.
+        height, width, channels: of the stored frames; 1 channel is grey, 3 are RGB.
+        frame_size: (height, width) that the source's frames must have; None for any.
+        cut: pixels to cut left and right from frames of that size, or `"centre"` to cut frames of any size to the
+            stored aspect ratio.
+    """
+
+    dataset: str
+    protocol: str
+    height: int
+    width: int
+    channels: int
+    frame_size: tuple[int, int] | None
+    cut: int | str
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        return self.height, self.width, self.channels
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.height * self.width * self.channels
+
+
+def shown(name: str) -> str:
+    """A file's name for a line of text: quoted, with escapes, where it has line breaks or is not UTF-8."""
+    return name if name.isprintable() else repr(name)
+
+
+def find_videos(source: str | os.PathLike) -> list[pathlib.Path]:
+    """All video files in a folder and its subfolders, by their suffix, in the order of their paths.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no video in it.
+    """
+    source = pathlib.Path(source)
+    if not source.is_dir():
+        found = "is a file" if source.exists() else "does not exist"
+        raise FileNotFoundError(
+            f"The source must be a folder of videos. Received: source={str(source)!r}, which {found}."
+        )
+    paths = [path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
+    paths = sorted(path for path in paths if path.is_file())
+    if not paths:
+        raise FileNotFoundError(
+            f"There is no video in {source}. Expected files that end in {', '.join(sorted(_SUFFIXES))}, there or in "
+            "its subfolders."
+        )
+    return paths

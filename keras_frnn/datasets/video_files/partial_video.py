@@ -1,0 +1,54 @@
+"""A video between its decoding and its place in a store."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+
+from keras_frnn.datasets.video_files.clips import Clip, Format
+from keras_frnn.files import write_text
+
+
+class PartialVideo:
+    """A clip on its way: where its frames and the worker's answer are kept until all videos are there.
+
+    Attributes:
+        name: path relative to the source.
+        identity: name, bytes and time of the file. A file that was replaced since it was decoded is another video.
+        frames_path: file of the raw frames.
+        answer: `frames`: how many there are; `reason`: what is wrong with the video, or None. None until it is decoded.
+    """
+
+    def __init__(self, clip: Clip, source: pathlib.Path, partial: pathlib.Path, format: Format):
+        self.clip, self.split, self.format = clip, clip.split, format
+        self.name = clip.path.relative_to(source).as_posix()
+        stat = clip.path.stat()
+        self.identity = (self.name, stat.st_size, stat.st_mtime_ns)
+        digest = hashlib.sha256(json.dumps([self.identity, dataclasses.astuple(format)]).encode()).hexdigest()[:24]
+        self.frames_path = partial / f"{digest}.frames"
+        self._answer_path = partial / f"{digest}.json"
+        self.answer = self._kept()
+
+    def request(self) -> dict:
+        """What a decoding process is to do, see `decode_worker.decode`."""
+        # Absolute, as FFmpeg takes what comes before a colon for a protocol otherwise.
+        source = os.path.abspath(self.clip.path)
+        return {"source": source, "target": str(self.frames_path), **dataclasses.asdict(self.format)}
+
+    def keep(self, answer: dict):
+        """Keeps the answer. Its file is what makes the video count as decoded, so it comes after the frames."""
+        self.answer = answer
+        write_text(self._answer_path, json.dumps(answer))
+
+    def _kept(self) -> dict | None:
+        """The answer of an interrupted run. What was bad is tried again: its reason may have been mended."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            answer = json.loads(self._answer_path.read_text())
+            is_whole = self.frames_path.stat().st_size == answer["frames"] * self.format.frame_bytes
+            return answer if is_whole and not answer["reason"] else None
+        return None
+
+    def is_usable(self, accept_bad_videos: bool) -> bool:
+        return not self.answer["reason"] or (accept_bad_videos and self.answer["frames"] > 0)

@@ -1,0 +1,120 @@
+"""Videos to an HDF5 file: one uint8 dataset `(frames, height, width, channels)` a video."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import h5py
+import numpy as np
+
+from keras_frnn.datasets.video_files.clips import Format
+from keras_frnn.datasets.video_files.partial_video import PartialVideo
+
+_BLOCK = 1 << 20  # Bytes copied at a time.
+
+
+def stored_videos(path: pathlib.Path, format: Format) -> dict[tuple, dict]:
+    """What a file of an earlier run holds: the videos' identities to `key`, `frames` and `reason`, in their order.
+
+    Raises:
+        ValueError: the file was prepared otherwise, or not by this library.
+    """
+    if not path.exists():
+        return {}
+    expected = json.dumps(dataclasses.asdict(format))
+    with contextlib.suppress(OSError), h5py.File(path) as file:
+        found = file.attrs.get("format")
+        if found == expected:
+            videos = {}
+            for key, dataset in file.items():
+                attributes = dict(dataset.attrs)
+                identity = tuple(attributes[name] for name in ("source", "source_bytes", "source_mtime_ns"))
+                videos[identity] = {"key": key, "frames": len(dataset), "reason": attributes.get("damage")}
+            return videos
+        if found:
+            raise ValueError(
+                f"{path} was prepared otherwise. Expected: {expected}. Found: {found}. Choose another output folder, "
+                "or delete that file."
+            )
+    raise ValueError(f"{path} was not written by this library. Choose another output folder, or delete that file.")
+
+
+def write_store(
+    path: pathlib.Path,
+    videos: list[PartialVideo],
+    format: Format,
+    earlier: pathlib.Path,
+    stored: dict[tuple, dict],
+    source_videos: int,
+):
+    """Writes videos to a new file.
+
+    Args:
+        path: the file.
+        videos: what to write, in this order.
+        format: of the frames.
+        earlier: file of an earlier run, from which the videos are copied that it has.
+        stored: what it has, see `stored_videos`.
+        source_videos: number of files that there are in the source.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    needed = sum(video.answer["frames"] for video in videos) * format.frame_bytes
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(f"{path.name} needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free")
+    digits = max(5, len(str(len(videos))))
+    with h5py.File(path, "w") as file, contextlib.ExitStack() as stack:
+        old = stack.enter_context(h5py.File(earlier)) if stored else None
+        for i, video in enumerate(videos):
+            key = f"{i:0{digits}d}"
+            if video.identity in stored:
+                _copy_video(file, key, old[stored[video.identity]["key"]], format)
+            else:
+                _write_video(file, key, video)
+        file.attrs["format"] = json.dumps(dataclasses.asdict(format))
+        file.attrs["videos"] = len(file)
+        file.attrs["frames"] = sum(len(dataset) for dataset in file.values())
+        file.attrs["source_videos"] = source_videos
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _write_video(file: h5py.File, key: str, video: PartialVideo):
+    frames = video.answer["frames"]
+    attributes = dict(zip(("source", "source_bytes", "source_mtime_ns"), video.identity, strict=True))
+    attributes |= {**video.clip.attributes, "frame_rate": video.answer["frame_rate"], "frames": frames}
+    if video.answer["reason"]:
+        attributes["damage"] = video.answer["reason"]
+    with open(video.frames_path, "rb") as source:
+        _add(file, key, frames, video.format, attributes, lambda block, _: source.readinto(block))
+
+
+def _copy_video(file: h5py.File, key: str, video: h5py.Dataset, format: Format):
+    # HDF5's own copy has other bytes than what is newly written.
+    def read(block, first):
+        video.read_direct(block, np.s_[first : first + len(block)])
+
+    _add(file, key, len(video), format, dict(video.attrs), read)
+
+
+def _add(file: h5py.File, key: str, frames: int, format: Format, attributes: dict, read: Callable):
+    """Adds a video, in blocks; `read(block, first)` fills a block with the frames from the first on."""
+    # Contiguous, so that any window is one read.
+    dataset = file.create_dataset(key, (frames, *format.frame_shape), "uint8")
+    buffer = np.empty((max(_BLOCK // format.frame_bytes, 1), *format.frame_shape), "uint8")
+    for first in range(0, frames, len(buffer)):
+        block = buffer[: frames - first]
+        read(block, first)
+        dataset.write_direct(block, dest_sel=np.s_[first : first + len(block)])
+    # In one order, so that the same videos make the same file, byte for byte.
+    for name, value in sorted(attributes.items()):
+        if isinstance(value, str):  # A file's name need not be UTF-8. Reading it gives the same string again.
+            dataset.attrs.create(name, value.encode("utf-8", "surrogateescape"), dtype=h5py.string_dtype())
+        else:
+            dataset.attrs[name] = value
