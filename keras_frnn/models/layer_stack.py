@@ -1,7 +1,9 @@
 """What the two recurrent networks share: a stack of layers from a frame up, and what may go into it."""
 
 import math
+import os
 from collections.abc import Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -15,6 +17,7 @@ from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.models.frames import check_frames, check_rank
+from keras_frnn.models.presets import built_in_presets, load_preset, save_preset
 from keras_frnn.models.topologies import layers_from_topology
 from keras_frnn.models.video_predictor import VideoPredictor
 
@@ -32,6 +35,12 @@ class LayerStack(VideoPredictor):
     """
 
     recurrent_layer: type[FoldedLayer]
+    presets: ClassVar[dict[str, dict]] = {}
+    """Trained networks in the package: their metadata, by name."""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.presets = built_in_presets(cls)
 
     def __init__(self, layers: Sequence[FoldedLayer], horizon: int, **kwargs):
         layers = list(layers)
@@ -54,6 +63,41 @@ class LayerStack(VideoPredictor):
         """
         of_layers = {key: kwargs.pop(key) for key in ("kernel_initializer", "data_format", "dtype") if key in kwargs}
         return cls(layers_from_topology(topology, cls.recurrent_layer, **of_layers), horizon, name=name, **kwargs)
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **kwargs) -> "LayerStack":
+        """A trained network from the package, or from a folder.
+
+        Args:
+            preset: a name among those in `presets`, or a folder that `save_to_preset` wrote.
+            load_weights: whether it comes with its trained weights, or with new ones.
+            kwargs: other arguments of the model than it was saved with, such as `horizon`.
+
+        Raises:
+            ValueError: there is no such preset, it is damaged, or holds a network of another class.
+
+        Example:
+
+        >>> import keras_frnn
+        >>> model = keras_frnn.models.FoldedRNN.from_preset("moving-digits")
+        >>> model.horizon
+        10
+        """
+        return load_preset(cls, preset, load_weights, **kwargs)
+
+    def save_to_preset(self, folder: str | os.PathLike, metadata: dict | None = None, dtype: str = "float32"):
+        """Writes the network into a folder that `from_preset` reads on any backend.
+
+        Args:
+            folder: made if there is none.
+            metadata: what else to put into `metadata.json`: how it was trained, its scores.
+            dtype: of the stored weights: `"float32"`, or `"float16"` for half the size and three digits.
+
+        Raises:
+            ValueError: the network is not built; the folder is a file; metadata that JSON cannot hold; or weights that
+                float16 cannot.
+        """
+        save_preset(self, folder, metadata, dtype)
 
     def make_weights(self, context_shape):
         self._check_frame_size(context_shape)

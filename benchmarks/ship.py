@@ -1,0 +1,109 @@
+"""Puts a trained network into the package as a preset, with its scores, a recorded forecast and a model card.
+
+python benchmarks/ship.py --model=runs/long/averaged.keras     the last row of results/learning.csv is its training
+python benchmarks/ship.py                                      scores the network again that is there
+"""
+
+import csv
+import json
+
+import keras
+import numpy as np
+from absl import app, flags
+
+from keras_frnn import datasets, evaluation, models
+from keras_frnn.files import atomic_path
+from keras_frnn.machine import machine
+from keras_frnn.models.presets import BUILT_IN
+
+_MODEL = flags.DEFINE_string("model", None, "Saved model; by default the weights that the preset has.")
+_NAME = flags.DEFINE_string("name", "moving-digits", "Name of the preset.")
+_TRAINING = flags.DEFINE_string("training", "benchmarks/results/learning.csv", "Table whose last row is the training.")
+_SEQUENCES = 1000
+_DATA = dict(digits="mnist-5k", size=32, num_digits=2, speed=0.05, context=10, horizon=10)
+
+CARD = """# {name}
+
+A `FoldedRNN` that predicts moving handwritten digits: `keras_frnn.models.FoldedRNN.from_preset("{name}")`. Written by
+`python benchmarks/ship.py` from `metadata.json`.
+
+| | |
+| --- | --- |
+| frames | 32x32, one channel, float32 in [-1, 1]; two MNIST digits, 0.05 of their free range a frame |
+| weights | {weights:,}, stored as float16 |
+| training | {tmac} TMAC of forward passes, {steps} steps: `{command}` |
+| training data | the 4,000 training digits of `mnist-5k`, see `keras_frnn/datasets/mnist_5k.md` |
+| tested on | {sequences:,} sequences of the 1,000 test digits, 10 frames given, 10 predicted |
+| MSE | {mse:.4f}; {mse_to_copy:.3f} of copying the last frame |
+| DSSIM | {dssim:.4f}; {dssim_to_copy:.3f} of copying the last frame |
+| licence | Apache-2.0; the digits it learnt from are CC BY-SA 3.0 |
+
+It knows digits, two at a time, at that size and speed. Other frames are outside what it has seen.
+
+| frame | MSE | PSNR in dB | DSSIM |
+| ---: | ---: | ---: | ---: |
+{by_step}
+"""
+
+
+def main(_):
+    folder = BUILT_IN / _NAME.value
+    if _MODEL.value:
+        model = keras.saving.load_model(_MODEL.value, compile=False)
+        with open(_TRAINING.value, newline="") as file:
+            *_, row = csv.DictReader(file)
+        training = {
+            key: row[key] for key in ("command", "gmac_a_sequence", "tmac", "steps", "seconds", "backend", "dtype")
+        }
+    else:
+        model = models.FoldedRNN.from_preset(_NAME.value)
+        training = models.FoldedRNN.presets[_NAME.value]["training"]
+    # In float32, whatever it was trained in.
+    config = model.get_config()
+    for layer in config["layers"]:
+        layer["config"].pop("dtype", None)
+    config.pop("dtype", None)
+    twin = models.FoldedRNN.from_config({**config, "horizon": 10, "name": _NAME.value})
+    twin.build((None, 10, 32, 32, 1))
+    twin.set_weights(model.get_weights())
+    twin.save_to_preset(folder, dtype="float16")
+    # What ships is scored, with its rounded weights.
+    model = models.FoldedRNN.from_preset(folder)
+    test = datasets.moving_mnist("test", **_DATA, batch_size=50, sequences=_SEQUENCES)
+    scores = evaluation.evaluate(model, test).to_dict()
+    first = evaluation.evaluate(model, test.take(1)).to_dict()["values"]["model"]
+    metadata = {
+        "training": training,
+        "data": _DATA,
+        "machine": machine(),
+        "scores": scores,
+        "scores_of_first_50": first,
+    }
+    model.save_to_preset(folder, metadata, dtype="float16")
+    context, _ = (np.asarray(frames[:2]) for frames in next(iter(test)))
+    frames = {"context": context, "forecast": model.forecast(context)}
+    with atomic_path(folder / "sample.npz") as temporary:
+        np.savez_compressed(temporary, **{k: ((v + 1) * 127.5).round().astype("uint8") for k, v in frames.items()})
+    with atomic_path(folder / "README.md") as temporary:
+        temporary.write_text(card(json.loads((folder / "metadata.json").read_text())))
+    print((folder / "README.md").read_text())
+
+
+def card(metadata: dict) -> str:
+    mine, copy = (metadata["scores"]["values"][name] for name in ("model", "copy_last_frame"))
+    means = {metric: float(np.mean(mine[metric])) for metric in ("mse", "dssim")}
+    ratios = {f"{metric}_to_copy": mean / float(np.mean(copy[metric])) for metric, mean in means.items()}
+    steps = zip(mine["mse"], mine["psnr"], mine["dssim"], strict=True)
+    return CARD.format(
+        **metadata["training"],
+        **means,
+        **ratios,
+        name=_NAME.value,
+        weights=metadata["weights"],
+        sequences=metadata["scores"]["sequences"],
+        by_step="\n".join(f"| +{i} | {a:.4f} | {b:.2f} | {c:.4f} |" for i, (a, b, c) in enumerate(steps, start=1)),
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,107 @@
+"""Trained networks in folders, as KerasHub keeps them: `config.json`, `model.weights.h5`, `metadata.json`.
+
+Some come with the package.
+"""
+
+import json
+import os
+import pathlib
+
+import h5py
+import keras
+import numpy as np
+
+from keras_frnn.files import atomic_path
+
+BUILT_IN = pathlib.Path(__file__).parent.parent / "presets"
+_CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
+
+
+def built_in_presets(cls: type[keras.Model]) -> dict[str, dict]:
+    """The metadata of the presets in the package that are networks of this class, by name."""
+    contents = {path.parent.name: json.loads(path.read_text()) for path in sorted(BUILT_IN.glob(f"*/{_METADATA}"))}
+    return {name: metadata for name, metadata in contents.items() if metadata["class_name"] == cls.__name__}
+
+
+def load_preset(cls: type[keras.Model], preset: str | os.PathLike, load_weights: bool, **kwargs) -> keras.Model:
+    """See `LayerStack.from_preset`."""
+    names = built_in_presets(cls)
+    folder = BUILT_IN / preset if preset in names else pathlib.Path(preset)
+    missing = [name for name in (_CONFIG, _WEIGHTS, _METADATA) if not (folder / name).is_file()]
+    if missing:
+        found = f"a folder without {' and '.join(missing)}" if folder.is_dir() else "neither"
+        raise ValueError(
+            f"`preset` must be one of {list(names)}, or a folder that `save_to_preset` wrote. Received: "
+            f"preset={os.fspath(preset)!r}, which is {found}."
+        )
+    try:
+        content = json.loads((folder / _CONFIG).read_text())
+        context_shape = tuple(json.loads((folder / _METADATA).read_text())["context_shape"])
+        class_name, config = content["class_name"], dict(content["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder} is damaged: {_CONFIG} or {_METADATA} is not what `save_to_preset` writes ({error!r})."
+        ) from error
+    if class_name != cls.__name__:
+        raise ValueError(
+            f"{folder} holds a {class_name}. Received: {cls.__name__}.from_preset. Call {class_name}.from_preset."
+        )
+    try:
+        model = cls.from_config({**config, **kwargs})
+        model.build(context_shape)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / _CONFIG} and the arguments make no {class_name}: {error}.") from error
+    if load_weights:
+        try:
+            model.load_weights(folder / _WEIGHTS)
+        # What is wrong shows in errors of h5py and Keras.
+        except Exception as error:
+            raise ValueError(
+                f"The weights in {folder / _WEIGHTS} are damaged, or do not fit the network in {_CONFIG}: {error}"
+            ) from error
+    return model
+
+
+def save_preset(model: keras.Model, folder: str | os.PathLike, metadata: dict | None, dtype: str):
+    """See `LayerStack.save_to_preset`."""
+    if not model.built:
+        raise ValueError("The network has no weights yet. Call it on frames, or train it, before it is saved.")
+    if dtype not in ("float32", "float16"):
+        raise ValueError(f"`dtype` must be 'float32' or 'float16'. Received: dtype={dtype!r}")
+    folder = pathlib.Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"A preset is a folder. Received: folder={os.fspath(folder)!r}, which is a file.")
+    written = {
+        "class_name": type(model).__name__,
+        "context_shape": model.context_shape,
+        "weights": model.count_params(),
+        "keras_version": keras.__version__,
+    }
+    try:
+        texts = {
+            _CONFIG: json.dumps(keras.saving.serialize_keras_object(model), indent=2),
+            _METADATA: json.dumps({**(metadata or {}), **written}, indent=2),
+        }
+    except TypeError as error:
+        raise ValueError(f"`metadata` must be what JSON can hold: {error}. Received: metadata={metadata!r}") from error
+    with atomic_path(folder / _WEIGHTS) as temporary:
+        model.save_weights(temporary, overwrite=True)
+        if dtype == "float16":
+            _to_float16(temporary)
+    for name, text in texts.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(text + "\n")
+
+
+def _to_float16(path: pathlib.Path):
+    """Stores the weights in half of the space; Keras loads them as they are."""
+    with h5py.File(path) as file:
+        values = {}
+        file.visititems(lambda name, item: values.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    largest = np.finfo("float16").max
+    beyond = [name for name, value in values.items() if np.abs(value).max(initial=0) > largest]
+    if beyond:
+        raise ValueError(f"float16 cannot hold the weights {', '.join(beyond)}, which go beyond {largest}.")
+    with h5py.File(path, "w") as file:
+        for name, value in values.items():
+            file.create_dataset(name, data=value.astype("float16"))

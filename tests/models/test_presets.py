@@ -1,0 +1,94 @@
+"""Trained networks: the one in the package, and folders that users write."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from keras_frnn import datasets, evaluation, models
+from keras_frnn.models.presets import BUILT_IN
+
+
+def small():
+    model = models.FoldedRNN.from_topology([("conv", 3, 3), ("pool", 2), ("recurrent", 4, 3)], horizon=2)
+    model.build((None, 3, 8, 8, 1))
+    return model
+
+
+CONTEXT = np.random.default_rng(0).uniform(-1, 1, (1, 3, 8, 8, 1)).astype("float32")
+
+
+def test_shipped_network_scores_as_recorded():
+    model = models.FoldedRNN.from_preset("moving-digits")
+    recorded = models.FoldedRNN.presets["moving-digits"]
+    frames = np.load(BUILT_IN / "moving-digits" / "sample.npz")
+    context, expected = (frames[name].astype("float32") / 127.5 - 1 for name in ("context", "forecast"))
+    np.testing.assert_allclose(model.forecast(context, expected.shape[1]), expected, atol=0.02)
+    test = datasets.moving_mnist("test", digits="mnist-5k", size=32, speed=0.05, batch_size=50, sequences=50)
+    scores = evaluation.evaluate(model, test).values["model"]
+    of_these = recorded["scores_of_first_50"]
+    for metric in ("mse", "dssim"):
+        np.testing.assert_allclose(scores[metric], of_these[metric], rtol=0.01)
+
+
+def test_folder_of_a_user(tmp_path):
+    model = small()
+    model.save_to_preset(tmp_path / "mine", {"about": "a test"})
+    loaded = models.FoldedRNN.from_preset(tmp_path / "mine")
+    np.testing.assert_allclose(loaded.forecast(CONTEXT), model.forecast(CONTEXT), rtol=0, atol=1e-6)
+    assert json.loads((tmp_path / "mine" / "metadata.json").read_text())["about"] == "a test"
+    assert models.FoldedRNN.from_preset(str(tmp_path / "mine"), horizon=5).forecast(CONTEXT).shape[1] == 5
+    fresh = models.FoldedRNN.from_preset(tmp_path / "mine", load_weights=False)
+    assert np.abs(fresh.forecast(CONTEXT) - model.forecast(CONTEXT)).max() > 1e-3
+    model.save_to_preset(tmp_path / "half", dtype="float16")
+    np.testing.assert_allclose(
+        models.FoldedRNN.from_preset(tmp_path / "half").forecast(CONTEXT), model.forecast(CONTEXT), rtol=0, atol=1e-2
+    )
+
+
+class TestErrors:
+    def test_unknown(self, tmp_path):
+        with pytest.raises(ValueError, match=r"one of \['moving-digits'\], or.*preset='moving-digit', .*neither"):
+            models.FoldedRNN.from_preset("moving-digit")
+        with pytest.raises(ValueError, match=r"one of \[\], or a folder"):
+            models.LadderRNN.from_preset("moving-digits")
+        with pytest.raises(ValueError, match="which is a folder without config.json and model.weights.h5"):
+            models.FoldedRNN.from_preset(tmp_path)
+
+    def test_damaged(self, tmp_path):
+        small().save_to_preset(tmp_path / "good")
+        for name in ("config.json", "metadata.json", "model.weights.h5"):
+            shutil.copytree(tmp_path / "good", tmp_path / name)
+            content = (tmp_path / name / name).read_bytes()
+            (tmp_path / name / name).write_bytes(content[: len(content) // 2])
+            with pytest.raises(ValueError, match="damaged"):
+                models.FoldedRNN.from_preset(tmp_path / name)
+
+    def test_weights_of_another_network(self, tmp_path):
+        small().save_to_preset(tmp_path / "a")
+        other = models.FoldedRNN.from_topology([("conv", 5, 3), ("pool", 2), ("recurrent", 4, 3)], horizon=2)
+        other.build((None, 3, 8, 8, 1))
+        other.save_weights(tmp_path / "a" / "model.weights.h5")
+        with pytest.raises(ValueError, match="do not fit the network in config.json"):
+            models.FoldedRNN.from_preset(tmp_path / "a")
+
+    def test_of_another_class(self, tmp_path):
+        small().save_to_preset(tmp_path / "a")
+        with pytest.raises(ValueError, match=r"holds a FoldedRNN.*Call FoldedRNN.from_preset"):
+            models.LadderRNN.from_preset(tmp_path / "a")
+
+    def test_saving(self, tmp_path):
+        with pytest.raises(ValueError, match="no weights yet"):
+            models.FoldedRNN.from_topology([("recurrent", 4, 3)], horizon=2).save_to_preset(tmp_path / "a")
+        (tmp_path / "file").touch()
+        with pytest.raises(ValueError, match="which is a file"):
+            small().save_to_preset(tmp_path / "file")
+        with pytest.raises(ValueError, match="what JSON can hold"):
+            small().save_to_preset(tmp_path / "a", {"array": CONTEXT})
+        model = small()
+        model.stack[0].kernel.assign(keras.ops.ones_like(model.stack[0].kernel) * 1e6)
+        with pytest.raises(ValueError, match="float16 cannot hold"):
+            model.save_to_preset(tmp_path / "a", dtype="float16")
+        assert not (tmp_path / "a").exists() or not list((tmp_path / "a").iterdir())
