@@ -52,7 +52,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: pathlib.Path, text: str):
-    """Writes a file whole or not at all, in a folder that no other process writes to."""
+    """Writes a file whole or not at all, in a folder that no other process writes to.
+
+    This is faster than `atomic_path` in a folder of many files, since it does not look for what others left.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
@@ -64,7 +67,7 @@ def held(folder: pathlib.Path) -> Iterator[bool]:
 
     It is kept by the system's lock on a file in it. When the block ends, the folder goes, if nothing else is in it.
 
-    Returns:
+    Yields:
         Whether it is held; False where the system has no such locks.
 
     Raises:
@@ -86,7 +89,8 @@ def held(folder: pathlib.Path) -> Iterator[bool]:
                 # Else the one before has just removed the folder, or the lock.
         if not is_held:
             file.close()  # Windows does not remove open files.
-            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                lock.unlink()
         try:
             yield is_held
         finally:

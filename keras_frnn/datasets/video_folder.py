@@ -36,10 +36,10 @@ def prepare_videos(
         output: folder to write to.
         size: (height, width) of the stored frames in pixels.
         color: store RGB; else grey.
-        test_fraction: chance of each video to be for testing, in [0, 1); so this is about the part of them that is. It
-            is drawn from `seed` and the video's own path in the folder, so all keep their side when others come or go.
-            One at least is for training and, unless this is 0, one of two or more for testing: the last and the first
-            by the number drawn. In a folder so small that the draw leaves a side empty, these can change sides.
+        test_fraction: about what part of the videos is for testing, in [0, 1). Each video's side is drawn by `seed`
+            and its path in the folder, so it stays there when other videos come or go. But no side is left empty:
+            where the draw would do that, in a small folder, the video that came closest is taken, and it can go back
+            when others come. With 0, or with a single video, the test file holds none.
         seed: any integer.
         accept_bad_videos: store what can be read of bad videos, and do not raise an error for them.
         workers: decoding processes; by default one a core.

@@ -539,7 +539,7 @@ def test_killed_at_any_moment(tmp_path):
         assert status == 0
         killed = 0
         generator = random.Random(0)
-        for i in range(12):
+        for i in range(8):
             output = tmp_path / f"run-{i}"
             status, _ = run(output, generator.uniform(0, duration))
             killed += status == signal.SIGKILL
@@ -549,7 +549,7 @@ def test_killed_at_any_moment(tmp_path):
             assert run(output)[0] == 0
             assert contents(output) == reference
             shutil.rmtree(output)
-        assert killed >= 6
+        assert killed >= 4
         process.stdin.close()
 
 

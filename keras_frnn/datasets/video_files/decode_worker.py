@@ -18,8 +18,8 @@ os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
 import cv2
 import numpy as np
 
-# What states the frames' size in a packet, by codec. OpenCV stretches every frame to the first one's size, and does not
-# tell.
+# What states the frames' size in a packet, by codec; others are taken to keep it. OpenCV stretches all frames to the
+# size of the first, and does not tell.
 _SIZE_HEADERS = {
     "MJPG": rb"\xff[\xc0-\xc2]\0.\x08.{4}",
     "mpg1": rb"\0\0\x01\xb3.{3}",

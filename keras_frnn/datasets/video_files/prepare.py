@@ -114,7 +114,8 @@ def _progress(answers: Iterator, total: int, draw: bool) -> Iterator:
 
 
 @contextlib.contextmanager
-def _only_run(partial: pathlib.Path):
+def _only_run(partial: pathlib.Path) -> Iterator[None]:
+    """Keeps a second run out of the folder."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(held(partial))
