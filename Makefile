@@ -16,7 +16,8 @@ demo: $(VENV)/demo  ## Train a small network on moving handwritten digits and dr
 test: $(VENV)/test  ## Run all tests on all three backends.
 	@selected=""; for backend in $(BACKENDS); do \
 		echo "== KERAS_BACKEND=$$backend"; \
-		KERAS_BACKEND=$$backend $(VENV)/bin/python -m pytest -q -m "$$selected" || exit 1; \
+		KERAS_BACKEND=$$backend $(VENV)/bin/python -m pytest -q -m "$$selected" -n 2 --dist=worksteal --durations=10 \
+			|| exit 1; \
 		selected="not once"; \
 	done
 

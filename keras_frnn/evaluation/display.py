@@ -49,9 +49,9 @@ def _to_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
         raise ValueError(f"{name}: {error}") from None
     if channels_first:
         frames = np.moveaxis(frames, 2, -1)
-    if not frames.size or frames.shape[-1] not in (1, 3):
+    if frames.shape[-1] not in (1, 3):
         raise ValueError(
-            f"{name}: Expected at least one sequence of grey or colour frames, of 1 or 3 channels. "
+            f"{name}: Expected grey or colour frames, of 1 or 3 channels. "
             f"Received, channels last: shape={frames.shape}"
         )
     return np.clip((frames + 1) * 127.5, 0, 255).round().astype("uint8")

@@ -359,7 +359,7 @@ FRAMES = np.zeros((2, 3, 16, 16, 1), "float32")
         ((FRAMES, FRAMES * np.nan, {}), "future: .* Received: NaN"),
         ((FRAMES, FRAMES, {"m": FRAMES.astype("int32")}), r"predictions\['m'\]: .* Received: dtype=int32"),
         ((FRAMES[0], FRAMES, {}), r"context: .* Received: shape=\(3, 16, 16, 1\)"),
-        ((FRAMES[:0], FRAMES[:0], {}), "context: Expected at least one sequence"),
+        ((FRAMES[:0], FRAMES[:0], {}), "context: There is no sequence"),
         ((FRAMES.repeat(2, -1), None, {}), "1 or 3 channels. Received, channels last: shape="),
         ((FRAMES, FRAMES[:1], {}), r"same batch and frame size. .*'future': \(1, 3"),
         ((FRAMES, FRAMES[:, :, 1:], {}), "same batch and frame size"),
