@@ -9,10 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_frnn.checks import check_positive_integer, check_suffix
+from keras_frnn.evaluation.colors import model_colors
 from keras_frnn.evaluation.display import to_display
 from keras_frnn.files import atomic_path
 
-_MARGIN, _HEADER = 6, 24
+_MARGIN, _HEADER = 6, 34
+_GIVEN, _PREDICTED, _NOTHING = "#444444", "#ffb000", "#9aa5b1"
 
 
 def save_animation(
@@ -26,11 +28,13 @@ def save_animation(
 ):
     """Writes a GIF or an MP4: the truth in the top row, a row for each model below, a column for each sequence.
 
+    A bar on top tells given time from predicted time; models have nothing to show before.
+
     Args:
         context: frames that were given, `(batch, context, height, width, channels)`: floating point in [-1, 1], as a
             model takes them, or uint8, as a camera gives them; 1 or 3 channels.
         future: true future frames, `(batch, horizon, height, width, channels)`; None where they are not known: the
-            top row then ends with the given frames.
+            top row then ends with question marks.
         predictions: by model, predicted frames, `(batch, horizon, height, width, channels)`.
         path: file to write, `.gif` or `.mp4`.
         frame_rate: frames a second; the last one stays for a second.
@@ -51,34 +55,58 @@ def save_animation(
 
 
 def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]:
-    rows = [("truth", np.concatenate([context, future], axis=1))]
-    rows += [(name, np.concatenate([context, frames], axis=1)) for name, frames in predictions.items()]
+    given, horizon = context.shape[1], max(frames.shape[1] for frames in (future, *predictions.values()))
+    rows = [("truth", np.concatenate([context, future], axis=1), 0)]
+    rows += [(name, frames, given) for name, frames in predictions.items()]
+    colors = model_colors(name for name, *_ in rows)
     scale = max(1, round(height / context.shape[2]))
     frame_size = context.shape[3] * scale, context.shape[2] * scale
-    font = ImageFont.load_default(size=14)
-    label_width = max(int(font.getlength(name)) for name, _ in rows) + 2 * _MARGIN
+    font = ImageFont.load_default(size=16)
+    label_width = max(int(font.getlength(name)) for name, *_ in rows) + 2 * _MARGIN
     width = label_width + len(context) * (frame_size[0] + _MARGIN)
     height = _HEADER + len(rows) * (frame_size[1] + _MARGIN)
     # Video codecs want even sizes.
     size = width + width % 2, height + height % 2
     pages = []
-    for time in range(max(frames.shape[1] for _, frames in rows)):
-        step = time - context.shape[1] + 1
+    for time in range(given + horizon):
+        step = time - given + 1
         page = Image.new("RGB", size, "white")
         draw = ImageDraw.Draw(page)
-        text = f"predicted frame +{step}" if step > 0 else f"given frame {step}"
-        draw.text((label_width, 4), text, fill="firebrick" if step > 0 else "black", font=font)
-        for row, (name, frames) in enumerate(rows):
+        _draw_header(draw, size[0], step, given, horizon, font)
+        for row, (name, frames, first) in enumerate(rows):
             top = _HEADER + row * (frame_size[1] + _MARGIN)
-            draw.text((_MARGIN, top + frame_size[1] // 2 - 8), name, fill="black", font=font)
-            if time >= frames.shape[1]:
-                continue
-            for column, frame in enumerate(frames[:, time]):
-                image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
-                image = image.resize(frame_size, Image.Resampling.NEAREST)
-                page.paste(image, (label_width + column * (frame_size[0] + _MARGIN), top))
+            draw.text((_MARGIN, top + frame_size[1] // 2 - 10), name, fill=colors[name], font=font)
+            for column in range(len(context)):
+                left = label_width + column * (frame_size[0] + _MARGIN)
+                box = (left, top, left + frame_size[0] - 1, top + frame_size[1] - 1)
+                if first <= time < first + frames.shape[1]:
+                    frame = frames[column, time - first]
+                    image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
+                    page.paste(image.resize(frame_size, Image.Resampling.NEAREST), box[:2])
+                    outline = colors[name] if step > 0 else _GIVEN
+                    draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), outline=outline, width=2)
+                else:
+                    # A model that still watches, or a future that nobody knows.
+                    draw.rectangle(box, fill=_NOTHING)
+                    middle = ((box[0] + box[2]) // 2, (box[1] + box[3]) // 2)
+                    draw.text(middle, "watches" if time < given else "?", fill="white", font=font, anchor="mm")
         pages.append(page)
     return pages
+
+
+def _draw_header(draw: ImageDraw.ImageDraw, width: int, step: int, given: int, horizon: int, font):
+    """A bar that fills as time goes on, in another colour once frames are predicted."""
+    border = round(width * given / (given + horizon))
+    now = round(width * (given + step) / (given + horizon))
+    draw.rectangle((0, 0, width, _HEADER - _MARGIN), fill="#dddddd")
+    draw.rectangle((0, 0, min(now, border), _HEADER - _MARGIN), fill=_GIVEN)
+    if step > 0:
+        draw.rectangle((border, 0, now, _HEADER - _MARGIN), fill=_PREDICTED)
+    text = f"predicted +{step}" if step > 0 else f"given {given + step} of {given}"
+    half = draw.textlength(text, font=font) / 2 + 4
+    center = min(max(half, (border + width) / 2 if step > 0 else border / 2), width - half)
+    color = "black" if step > 0 else "white"
+    draw.text((center, (_HEADER - _MARGIN) // 2), text, fill=color, font=font, anchor="mm")
 
 
 # The last frame stays for a second, so that one sees where the sequence ends.

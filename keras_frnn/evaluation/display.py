@@ -51,7 +51,6 @@ def _to_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
         frames = np.moveaxis(frames, 2, -1)
     if frames.shape[-1] not in (1, 3):
         raise ValueError(
-            f"{name}: Expected grey or colour frames, of 1 or 3 channels. "
-            f"Received, channels last: shape={frames.shape}"
+            f"{name}: Expected grey or colour frames, of 1 or 3 channels. Received, channels last: shape={frames.shape}"
         )
     return np.clip((frames + 1) * 127.5, 0, 255).round().astype("uint8")

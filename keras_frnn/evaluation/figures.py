@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from keras_frnn.checks import check_positive_integer, check_suffix
+from keras_frnn.evaluation.colors import model_colors
 from keras_frnn.evaluation.display import to_display
 from keras_frnn.evaluation.scores import Scores
 from keras_frnn.files import atomic_path
@@ -25,8 +26,9 @@ def plot_curves(scores: Scores, path: str | os.PathLike):
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     for axes, (metric, label) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
         for name, values in scores.values.items():
+            color = model_colors(scores.values)[name]
             steps = np.arange(1, len(values[metric]) + 1)
-            axes.plot(steps, values[metric], marker="o", markersize=4, label=name)
+            axes.plot(steps, values[metric], marker="o", markersize=4, label=name, color=color)
         axes.set(xlabel="predicted frame", title=f"{label} ({'more' if metric == 'psnr' else 'less'} is better)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -68,22 +70,27 @@ def plot_strip(
     # By row: its name, the column of its first frame, its frames.
     truth = context[0] if not future.shape[1] else np.concatenate([context[0], future[0][picked]])
     rows = [("truth", 0, truth), *((name, given, frames[0][picked]) for name, frames in predictions.items())]
+    colors = model_colors(name for name, *_ in rows)
     columns = given + len(steps)
-    figure = Figure(figsize=(0.75 * columns + 1.2, 0.85 * len(rows) + 0.3), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw=dict(wspace=0.04, hspace=0.04))
-    for axes_row, (name, first, frames) in zip(grid, rows, strict=True):
-        shown = axes_row[first : first + len(frames)]
-        for axes in {*axes_row} - {*shown}:
-            # The columns of the future keep their titles where the truth is not known.
-            axes.set_axis_off()
-        for axes, frame in zip(shown, frames, strict=True):
+    figure = Figure(figsize=(0.8 * columns + 0.8, 0.85 * len(rows) + 0.4), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.02, hspace=0.02, w_pad=0.02, h_pad=0.02)
+    grid = figure.add_gridspec(len(rows), columns)
+    for row, (name, first, frames) in enumerate(rows):
+        for column, frame in enumerate(frames, start=first):
+            is_given = column < given
+            axes = figure.add_subplot(grid[row, column])
             axes.set(xticks=[], yticks=[])
             axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
-        if len(shown):
-            shown[0].set_ylabel(name)
-    for column, axes in enumerate(grid[0]):
-        is_future = column >= given
-        title = f"+{steps[column - given]}" if is_future else f"{column - given + 1}"
-        axes.set_title(title, fontsize=8, color="black" if is_future else "gray")
+            for spine in axes.spines.values():
+                spine.set(color="lightgray" if is_given else colors[name], linewidth=1 if is_given else 2.5)
+            if row == 0 or (column >= given and not future.shape[1] and row == 1):
+                title = f"{column + 1}" if is_given else f"+{steps[column - given]}"
+                axes.set_title(title, fontsize=13, color="gray" if is_given else "black")
+            if column == 0:
+                axes.set_ylabel(name, fontsize=14)
+        if first and len(frames):  # Where the truth has its given frames, the name of who predicts.
+            axes = figure.add_subplot(grid[row, :first])
+            axes.set_axis_off()
+            axes.text(0.97, 0.5, name, ha="right", va="center", fontsize=18, color=colors[name])
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
