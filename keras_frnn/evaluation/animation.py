@@ -98,7 +98,8 @@ def _draw_header(draw: ImageDraw.ImageDraw, width: int, step: int, given: int, h
     """A bar that fills as time goes on, in another colour once frames are predicted."""
     border = round(width * given / (given + horizon))
     now = round(width * (given + step) / (given + horizon))
-    draw.rectangle((0, 0, width, _HEADER - _MARGIN), fill="#dddddd")
+    draw.rectangle((0, 0, border, _HEADER - _MARGIN), fill="#888888")
+    draw.rectangle((border, 0, width, _HEADER - _MARGIN), fill="#ffe2a3")
     draw.rectangle((0, 0, min(now, border), _HEADER - _MARGIN), fill=_GIVEN)
     if step > 0:
         draw.rectangle((border, 0, now, _HEADER - _MARGIN), fill=_PREDICTED)
