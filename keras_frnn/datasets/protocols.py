@@ -36,7 +36,7 @@ def apply_protocol(
             "there is `video_folder`."
         )
     changed = {name: value for name, value in windows.items() if protocols[protocol].get(name, value) != value}
-    found = store.attributes.get("source_videos")
+    found = store.source_videos
     print(
         f"{dataset}, protocol {protocol!r}"
         + "".join(f", but {name}={value!r}" for name, value in changed.items())

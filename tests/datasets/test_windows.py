@@ -240,14 +240,6 @@ def test_files_are_checked(folder, tmp_path):
         datasets.kth(folder, "train", protocol="mcnet")
 
 
-def test_a_store_that_lost_videos_is_refused(tmp_path):
-    with h5py.File(tmp_path / "train.hdf5", "w") as file:
-        file["0"] = video(0, 9)
-        file.attrs["videos"], file.attrs["frames"] = 2, 18
-    with pytest.raises(ValueError, match="holds 1 videos and 9 frames. Expected, when it was written: 2 and 18"):
-        datasets.video_folder(tmp_path, "train", **SMALL)
-
-
 def test_a_process_reads_through_its_own_handle(folder):
     from keras_frnn.datasets.video_store import VideoStore
 
