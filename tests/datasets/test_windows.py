@@ -80,6 +80,14 @@ def test_values_are_in_minus_one_to_one(folder):
     np.testing.assert_array_equal(future[0], video(0, 9)[2:4] / np.float32(127.5) - 1)
 
 
+def test_integers_of_numpy_count(folder):
+    options = dict(context=2, horizon=2, batch_size=2, seed=3, start=4, num_shards=3, shard_index=1, frame_step=2)
+    expected = pixels(datasets.video_folder(folder, "train", **options).take(2))
+    for dtype in ("int64", "uint8"):
+        theirs = {name: np.dtype(dtype).type(value) for name, value in options.items()}
+        np.testing.assert_array_equal(pixels(datasets.video_folder(folder, "train", **theirs).take(2)), expected)
+
+
 def test_what_is_used_is_printed(folder, capsys):
     datasets.video_folder(folder, "test", **SMALL)
     count = len(all_windows())
@@ -199,8 +207,10 @@ def test_authors_files(tmp_path, capsys):
         (dict(frame_step=1.5), "`frame_step` must be a positive integer"),
         (dict(samples=3), "`samples` is for testing"),
         (dict(split="test", samples=0), "`samples` must be a positive integer"),
-        (dict(start=-1), "`start` must be 0 or a positive integer"),
-        (dict(num_shards=2, shard_index=2), "`shard_index` must be 0 to 1, for num_shards=2. Received: shard_index=2"),
+        (dict(start=-1), "`start` must be an integer of 0 or more. Received: start=-1"),
+        (dict(start=True), "`start` must be an integer of 0 or more. Received: start=True"),
+        (dict(seed=1.5), "`seed` must be an integer. Received: seed=1.5"),
+        (dict(num_shards=2, shard_index=2), "`shard_index` must be an integer from 0 to 1. Received: shard_index=2"),
         (dict(crop=(5, 6)), r"frames of 4x6 \(height x width\), too small for the crop. Received: crop=\(5, 6\)"),
         (dict(context=30), "no video of 32 frames.*the longest has 12. Pass a smaller `context`"),
         (dict(reader="pandas"), "`reader` must be one of"),
