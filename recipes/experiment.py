@@ -82,7 +82,7 @@ MOVING_MNIST = {
     "quick": dict(digits="mnist-5k", size=32, speed=0.05, test_sequences=200),
 }
 # Windows to test on; None for all.
-VIDEO_TEST_SAMPLES = {"paper": None, "small": 1_000, "quick": 100}
+VIDEO_TEST_SEQUENCES = {"paper": None, "small": 1_000, "quick": 100}
 
 
 def moving_mnist(argv: list[str], recipe: str, family: type[models.FoldedRNN], batch_size: dict[str, int]):
@@ -134,7 +134,7 @@ def videos(
     name, seed = _PRESET.value, _SEED.value
     batch, data = batch_size[name], pathlib.Path(_DATA.value or f"data/{dataset.__name__}")
     try:
-        test_data = dataset(data, "test", batch_size=batch, samples=VIDEO_TEST_SAMPLES[name])
+        test_data = dataset(data, "test", batch_size=batch, sequences=VIDEO_TEST_SEQUENCES[name])
         dataset(data, "train")
     except FileNotFoundError as error:
         sys.exit(f"{error}\n\n{first_steps}")

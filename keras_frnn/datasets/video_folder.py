@@ -80,7 +80,7 @@ def video_folder(
     crop: tuple[int, int] | None = None,
     mirror: bool = True,
     seed: int = 0,
-    samples: int | None = None,
+    sequences: int | None = None,
     start: int = 0,
     num_shards: int = 1,
     shard_index: int = 0,
@@ -104,7 +104,7 @@ def video_folder(
         crop: (height, width) to cut from the frames: anywhere in training, at the centre in testing.
         mirror: in training, mirror half of the windows left to right.
         seed: any integer.
-        samples: for testing, a choice of that many windows, drawn by `seed`; all by default, and where there are fewer.
+        sequences: for testing, a choice of that many windows, drawn by `seed`; all by default, and where there are fewer.
         start: number of windows to leave out at the beginning; `start=k * batch_size` goes on after k batches.
         num_shards: number of workers that share the windows. Together they see what one with a batch of
             `num_shards * batch_size` would.
@@ -130,7 +130,7 @@ def video_folder(
         crop=crop,
         mirror=mirror,
         seed=seed,
-        samples=samples,
+        sequences=sequences,
         start=start,
         num_shards=num_shards,
         shard_index=shard_index,

@@ -44,7 +44,7 @@ def window_dataset(
     crop: tuple[int, int] | None = None,
     mirror: bool = True,
     seed: int = 0,
-    samples: int | None = None,
+    sequences: int | None = None,
     start: int = 0,
     num_shards: int = 1,
     shard_index: int = 0,
@@ -57,14 +57,14 @@ def window_dataset(
             batch_size=batch_size, context=context, horizon=horizon, frame_step=frame_step, num_shards=num_shards
         ).items()
     )
-    if samples is not None:
-        samples = check_positive_integer(samples, "samples")
+    if sequences is not None:
+        sequences = check_positive_integer(sequences, "sequences")
         if split == "train":
-            raise ValueError(f"`samples` is for testing; training goes on for ever. Received: samples={samples}")
+            raise ValueError(f"`sequences` is for testing; training goes on for ever. Received: sequences={sequences}")
     seed, start = check_integer(seed, "seed"), check_integer(start, "start", 0)
     shard_index = check_integer(shard_index, "shard_index", 0, num_shards - 1)
     windows = _Windows(videos, context, horizon, frame_step, crop)
-    used = windows.count if samples is None else min(samples, windows.count)
+    used = windows.count if sequences is None else min(sequences, windows.count)
     print(windows.description(used))
     low, high = videos.value_range
 

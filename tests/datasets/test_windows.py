@@ -153,14 +153,14 @@ def test_crops_are_central_in_testing(folder):
     np.testing.assert_array_equal(pixels(data), all_windows(top=1, left=2, height=2, width=2))
 
 
-def test_samples_for_testing_are_seeded(folder):
-    some = pixels(datasets.video_folder(folder, "test", samples=8, **SMALL))
+def test_sequences_for_testing_are_seeded(folder):
+    some = pixels(datasets.video_folder(folder, "test", sequences=8, **SMALL))
     assert len(as_set(some)) == 8
     assert as_set(some) < as_set(all_windows())
-    np.testing.assert_array_equal(some, pixels(datasets.video_folder(folder, "test", samples=8, **SMALL)))
-    others = pixels(datasets.video_folder(folder, "test", samples=8, seed=1, **SMALL))
+    np.testing.assert_array_equal(some, pixels(datasets.video_folder(folder, "test", sequences=8, **SMALL)))
+    others = pixels(datasets.video_folder(folder, "test", sequences=8, seed=1, **SMALL))
     assert as_set(some) != as_set(others)
-    assert len(pixels(datasets.video_folder(folder, "test", samples=10**6, **SMALL))) == len(all_windows())
+    assert len(pixels(datasets.video_folder(folder, "test", sequences=10**6, **SMALL))) == len(all_windows())
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 1000])
@@ -205,8 +205,8 @@ def test_authors_files(tmp_path, capsys):
         (dict(split="val"), "`split` must be 'train' or 'test'. Received: split='val'"),
         (dict(batch_size=0), "`batch_size` must be a positive integer"),
         (dict(frame_step=1.5), "`frame_step` must be a positive integer"),
-        (dict(samples=3), "`samples` is for testing"),
-        (dict(split="test", samples=0), "`samples` must be a positive integer"),
+        (dict(sequences=3), "`sequences` is for testing"),
+        (dict(split="test", sequences=0), "`sequences` must be a positive integer"),
         (dict(start=-1), "`start` must be an integer of 0 or more. Received: start=-1"),
         (dict(start=True), "`start` must be an integer of 0 or more. Received: start=True"),
         (dict(seed=1.5), "`seed` must be an integer. Received: seed=1.5"),

@@ -32,7 +32,7 @@ def tiny(monkeypatch, tmp_path):
         steps_per_epoch=2,
     )
     monkeypatch.setitem(experiment.PRESETS, "quick", preset)
-    monkeypatch.setitem(experiment.VIDEO_TEST_SAMPLES, "quick", 3)
+    monkeypatch.setitem(experiment.VIDEO_TEST_SEQUENCES, "quick", 3)
     monkeypatch.setattr(experiment, "_draw", lambda *args: None)  # In test_recipes.py.
     monkeypatch.chdir(tmp_path)
 
