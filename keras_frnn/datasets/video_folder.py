@@ -78,7 +78,7 @@ def video_folder(
     horizon: int = 10,
     frame_step: int = 1,
     crop: tuple[int, int] | None = None,
-    mirror: bool = True,
+    mirror: bool = False,
     seed: int = 0,
     sequences: int | None = None,
     start: int = 0,
@@ -102,7 +102,8 @@ def video_folder(
         horizon: frames to be predicted.
         frame_step: distance of a window's frames in frames of the video: 2 is every second frame.
         crop: (height, width) to cut from the frames: anywhere in training, at the centre in testing.
-        mirror: in training, mirror half of the windows left to right.
+        mirror: in training, mirror half of the windows left to right. Not for what has a left and a right, such as text,
+            maps and traffic.
         seed: any integer.
         sequences: for testing, a choice of that many windows, drawn by `seed`; all by default, and where there are fewer.
         start: number of windows to leave out at the beginning; `start=k * batch_size` goes on after k batches.

@@ -42,7 +42,7 @@ def window_dataset(
     horizon: int = 10,
     frame_step: int = 1,
     crop: tuple[int, int] | None = None,
-    mirror: bool = True,
+    mirror: bool = False,
     seed: int = 0,
     sequences: int | None = None,
     start: int = 0,

@@ -54,7 +54,7 @@ def all_windows(step=1, frames=4, top=0, left=0, height=4, width=6) -> np.ndarra
 
 def epoch(folder, number, **options):
     count = len(all_windows())
-    data = datasets.video_folder(folder, "train", **{**SMALL, "batch_size": 1, "mirror": False, **options})
+    data = datasets.video_folder(folder, "train", **{**SMALL, "batch_size": 1, **options})
     return pixels(data.skip(number * count).take(count))
 
 
@@ -136,7 +136,7 @@ def test_workers_share_the_order(folder, split):
 
 
 def test_mirroring_and_crops_are_drawn_for_each_window(folder):
-    data = datasets.video_folder(folder, "train", context=2, horizon=2, batch_size=50, crop=(4, 4))
+    data = datasets.video_folder(folder, "train", context=2, horizon=2, batch_size=50, crop=(4, 4), mirror=True)
     windows = pixels(data.take(40)).astype(int)
     slopes = windows[:, 0, 0, 1, 0] - windows[:, 0, 0, 0, 0]
     assert set(slopes) == {1, -1}
@@ -146,6 +146,21 @@ def test_mirroring_and_crops_are_drawn_for_each_window(folder):
     # One crop and one direction for the whole window.
     steps = np.diff(windows, axis=1)
     assert (steps == 3).all()
+
+
+def test_the_protocols_mirror_and_nothing_else_does(tmp_path):
+    for name, shape in (("kth", (64, 80, 1)), ("ucf101", (64, 85, 3))):
+        with h5py.File(tmp_path / f"{name}_train.hdf5", "w") as file:
+            file["0"] = video(0, 40, *shape)
+    options = dict(batch_size=30, horizon=2, context=2)
+    for data, expected in (
+        (datasets.kth(tmp_path, "train", **options), {1, -1}),
+        (datasets.ucf101(tmp_path, "train", **options), {1, -1}),
+        (datasets.video_folder(tmp_path / "kth_train.hdf5", "train", **options), {1}),
+        (datasets.from_arrays(video(0, 40)[None], "train", **options), {1}),
+    ):
+        windows = pixels(data.take(1)).astype(int)
+        assert set(windows[:, 0, 0, 1, 0] - windows[:, 0, 0, 0, 0]) == expected
 
 
 def test_crops_are_central_in_testing(folder):
@@ -277,7 +292,7 @@ def test_arrays_of_any_layout(layout):
     np.testing.assert_array_equal(
         pixels(datasets.from_arrays(unit, layout=layout, value_range=(0, 1), **SMALL)), expected
     )
-    train = pixels(datasets.from_arrays(array, "train", layout=layout, mirror=False, **SMALL).take(12))
+    train = pixels(datasets.from_arrays(array, "train", layout=layout, **SMALL).take(12))
     assert as_set(train) == as_set(expected)
 
 
