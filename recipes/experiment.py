@@ -133,6 +133,7 @@ def videos(
         **training: more arguments of the dataset, for training.
     """
     _refuse(argv, test_array=_TEST_ARRAY.value)
+    flags.FLAGS.set_default("verbosity", logging.INFO)  # Which windows there are, and by which protocol.
     name, seed = _PRESET.value, _SEED.value
     batch, data = batch_size[name], pathlib.Path(_DATA.value or f"data/{dataset.__name__}")
     try:

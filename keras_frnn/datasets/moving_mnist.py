@@ -59,7 +59,7 @@ def moving_mnist(
         `(batch, horizon, size, size, 1)` in [-1, 1], black is -1.
 
     Raises:
-        ValueError: an argument out of its range, or an array or file that is not as described.
+        ValueError: an argument that is out of its range or no integer, or an array or file that is not as described.
         FileNotFoundError: there is nothing at `path`.
         ConnectionError: MNIST could not be downloaded.
 

@@ -5,6 +5,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from keras_frnn.checks import check_integer, check_positive_integer, check_positive_integers
 from keras_frnn.datasets.stateless import mix, permuted, uniform
@@ -65,7 +66,7 @@ def window_dataset(
     shard_index = check_integer(shard_index, "shard_index", 0, num_shards - 1)
     windows = _Windows(videos, context, horizon, frame_step, crop)
     used = windows.count if sequences is None else min(sequences, windows.count)
-    print(windows.description(used))
+    logging.info("%s", windows.description(used))
     low, high = videos.value_range
 
     def scaled(frames):

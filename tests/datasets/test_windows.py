@@ -88,11 +88,13 @@ def test_integers_of_numpy_count(folder):
         np.testing.assert_array_equal(pixels(datasets.video_folder(folder, "train", **theirs).take(2)), expected)
 
 
-def test_what_is_used_is_printed(folder, capsys):
+def test_what_is_used_is_in_the_log(folder, capsys, caplog):
+    caplog.set_level("INFO", "absl")
     datasets.video_folder(folder, "test", **SMALL)
     count = len(all_windows())
-    printed = f"all of {count} windows of 2 + 2 frames, frame step 1, 4x6x3, from 4 videos (1 too short, left out)"
-    assert printed in capsys.readouterr().out
+    logged = f"all of {count} windows of 2 + 2 frames, frame step 1, 4x6x3, from 4 videos (1 too short, left out)"
+    assert logged in caplog.text
+    assert not capsys.readouterr().out
 
 
 def test_training_shows_every_window_once_an_epoch(folder):
@@ -196,7 +198,8 @@ def test_grey_videos_without_channels(tmp_path):
     np.testing.assert_array_equal(windows[1], video(1, 6, channels=1)[1:5])
 
 
-def test_authors_files(tmp_path, capsys):
+def test_authors_files(tmp_path, caplog):
+    caplog.set_level("INFO", "absl")
     generator = np.random.default_rng(0)
     for name, shape in (("kth_test", (25, 64, 80, 1)), ("ucf101_test", (45, 64, 85, 3))):
         with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
@@ -209,9 +212,9 @@ def test_authors_files(tmp_path, capsys):
     with h5py.File(tmp_path / "ucf101_test.hdf5") as file:
         np.testing.assert_array_equal(ucf101[4], file["0"][4:43:2, :, 2:82])
     assert ucf101.shape == (11 * 7, 20, 64, 80, 3)
-    assert "KTH, protocol 'paper'" in capsys.readouterr().out
+    assert "KTH, protocol 'paper'\n" in caplog.text
     datasets.kth(tmp_path, "test", frame_step=2, horizon=3)
-    assert "KTH, protocol 'paper', but frame_step=2, but horizon=3" in capsys.readouterr().out
+    assert "KTH, protocol 'paper', but frame_step=2, but horizon=3" in caplog.text
 
 
 @pytest.mark.parametrize(
