@@ -25,6 +25,19 @@ def check_positive_integer(value, name: str) -> int:
     return check_positive_integers(value, name, 1)[0]
 
 
+def check_integer(value, name: str, lowest: int | None = None, highest: int | None = None) -> int:
+    """`value` as an integer within both bounds, as far as there are any. NumPy's count, too."""
+    try:
+        integer = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        integer = None
+    if integer is None or (lowest is not None and integer < lowest) or (highest is not None and integer > highest):
+        expected = "an integer" if lowest is None else f"an integer of {lowest} or more"
+        expected = expected if highest is None else f"an integer from {lowest} to {highest}"
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+    return integer
+
+
 def check_data_format(data_format: str | None) -> str:
     """`"channels_last"` or `"channels_first"`; None is `keras.config.image_data_format()`, here as everywhere."""
     if data_format is None:

@@ -82,7 +82,7 @@ MOVING_MNIST = {
     "quick": dict(digits="mnist-5k", size=32, speed=0.05, test_sequences=200),
 }
 # Windows to test on; None for all.
-VIDEO_TEST_SAMPLES = {"paper": None, "small": 1_000, "quick": 100}
+VIDEO_TEST_SEQUENCES = {"paper": None, "small": 1_000, "quick": 100}
 
 
 def moving_mnist(argv: list[str], recipe: str, family: type[models.FoldedRNN], batch_size: dict[str, int]):
@@ -119,6 +119,7 @@ def videos(
     batch_size: dict[str, int],
     dataset: Callable,
     first_steps: str,
+    **training,
 ):
     """Runs a recipe on prepared videos, as its flags say.
 
@@ -129,13 +130,15 @@ def videos(
         batch_size: by preset.
         dataset: `datasets.kth`, `datasets.ucf101` or `datasets.video_folder`.
         first_steps: what to do where there are no prepared videos.
+        **training: more arguments of the dataset, for training.
     """
     _refuse(argv, test_array=_TEST_ARRAY.value)
+    flags.FLAGS.set_default("verbosity", logging.INFO)  # Which windows there are, and by which protocol.
     name, seed = _PRESET.value, _SEED.value
     batch, data = batch_size[name], pathlib.Path(_DATA.value or f"data/{dataset.__name__}")
     try:
-        test_data = dataset(data, "test", batch_size=batch, samples=VIDEO_TEST_SAMPLES[name])
-        dataset(data, "train")
+        test_data = dataset(data, "test", batch_size=batch, sequences=VIDEO_TEST_SEQUENCES[name])
+        dataset(data, "train", **training)
     except FileNotFoundError as error:
         sys.exit(f"{error}\n\n{first_steps}")
     except ValueError as error:
@@ -144,10 +147,11 @@ def videos(
         recipe,
         family,
         batch,
-        lambda steps: dataset(data, "train", batch_size=batch, seed=seed, start=steps * batch),
+        lambda steps: dataset(data, "train", batch_size=batch, seed=seed, start=steps * batch, **training),
         test_data,
         dataset=dataset.__name__,
         published=name != "quick",
+        **training,
     )
 
 
@@ -158,14 +162,14 @@ def _refuse(argv: list[str], **flags_of_others):
         sys.exit(f"{argv[0]} does not know {' '.join(ignored)}. See {argv[0]} --help.")
 
 
-def _run_as_flags_say(recipe, family, batch_size, train_data, test_data, dataset, published):
+def _run_as_flags_say(recipe, family, batch_size, train_data, test_data, dataset, published, **settings):
     name = _PRESET.value
     run(
         family,
         PRESETS[name],
         train_data,
         test_data,
-        settings=dict(recipe=recipe, dataset=dataset, preset=name, seed=_SEED.value, batch_size=batch_size),
+        settings=dict(recipe=recipe, dataset=dataset, preset=name, seed=_SEED.value, batch_size=batch_size, **settings),
         output=pathlib.Path(_OUTPUT.value or f"runs/{recipe}-{name}"),
         published=dataset if published and dataset != "video_folder" else None,
     )

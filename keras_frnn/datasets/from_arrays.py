@@ -19,7 +19,7 @@ def from_arrays(
     """Windows of videos in an array.
 
     Args:
-        frames: uint8 in [0, 255], or float in [-1, 1].
+        frames: uint8 in [0, 255], or float in [-1, 1]; no axis is empty.
         split: `"test"`: once and in order; or `"train"`: endless and permuted, for `fit` with `steps_per_epoch`.
         layout: one letter an axis: B video, T time, H height, W width, C channels (1 or 3). `"BTHWC"` is a batch of
             videos, `"TBHW"` that of the public Moving MNIST sequences, `"THW"` one grey video.
@@ -37,7 +37,6 @@ def from_arrays(
 
     >>> videos = np.zeros((3, 25, 16, 16), "uint8")
     >>> context, future = next(iter(from_arrays(videos, layout="BTHW", batch_size=2)))
-    array (3 videos): all of 18 windows of 10 + 10 frames, frame step 1, 16x16x1, from 3 videos
     >>> context.shape
     TensorShape([2, 10, 16, 16, 1])
     """

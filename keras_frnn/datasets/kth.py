@@ -89,7 +89,7 @@ def kth(
         protocol: `"paper"`: 10 + 10 frames, every frame, every window, mirrored at random in training.
         reader: as in `video_folder`.
         **windows: the arguments of `video_folder` from `batch_size` to `shard_index`. What differs from the protocol
-            is named in the line that is printed.
+            is named in the log (`absl.logging.info`).
 
     Returns:
         tf.data.Dataset of `(context, future)`: float32 `(batch, context, 64, 80, 1)` and `(batch, horizon, 64, 80, 1)`

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_frnn.checks import check_positive_integers
+from keras_frnn.checks import check_integer, check_positive_integer
 from keras_frnn.datasets.mnist_5k import mnist_5k
 from keras_frnn.datasets.stateless import mix, uniform
-from keras_frnn.datasets.windows import SPLITS, check_split, check_start
+from keras_frnn.datasets.windows import SPLITS, check_split
 
 _TEST_SEQUENCES = 10_000
 
@@ -59,19 +59,22 @@ def moving_mnist(
         `(batch, horizon, size, size, 1)` in [-1, 1], black is -1.
 
     Raises:
-        ValueError: an argument out of its range, or an array or file that is not as described.
+        ValueError: an argument that is out of its range or no integer, or an array or file that is not as described.
         FileNotFoundError: there is nothing at `path`.
         ConnectionError: MNIST could not be downloaded.
 
     Reference: Srivastava et al., "Unsupervised Learning of Video Representations using LSTMs", ICML 2015.
     """
-    for name, value in dict(batch_size=batch_size, context=context, horizon=horizon, num_digits=num_digits).items():
-        check_positive_integers(value, name, 1)
-    check_positive_integers(size, "size", 1)
     check_split(split)
+    batch_size, context, horizon, size, num_digits = (
+        check_positive_integer(value, name)
+        for name, value in dict(
+            batch_size=batch_size, context=context, horizon=horizon, size=size, num_digits=num_digits
+        ).items()
+    )
     if sequences is not None:
-        check_positive_integers(sequences, "sequences", 1)
-    check_start(start)
+        sequences = check_positive_integer(sequences, "sequences")
+    seed, start = check_integer(seed, "seed"), check_integer(start, "start", 0)
     if not 0 < speed <= 1:
         raise ValueError(f"`speed` is a fraction of the free range and must be in (0, 1]. Received: speed={speed!r}")
     if path is not None:
@@ -85,7 +88,7 @@ def moving_mnist(
     images = _load_digits(digits, split)
     if digit_size is None:
         digit_size = round(size * 28 / 64) if isinstance(digits, str) else images.shape[1]
-    check_positive_integers(digit_size, "digit_size", 1)
+    digit_size = check_positive_integer(digit_size, "digit_size")
     if digit_size > size:
         raise ValueError(f"Digits of {digit_size} pixels do not fit frames of {size}. Pass a smaller `digit_size`.")
     if sequences is None and split == "test":

@@ -1,5 +1,7 @@
 """Named ways to cut windows out of a dataset's videos, so that scores can be compared."""
 
+from absl import logging
+
 from keras_frnn.datasets.video_store import VideoStore
 
 
@@ -23,8 +25,11 @@ def apply_protocol(
         frame_shape: what the dataset's frames are stored as.
         videos: number of videos that the dataset has.
 
+    Returns:
+        The protocol's arguments, and the caller's in their places.
+
     Raises:
-        ValueError: no such protocol, or the videos were prepared for another one, or as another dataset.
+        ValueError: no such protocol, the videos were prepared for another one, or their frames are not the dataset's.
     """
     if protocol not in protocols:
         raise ValueError(f"{dataset} has the protocols {', '.join(protocols)}. Received: protocol={protocol!r}")
@@ -36,10 +41,12 @@ def apply_protocol(
             "there is `video_folder`."
         )
     changed = {name: value for name, value in windows.items() if protocols[protocol].get(name, value) != value}
-    found = store.attributes.get("source_videos")
-    print(
-        f"{dataset}, protocol {protocol!r}"
-        + "".join(f", but {name}={value!r}" for name, value in changed.items())
-        + (f" ({found} of the dataset's {videos:,} videos)" if found not in (None, videos) else "")
+    found = store.source_videos
+    logging.info(
+        "%s, protocol %r%s%s",
+        dataset,
+        protocol,
+        "".join(f", but {name}={value!r}" for name, value in changed.items()),
+        f" ({found} of the dataset's {videos:,} videos)" if found not in (None, videos) else "",
     )
     return {**protocols[protocol], **windows}

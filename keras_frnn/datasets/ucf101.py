@@ -144,7 +144,7 @@ def ucf101(
             testing, cut at the centre.
         reader: as in `video_folder`.
         **windows: the arguments of `video_folder` from `batch_size` to `shard_index`. What differs from the protocol
-            is named in the line that is printed.
+            is named in the log (`absl.logging.info`).
 
     Returns:
         tf.data.Dataset of `(context, future)`: float32 `(batch, context, 64, 80, 3)` and `(batch, horizon, 64, 80, 3)`

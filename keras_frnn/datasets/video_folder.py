@@ -104,9 +104,9 @@ def video_folder(
     horizon: int = 10,
     frame_step: int = 1,
     crop: tuple[int, int] | None = None,
-    mirror: bool = True,
+    mirror: bool = False,
     seed: int = 0,
-    samples: int | None = None,
+    sequences: int | None = None,
     start: int = 0,
     num_shards: int = 1,
     shard_index: int = 0,
@@ -121,29 +121,35 @@ def video_folder(
 
     Args:
         path: folder with `train.hdf5` and `test.hdf5`, or an HDF5 file of uint8 datasets
-            `(frames, height, width[, channels])`.
+            `(frames, height, width[, channels])`, 1 or 3 channels, all of one frame size: contiguous, or in chunks,
+            which may be packed with gzip or lzf if they are of up to 16 MiB.
         split: `"train"` or `"test"`.
         batch_size: windows a batch.
         context: frames that are given.
         horizon: frames to be predicted.
         frame_step: distance of a window's frames in frames of the video: 2 is every second frame.
         crop: (height, width) to cut from the frames: anywhere in training, at the centre in testing.
-        mirror: in training, mirror half of the windows left to right.
+        mirror: in training, mirror half of the windows left to right: not for text, maps, traffic and whatever else
+            has a left and a right.
         seed: any integer.
-        samples: for testing, a choice of that many windows, drawn by `seed`; all by default, and where there are fewer.
-        start: number of windows to leave out at the beginning; `start=k * batch_size` goes on after k batches.
+        sequences: for testing, a choice of that many windows, drawn by `seed`; all by default, and where there are
+            fewer.
+        start: number of windows to leave out at the beginning; `start=k * batch_size` goes on after k batches. With
+            `num_shards`, of this worker's windows.
         num_shards: number of workers that share the windows. Together they see what one with a batch of
             `num_shards * batch_size` would.
-        shard_index: number of this worker, from 0.
+        shard_index: number of this worker, 0 to `num_shards - 1`.
         reader: `"h5py"`, or `"tfio"` for tensorflow-io 0.37.1 with TensorFlow 2.16 (extra `tfio`).
 
     Returns:
         tf.data.Dataset of `(context, future)`: float32 `(batch, context, height, width, channels)` and
-        `(batch, horizon, height, width, channels)` in [-1, 1].
+        `(batch, horizon, height, width, channels)` in [-1, 1]. A file that goes away, or turns out to be damaged, while
+        it is read raises a `tf.errors.OpError` there.
 
     Raises:
         FileNotFoundError: there is no such folder or file.
-        ValueError: an argument out of its range, a file that is not as described, or no video long enough.
+        ValueError: an argument out of its range, no video long enough, or a file that is not as described, is damaged,
+            or leads to other files.
         ImportError: `reader="tfio"`, and tensorflow-io does not work here.
     """
     return window_dataset(
@@ -156,7 +162,7 @@ def video_folder(
         crop=crop,
         mirror=mirror,
         seed=seed,
-        samples=samples,
+        sequences=sequences,
         start=start,
         num_shards=num_shards,
         shard_index=shard_index,

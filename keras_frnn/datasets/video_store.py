@@ -1,6 +1,5 @@
 """Videos in an HDF5 file: one uint8 dataset `(frames, height, width[, channels])` a video."""
 
-import json
 import os
 import pathlib
 
@@ -8,6 +7,7 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
+from keras_frnn.datasets.store_checks import check_attributes, check_chunks, damage_explained, open_video
 from keras_frnn.datasets.windows import check_split
 
 _READERS = ("h5py", "tfio")
@@ -20,8 +20,13 @@ class VideoStore:
         path: the HDF5 file.
         reader: `"h5py"` or `"tfio"`.
 
+    Attributes:
+        protocol: what the videos were split for; None if the file does not tell.
+        source_videos: how many videos the source had, of both splits; None if the file does not tell.
+
     Raises:
-        ValueError: the file is not as described above, or holds fewer videos than were stored.
+        ValueError: the file is not as described above, is damaged, holds fewer videos than were stored, or leads to
+            other files or to more bytes than it has (see `store_checks.py`).
         ImportError: tensorflow-io is to read, and does not work here.
     """
 
@@ -32,54 +37,42 @@ class VideoStore:
         if reader not in _READERS:
             raise ValueError(f"`reader` must be one of {_READERS}. Received: reader={reader!r}")
         self.path, self.name, self._open = path, str(path), {}
-        try:
-            with h5py.File(path) as file:
-                self.attributes = dict(file.attrs)
-                datasets = list(file.items())
-                for key, dataset in datasets:
-                    if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8 or dataset.ndim not in (3, 4):
-                        found = f"{dataset.dtype} {dataset.shape}" if isinstance(dataset, h5py.Dataset) else "a group"
-                        raise ValueError(
-                            f"{path}: {key!r} is {found}. Expected a uint8 dataset (frames, height, width) or (frames, "
-                            "height, width, channels)."
-                        )
-                self.keys = [key for key, _ in datasets]
-                self.lengths = np.array([len(dataset) for _, dataset in datasets], "int64")
-                shapes = {(*dataset.shape[1:], 1)[:3]: key for key, dataset in datasets}
-        except OSError as error:
-            raise ValueError(f"{path} is not a readable HDF5 file ({error}). Prepare it again.") from error
-        if not self.keys:
+        with (
+            damage_explained(f"{path} is not a readable HDF5 file ({{error}}). Prepare it again."),
+            h5py.File(path) as file,
+        ):
+            shapes = {key: open_video(file, key).shape for key in file}
+            lengths = {key: shape[0] for key, shape in shapes.items()}
+            stated = check_attributes(file, lengths)
+        if not shapes:
             raise ValueError(f"{path} holds no video: the source had none for this split.")
-        found = (len(self.keys), int(self.lengths.sum()))
-        expected = tuple(
-            int(self.attributes.get(name, value)) for name, value in zip(("videos", "frames"), found, strict=True)
-        )
-        if found != expected:
-            raise ValueError(
-                f"{path} holds {found[0]} videos and {found[1]} frames. Expected, when it was written: {expected[0]} "
-                f"and {expected[1]}. Prepare it again."
-            )
-        if len(shapes) > 1:
-            examples = ", ".join(f"{key!r} {shape}" for shape, key in list(shapes.items())[:3])
+        sizes = {(*shape[1:], 1)[:3]: key for key, shape in shapes.items()}
+        if len(sizes) > 1:
+            examples = ", ".join(f"{key!r} {size}" for size, key in list(sizes.items())[:3])
             raise ValueError(
                 f"{path} holds videos of several frame sizes: {examples}. Prepare it again, with one size."
             )
-        (self.frame_shape,) = shapes
+        (self.frame_shape,) = sizes
+        self.keys, self.shapes = list(shapes), list(shapes.values())
+        self.lengths = np.array(list(lengths.values()), "int64")
+        self.protocol, self.source_videos = stated.get("protocol"), stated.get("source_videos")
         self._make = _h5py_videos if reader == "h5py" else _tfio_videos()
 
-    @property
-    def protocol(self) -> str | None:
-        """What the videos were split for; None if the file does not tell."""
-        if "format" not in self.attributes:
-            return None
-        return json.loads(self.attributes["format"])["protocol"].split(",")[0]
-
     def read(self, video: int, frames: slice, rows: slice, columns: slice, out: np.ndarray):
-        # A handle that crosses a fork reads garbage.
-        process = os.getpid()
-        if process not in self._open:
-            self._open[process] = self._make(self)
-        self._open[process](video, frames, rows, columns, out)
+        """See `Videos`.
+
+        Raises:
+            ValueError: the file cannot be read any more, or is another one.
+        """
+        with damage_explained(
+            f"{self.path}: {self.keys[video]!r} cannot be read ({{error}}). When the file was opened, it could. Put it "
+            "back, or prepare it again, and start anew."
+        ):
+            # A handle that crosses a fork reads garbage.
+            process = os.getpid()
+            if process not in self._open:
+                self._open[process] = self._make(self)
+            self._open[process](video, frames, rows, columns, out)
 
 
 def _h5py_videos(store: VideoStore):
@@ -89,7 +82,12 @@ def _h5py_videos(store: VideoStore):
     def read(video, frames, rows, columns, out):
         dataset = datasets[video]
         if dataset is None:
-            dataset = datasets[video] = file[store.keys[video]]
+            # This may be another file by now.
+            dataset = open_video(file, store.keys[video])
+            if dataset.shape != store.shapes[video]:
+                raise ValueError(f"its shape is {dataset.shape} now, and was {store.shapes[video]}")
+            check_chunks(store.path, store.keys[video], dataset)
+            datasets[video] = dataset
         dataset.read_direct(out if dataset.ndim == 4 else out[..., 0], (frames, rows, columns))
 
     return read

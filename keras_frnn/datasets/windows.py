@@ -5,8 +5,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from keras_frnn.checks import check_positive_integers
+from keras_frnn.checks import check_integer, check_positive_integer, check_positive_integers
 from keras_frnn.datasets.stateless import mix, permuted, uniform
 
 SPLITS = ("train", "test")
@@ -42,94 +43,42 @@ def window_dataset(
     horizon: int = 10,
     frame_step: int = 1,
     crop: tuple[int, int] | None = None,
-    mirror: bool = True,
+    mirror: bool = False,
     seed: int = 0,
-    samples: int | None = None,
+    sequences: int | None = None,
     start: int = 0,
     num_shards: int = 1,
     shard_index: int = 0,
 ) -> tf.data.Dataset:
     """See `video_folder`, which has the same arguments."""
     check_split(split)
-    positive = dict(
-        batch_size=batch_size, context=context, horizon=horizon, frame_step=frame_step, num_shards=num_shards
+    batch_size, context, horizon, frame_step, num_shards = (
+        check_positive_integer(value, name)
+        for name, value in dict(
+            batch_size=batch_size, context=context, horizon=horizon, frame_step=frame_step, num_shards=num_shards
+        ).items()
     )
-    for name, value in positive.items():
-        check_positive_integers(value, name, 1)
-    if samples is not None:
-        check_positive_integers(samples, "samples", 1)
+    if sequences is not None:
+        sequences = check_positive_integer(sequences, "sequences")
         if split == "train":
-            raise ValueError(f"`samples` is for testing; training goes on for ever. Received: samples={samples}")
-    check_start(start)
-    if not isinstance(shard_index, int) or not 0 <= shard_index < num_shards:
-        raise ValueError(
-            f"`shard_index` must be 0 to {num_shards - 1}, for num_shards={num_shards}. "
-            f"Received: shard_index={shard_index!r}"
-        )
-    height, width, channels = videos.frame_shape
-    crop_height, crop_width = (height, width) if crop is None else check_positive_integers(crop, "crop", 2)
-    if crop_height > height or crop_width > width:
-        raise ValueError(
-            f"{videos.name} has frames of {height}x{width} (height x width), too small for the crop. Received: "
-            f"crop={crop!r}"
-        )
-
-    total = context + horizon
-    span = (total - 1) * frame_step + 1
-    windows = np.maximum(videos.lengths - span + 1, 0)
-    ends = np.cumsum(windows)
-    count = int(ends[-1]) if len(ends) else 0
-    short = int((windows == 0).sum())
-    if not count:
-        longest = f"the longest has {videos.lengths.max()}" if len(videos.lengths) else "there is no video"
-        raise ValueError(
-            f"{videos.name} has no video of {span} frames, which {context} + {horizon} frames at "
-            f"frame_step={frame_step} need; {longest}. Pass a smaller `context`, `horizon` or `frame_step`."
-        )
-    used = count if samples is None else min(samples, count)
-    print(
-        f"{videos.name}: {'all' if used == count else used} of {count:,} windows of {context} + {horizon} frames, "
-        f"frame step {frame_step}, {crop_height}x{crop_width}x{channels}, from {len(windows) - short} videos"
-        + (f" ({short} too short, left out)" if short else "")
-    )
-
-    spare = np.array([height - crop_height, width - crop_width])
-    key = mix(seed)
-
-    def choose(position):
-        """The window at each position of the order, the corner of its crop, and whether it is mirrored."""
-        if split == "train":
-            draws = uniform(key, position, 3)
-            corner = tf.cast(draws[:, :2] * (spare + 1.0), "int64")
-            return permuted(position, seed, count), corner, (draws[:, 2] < 0.5) & mirror
-        index = position if used == count else permuted(position, seed, count)
-        return index, tf.tile(spare[None] // 2, [tf.size(index), 1]), tf.zeros_like(index, "bool")
-
-    def read(index, corner, mirrored):
-        video = np.searchsorted(ends, index, side="right")
-        first = index - (ends[video] - windows[video])
-        frames = np.empty((len(index), total, crop_height, crop_width, channels), videos.dtype)
-        for i, (top, left) in enumerate(corner):
-            videos.read(
-                int(video[i]),
-                slice(int(first[i]), int(first[i]) + span, frame_step),
-                slice(int(top), int(top) + crop_height),
-                slice(int(left), int(left) + crop_width),
-                frames[i],
-            )
-            if mirrored[i]:
-                rows = frames[i].reshape(-1, crop_width, channels)  # OpenCV's is many times faster than TensorFlow's.
-                rows[...] = cv2.flip(rows, 1).reshape(rows.shape)
-        return frames
-
+            raise ValueError(f"`sequences` is for testing; training goes on for ever. Received: sequences={sequences}")
+    seed, start = check_integer(seed, "seed"), check_integer(start, "start", 0)
+    shard_index = check_integer(shard_index, "shard_index", 0, num_shards - 1)
+    windows = _Windows(videos, context, horizon, frame_step, crop)
+    used = windows.count if sequences is None else min(sequences, windows.count)
+    logging.info("%s", windows.description(used))
     low, high = videos.value_range
 
     def scaled(frames):
         return tf.cast(frames, "float32") / ((high - low) / 2) - (high + low) / (high - low)
 
     def batch(position):
-        frames = tf.numpy_function(read, choose(position), tf.as_dtype(videos.dtype), stateful=False)
-        frames = tf.ensure_shape(frames, (None, total, crop_height, crop_width, channels))
+        if split == "train":
+            chosen = _drawn(position, seed, windows, mirror)
+        else:
+            chosen = _central(position if used == windows.count else permuted(position, seed, windows.count), windows)
+        frames = tf.numpy_function(windows.read, chosen, tf.as_dtype(videos.dtype), stateful=False)
+        frames = tf.ensure_shape(frames, (None, *windows.shape))
         return scaled(frames[:, :context]), scaled(frames[:, context:])
 
     # Positions of the common order, of which this worker has every num_shards-th.
@@ -139,11 +88,84 @@ def window_dataset(
     return positions.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
+class _Windows:
+    """All windows of a set of videos, by their numbers: video after video, frame after frame.
+
+    Attributes:
+        count: how many there are.
+        shape: (frames, height, width, channels) of one.
+        spare: (rows, columns) that the crop leaves, int64.
+    """
+
+    def __init__(self, videos: Videos, context: int, horizon: int, frame_step: int, crop: tuple[int, int] | None):
+        height, width, channels = videos.frame_shape
+        rows, columns = (height, width) if crop is None else check_positive_integers(crop, "crop", 2)
+        if rows > height or columns > width:
+            raise ValueError(
+                f"{videos.name} has frames of {height}x{width} (height x width), too small for the crop. Received: "
+                f"crop={crop!r}"
+            )
+        self.videos, self.context, self.horizon, self.frame_step = videos, context, horizon, frame_step
+        self.shape = (context + horizon, rows, columns, channels)
+        self.spare = np.array([height - rows, width - columns])
+        self.span = (context + horizon - 1) * frame_step + 1
+        self.of_video = np.maximum(videos.lengths - self.span + 1, 0)
+        self.ends = np.cumsum(self.of_video)
+        self.count = int(self.of_video.sum())
+        if not self.count:
+            longest = f"the longest has {videos.lengths.max()}" if len(videos.lengths) else "there is no video"
+            raise ValueError(
+                f"{videos.name} has no video of {self.span} frames, which {context} + {horizon} frames at "
+                f"frame_step={frame_step} need; {longest}. Pass a smaller `context`, `horizon` or `frame_step`."
+            )
+
+    def description(self, used: int) -> str:
+        _, height, width, channels = self.shape
+        short = int((self.of_video == 0).sum())
+        return (
+            f"{self.videos.name}: {'all' if used == self.count else used} of {self.count:,} windows of "
+            f"{self.context} + {self.horizon} frames, frame step {self.frame_step}, {height}x{width}x{channels}, "
+            f"from {len(self.of_video) - short} videos" + (f" ({short} too short, left out)" if short else "")
+        )
+
+    def read(self, index: np.ndarray, corner: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+        """Windows `(batch, frames, height, width, channels)`.
+
+        Args:
+            index: their numbers, int64 `(batch,)`.
+            corner: first row and column of each crop, int64 `(batch, 2)`.
+            mirrored: whether each is mirrored, bool `(batch,)`.
+        """
+        _, height, width, channels = self.shape
+        video = np.searchsorted(self.ends, index, side="right")
+        first = index - (self.ends[video] - self.of_video[video])
+        frames = np.empty((len(index), *self.shape), self.videos.dtype)
+        for i, (top, left) in enumerate(corner):
+            self.videos.read(
+                int(video[i]),
+                slice(int(first[i]), int(first[i]) + self.span, self.frame_step),
+                slice(int(top), int(top) + height),
+                slice(int(left), int(left) + width),
+                frames[i],
+            )
+            if mirrored[i]:
+                rows = frames[i].reshape(-1, width, channels)  # OpenCV's is many times faster than TensorFlow's.
+                rows[...] = cv2.flip(rows, 1).reshape(rows.shape)
+        return frames
+
+
+def _drawn(position: tf.Tensor, seed: int, windows: _Windows, mirror: bool):
+    """For training, what `_Windows.read` takes for each position of the order: any crop, half of them mirrored."""
+    draws = uniform(mix(seed), position, 3)
+    corner = tf.cast(draws[:, :2] * (windows.spare + 1.0), "int64")
+    return permuted(position, seed, windows.count), corner, (draws[:, 2] < 0.5) & mirror
+
+
+def _central(index: tf.Tensor, windows: _Windows):
+    """For testing, what `_Windows.read` takes for each window: the crop at the centre, none mirrored."""
+    return index, tf.tile(windows.spare[None] // 2, [tf.size(index), 1]), tf.zeros_like(index, "bool")
+
+
 def check_split(split: str):
     if split not in SPLITS:
         raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}")
-
-
-def check_start(start: int):
-    if not isinstance(start, int) or start < 0:
-        raise ValueError(f"`start` must be 0 or a positive integer. Received: start={start!r}")

@@ -54,7 +54,7 @@ def all_windows(step=1, frames=4, top=0, left=0, height=4, width=6) -> np.ndarra
 
 def epoch(folder, number, **options):
     count = len(all_windows())
-    data = datasets.video_folder(folder, "train", **{**SMALL, "batch_size": 1, "mirror": False, **options})
+    data = datasets.video_folder(folder, "train", **{**SMALL, "batch_size": 1, **options})
     return pixels(data.skip(number * count).take(count))
 
 
@@ -80,11 +80,21 @@ def test_values_are_in_minus_one_to_one(folder):
     np.testing.assert_array_equal(future[0], video(0, 9)[2:4] / np.float32(127.5) - 1)
 
 
-def test_what_is_used_is_printed(folder, capsys):
+def test_integers_of_numpy_count(folder):
+    options = dict(context=2, horizon=2, batch_size=2, seed=3, start=4, num_shards=3, shard_index=1, frame_step=2)
+    expected = pixels(datasets.video_folder(folder, "train", **options).take(2))
+    for dtype in ("int64", "uint8"):
+        theirs = {name: np.dtype(dtype).type(value) for name, value in options.items()}
+        np.testing.assert_array_equal(pixels(datasets.video_folder(folder, "train", **theirs).take(2)), expected)
+
+
+def test_what_is_used_is_in_the_log(folder, capsys, caplog):
+    caplog.set_level("INFO", "absl")
     datasets.video_folder(folder, "test", **SMALL)
     count = len(all_windows())
-    printed = f"all of {count} windows of 2 + 2 frames, frame step 1, 4x6x3, from 4 videos (1 too short, left out)"
-    assert printed in capsys.readouterr().out
+    logged = f"all of {count} windows of 2 + 2 frames, frame step 1, 4x6x3, from 4 videos (1 too short, left out)"
+    assert logged in caplog.text
+    assert not capsys.readouterr().out
 
 
 def test_training_shows_every_window_once_an_epoch(folder):
@@ -128,7 +138,7 @@ def test_workers_share_the_order(folder, split):
 
 
 def test_mirroring_and_crops_are_drawn_for_each_window(folder):
-    data = datasets.video_folder(folder, "train", context=2, horizon=2, batch_size=50, crop=(4, 4))
+    data = datasets.video_folder(folder, "train", context=2, horizon=2, batch_size=50, crop=(4, 4), mirror=True)
     windows = pixels(data.take(40)).astype(int)
     slopes = windows[:, 0, 0, 1, 0] - windows[:, 0, 0, 0, 0]
     assert set(slopes) == {1, -1}
@@ -140,19 +150,34 @@ def test_mirroring_and_crops_are_drawn_for_each_window(folder):
     assert (steps == 3).all()
 
 
+def test_the_protocols_mirror_and_nothing_else_does(tmp_path):
+    for name, shape in (("kth", (64, 80, 1)), ("ucf101", (64, 85, 3))):
+        with h5py.File(tmp_path / f"{name}_train.hdf5", "w") as file:
+            file["0"] = video(0, 40, *shape)
+    options = dict(batch_size=30, horizon=2, context=2)
+    for data, expected in (
+        (datasets.kth(tmp_path, "train", **options), {1, -1}),
+        (datasets.ucf101(tmp_path, "train", **options), {1, -1}),
+        (datasets.video_folder(tmp_path / "kth_train.hdf5", "train", **options), {1}),
+        (datasets.from_arrays(video(0, 40)[None], "train", **options), {1}),
+    ):
+        windows = pixels(data.take(1)).astype(int)
+        assert set(windows[:, 0, 0, 1, 0] - windows[:, 0, 0, 0, 0]) == expected
+
+
 def test_crops_are_central_in_testing(folder):
     data = datasets.video_folder(folder, "test", crop=(2, 2), **SMALL)
     np.testing.assert_array_equal(pixels(data), all_windows(top=1, left=2, height=2, width=2))
 
 
-def test_samples_for_testing_are_seeded(folder):
-    some = pixels(datasets.video_folder(folder, "test", samples=8, **SMALL))
+def test_sequences_for_testing_are_seeded(folder):
+    some = pixels(datasets.video_folder(folder, "test", sequences=8, **SMALL))
     assert len(as_set(some)) == 8
     assert as_set(some) < as_set(all_windows())
-    np.testing.assert_array_equal(some, pixels(datasets.video_folder(folder, "test", samples=8, **SMALL)))
-    others = pixels(datasets.video_folder(folder, "test", samples=8, seed=1, **SMALL))
+    np.testing.assert_array_equal(some, pixels(datasets.video_folder(folder, "test", sequences=8, **SMALL)))
+    others = pixels(datasets.video_folder(folder, "test", sequences=8, seed=1, **SMALL))
     assert as_set(some) != as_set(others)
-    assert len(pixels(datasets.video_folder(folder, "test", samples=10**6, **SMALL))) == len(all_windows())
+    assert len(pixels(datasets.video_folder(folder, "test", sequences=10**6, **SMALL))) == len(all_windows())
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 1000])
@@ -173,7 +198,8 @@ def test_grey_videos_without_channels(tmp_path):
     np.testing.assert_array_equal(windows[1], video(1, 6, channels=1)[1:5])
 
 
-def test_authors_files(tmp_path, capsys):
+def test_authors_files(tmp_path, caplog):
+    caplog.set_level("INFO", "absl")
     generator = np.random.default_rng(0)
     for name, shape in (("kth_test", (25, 64, 80, 1)), ("ucf101_test", (45, 64, 85, 3))):
         with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
@@ -186,9 +212,9 @@ def test_authors_files(tmp_path, capsys):
     with h5py.File(tmp_path / "ucf101_test.hdf5") as file:
         np.testing.assert_array_equal(ucf101[4], file["0"][4:43:2, :, 2:82])
     assert ucf101.shape == (11 * 7, 20, 64, 80, 3)
-    assert "KTH, protocol 'paper'" in capsys.readouterr().out
+    assert "KTH, protocol 'paper'\n" in caplog.text
     datasets.kth(tmp_path, "test", frame_step=2, horizon=3)
-    assert "KTH, protocol 'paper', but frame_step=2, but horizon=3" in capsys.readouterr().out
+    assert "KTH, protocol 'paper', but frame_step=2, but horizon=3" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -197,10 +223,12 @@ def test_authors_files(tmp_path, capsys):
         (dict(split="val"), "`split` must be 'train' or 'test'. Received: split='val'"),
         (dict(batch_size=0), "`batch_size` must be a positive integer"),
         (dict(frame_step=1.5), "`frame_step` must be a positive integer"),
-        (dict(samples=3), "`samples` is for testing"),
-        (dict(split="test", samples=0), "`samples` must be a positive integer"),
-        (dict(start=-1), "`start` must be 0 or a positive integer"),
-        (dict(num_shards=2, shard_index=2), "`shard_index` must be 0 to 1, for num_shards=2. Received: shard_index=2"),
+        (dict(sequences=3), "`sequences` is for testing"),
+        (dict(split="test", sequences=0), "`sequences` must be a positive integer"),
+        (dict(start=-1), "`start` must be an integer of 0 or more. Received: start=-1"),
+        (dict(start=True), "`start` must be an integer of 0 or more. Received: start=True"),
+        (dict(seed=1.5), "`seed` must be an integer. Received: seed=1.5"),
+        (dict(num_shards=2, shard_index=2), "`shard_index` must be an integer from 0 to 1. Received: shard_index=2"),
         (dict(crop=(5, 6)), r"frames of 4x6 \(height x width\), too small for the crop. Received: crop=\(5, 6\)"),
         (dict(context=30), "no video of 32 frames.*the longest has 12. Pass a smaller `context`"),
         (dict(reader="pandas"), "`reader` must be one of"),
@@ -240,14 +268,6 @@ def test_files_are_checked(folder, tmp_path):
         datasets.kth(folder, "train", protocol="mcnet")
 
 
-def test_a_store_that_lost_videos_is_refused(tmp_path):
-    with h5py.File(tmp_path / "train.hdf5", "w") as file:
-        file["0"] = video(0, 9)
-        file.attrs["videos"], file.attrs["frames"] = 2, 18
-    with pytest.raises(ValueError, match="holds 1 videos and 9 frames. Expected, when it was written: 2 and 18"):
-        datasets.video_folder(tmp_path, "train", **SMALL)
-
-
 def test_a_process_reads_through_its_own_handle(folder):
     from keras_frnn.datasets.video_store import VideoStore
 
@@ -275,7 +295,7 @@ def test_arrays_of_any_layout(layout):
     np.testing.assert_array_equal(
         pixels(datasets.from_arrays(unit, layout=layout, value_range=(0, 1), **SMALL)), expected
     )
-    train = pixels(datasets.from_arrays(array, "train", layout=layout, mirror=False, **SMALL).take(12))
+    train = pixels(datasets.from_arrays(array, "train", layout=layout, **SMALL).take(12))
     assert as_set(train) == as_set(expected)
 
 

@@ -32,7 +32,7 @@ def tiny(monkeypatch, tmp_path):
         steps_per_epoch=2,
     )
     monkeypatch.setitem(experiment.PRESETS, "quick", preset)
-    monkeypatch.setitem(experiment.VIDEO_TEST_SAMPLES, "quick", 3)
+    monkeypatch.setitem(experiment.VIDEO_TEST_SEQUENCES, "quick", 3)
     monkeypatch.setattr(experiment, "_draw", lambda *args: None)  # In test_recipes.py.
     monkeypatch.chdir(tmp_path)
 
@@ -48,15 +48,15 @@ def run(recipe, *arguments):
     recipe.main(flags.FLAGS([f"recipes/{recipe.__name__}.py", *map(str, arguments)]))
 
 
-def test_kth(tmp_path, capsys):
+def test_kth(tmp_path, capsys, caplog):
     write_kth("videos")
     run(prepare_kth, "videos", "data/kth")
     run(kth_frnn)
     run(kth_rladder)
     printed = capsys.readouterr().out
     assert "Written to data/kth: test.hdf5, train.hdf5" in printed
-    assert "KTH, protocol 'paper' (8 of the dataset's 599 videos)" in printed
-    assert "3 of " in printed
+    assert "KTH, protocol 'paper' (8 of the dataset's 599 videos)" in caplog.text
+    assert ": 3 of " in caplog.text
     assert "RLadder" in printed
     for name in ("kth_frnn", "kth_rladder"):
         model = keras.saving.load_model(f"runs/{name}-quick/model.keras", compile=False)
@@ -65,11 +65,11 @@ def test_kth(tmp_path, capsys):
         assert (tmp_path / "runs" / "kth_frnn-quick" / name).exists()
 
 
-def test_ucf101(capsys):
+def test_ucf101(caplog):
     write_ucf101("videos")
     run(prepare_ucf101, "videos", "data/ucf101")
     run(ucf101_frnn)
-    assert "UCF101, protocol 'paper' (8 of the dataset's 13,320 videos)" in capsys.readouterr().out
+    assert "UCF101, protocol 'paper' (8 of the dataset's 13,320 videos)" in caplog.text
     model = keras.saving.load_model("runs/ucf101_frnn-quick/model.keras", compile=False)
     assert model.forecast(np.zeros((1, 3, 64, 80, 3)), 2).shape == (1, 2, 64, 80, 3)
     with pytest.raises(ValueError, match="was prepared for protocol='paper'. Received: protocol='official-1'"):
@@ -82,6 +82,8 @@ def test_real_videos(tmp_path):
         shutil.copy(path, tmp_path / "mine")
     run(prepare_videos, "mine", "data/video_folder", "--size=32x48")
     run(videos_frnn)
+    with pytest.raises(SystemExit, match="holds a run with other settings. Expected: .*'mirror': True"):
+        run(videos_frnn, "--mirror")
     model = keras.saving.load_model("runs/videos_frnn-quick/model.keras", compile=False)
     assert isinstance(model, models.FoldedRNN)
     context, future = next(iter(datasets.video_folder("data/video_folder", "test", batch_size=2)))

@@ -1,0 +1,196 @@
+"""What an HDF5 file must be to be read as videos: it may come from a stranger, or be damaged.
+
+A file that is refused here could show other files of this machine as frames, or fill its memory. What is left is
+HDF5 itself: some damage in a file's structure, in the lengths of strings for one, makes it run in circles, and nothing
+in the same process can end that.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import pathlib
+import zlib
+from collections.abc import Iterator
+
+import h5py
+import numpy as np
+
+# What h5py raises for a damaged file.
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError, OverflowError, zlib.error)
+_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = (
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    32000,
+)
+_LARGEST_CHUNK = 2**24  # Bytes. One is unpacked whole for each window that touches it, by several threads.
+_LARGEST_RATIO = 1032  # Of gzip.
+_EXPECTED = "Expected a uint8 dataset (frames, height, width) or (frames, height, width, channels), channels 1 or 3."
+
+
+class BadStoreError(ValueError):
+    """A file that is not as expected, in a sentence."""
+
+
+@contextlib.contextmanager
+def damage_explained(sentence: str) -> Iterator[None]:
+    """Turns what h5py raises into a `BadStoreError`; `sentence` has a place for the `{error}`."""
+    try:
+        yield
+    except BadStoreError:
+        raise
+    except _DAMAGE as error:
+        raise BadStoreError(sentence.replace("{error}", str(error) or type(error).__name__)) from error
+
+
+def open_video(file: h5py.File, key: str) -> h5py.Dataset:
+    """The video of a key, of which nothing is read outside of this file, and no more than is stored in it.
+
+    Raises:
+        BadStoreError: it is anything else.
+        Exception: one of several, see `damage_explained`, for a damaged file.
+    """
+    path = pathlib.Path(file.filename)
+    name = os.fsencode(key)  # h5py leaves a key that is not UTF-8 in bytes.
+    # Before anything is opened: a link to another file opens that.
+    if b"/" in name or file.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+        raise BadStoreError(f"{path}: {key!r} is a link, which may lead to other files. Store the video itself there.")
+    item = h5py.h5o.open(file.id, name)
+    if not isinstance(item, h5py.h5d.DatasetID):
+        kind = "a group" if isinstance(item, h5py.h5g.GroupID) else "no dataset"
+        raise BadStoreError(f"{path}: {key!r} is {kind}. {_EXPECTED}")
+    properties = item.get_create_plist()
+    # Before its shape is asked for, which may open the files that it is put together from.
+    if properties.get_layout() == h5py.h5d.VIRTUAL:
+        raise BadStoreError(
+            f"{path}: {key!r} is a virtual dataset, which shows other files. Store the frames themselves."
+        )
+    if properties.get_external_count():
+        raise BadStoreError(f"{path}: {key!r} keeps its frames in other files. Store the frames themselves.")
+    video = h5py.Dataset(item)
+    shape = video.shape or ()
+    if video.dtype != np.uint8 or len(shape) not in (3, 4):
+        raise BadStoreError(f"{path}: {key!r} is {video.dtype} {shape}. {_EXPECTED}")
+    if 0 in shape[1:] or (*shape, 1)[3] not in (1, 3):
+        raise BadStoreError(f"{path}: {key!r} has the shape {shape}. {_EXPECTED}")
+    _check_size(path, key, video, properties)
+    return video
+
+
+def _check_size(path: pathlib.Path, key: str, video: h5py.Dataset, properties: h5py.h5p.PropDCID):
+    """Compares what a video claims to be with what the file holds of it, without reading frames."""
+    filters = _filters(properties)
+    packing = [code for code in filters if code != _FLETCHER32]
+    if packing[-1:] in ([_DEFLATE], [_LZF]):
+        packing.pop()
+    if packing not in ([], [_SHUFFLE]):
+        raise BadStoreError(
+            f"{path}: {key!r} is packed with the filters {filters}. Pack it with gzip, lzf or not at all."
+        )
+    claimed, file_bytes = math.prod(video.shape), path.stat().st_size
+    possible = file_bytes * (_LARGEST_RATIO if filters else 1)
+    if claimed <= possible and video.chunks is None:
+        possible = min(video.id.get_storage_size(), file_bytes - (video.id.get_offset() or 0))
+    if claimed > possible:
+        raise BadStoreError(
+            f"{path}: {key!r} has the shape {video.shape}, {claimed:,} bytes. Of these, the file cannot hold more than "
+            f"{max(possible, 0):,}. Prepare it again."
+        )
+    if video.chunks is None:
+        return
+    chunk_bytes = math.prod(video.chunks)
+    if filters and chunk_bytes > _LARGEST_CHUNK:
+        raise BadStoreError(
+            f"{path}: {key!r} is packed in chunks of {video.chunks}, {chunk_bytes:,} bytes. Pack it in chunks of "
+            f"{_LARGEST_CHUNK:,} bytes at most."
+        )
+    # Chunks that are missing are read as zeros. HDF5 counts them one by one, so there must not be absurdly many.
+    expected = math.prod(math.ceil(axis / step) for axis, step in zip(video.shape, video.chunks, strict=True))
+    found = video.id.get_num_chunks() if expected <= file_bytes else 0
+    if found != expected:
+        raise BadStoreError(f"{path}: {key!r} has {found:,} of its {expected:,} chunks. Prepare it again.")
+
+
+def _filters(properties: h5py.h5p.PropDCID) -> list[int]:
+    return [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+
+
+def check_chunks(path: pathlib.Path, key: str, video: h5py.Dataset):
+    """Makes sure that no chunk of a video unpacks to more than it should.
+
+    HDF5 itself unpacks a chunk as far as it goes. This unpacks them once, so it is for when a video is first read. For
+    lzf it looks at their packed sizes alone, which keep one below 90 times `_LARGEST_CHUNK`.
+
+    Raises:
+        BadStoreError: one does.
+        Exception: as `open_video`.
+    """
+    filters = _filters(video.id.get_create_plist())
+    if not filters:
+        return
+    chunk_bytes = math.prod(video.chunks)
+    limit = chunk_bytes + chunk_bytes // 1000 + 32  # What does not shrink grows a little; a checksum comes on top.
+    grid = (range(0, axis, step) for axis, step in zip(video.shape, video.chunks, strict=True))
+    for place in itertools.product(*grid):
+        chunk = video.id.get_chunk_info_by_coord(place)
+        size = chunk.size
+        if size <= limit and _DEFLATE in filters and not chunk.filter_mask >> filters.index(_DEFLATE) & 1:
+            size = len(zlib.decompressobj().decompress(video.id.read_direct_chunk(place)[1], limit + 1))
+        if size > limit:
+            raise BadStoreError(
+                f"{path}: a chunk of {key!r}, at {place}, unpacks to more than the {chunk_bytes:,} bytes of a "
+                "chunk of that video. Prepare it again."
+            )
+
+
+def check_attributes(file: h5py.File, lengths: dict[str, int]) -> dict[str, str | int]:
+    """What a prepared file says about itself; nothing in another's file.
+
+    Args:
+        file: the file.
+        lengths: frames of all videos in it, by their keys.
+
+    Returns:
+        `protocol`: what the videos were split for; `source_videos`: how many the source had, of both splits.
+
+    Raises:
+        BadStoreError: some of it is missing or is not what was written, or videos are missing.
+        Exception: as `open_video`.
+    """
+    path, names = file.filename, ("format", "videos", "frames", "source_videos")
+    missing = [name for name in names if name not in file.attrs]
+    if len(missing) == len(names) and not any("source_mtime_ns" in file[key].attrs for key in list(lengths)[:1]):
+        return {}
+    if missing:
+        raise BadStoreError(
+            f"{path} has no attribute {missing[0]!r}. A prepared file has the attributes {', '.join(names)}, a file of "
+            "one's own none of these. Prepare it again."
+        )
+    text, *counts = (_attribute(file, name) for name in names)
+    found = [len(lengths), sum(lengths.values())]
+    if found != counts[:2]:
+        raise BadStoreError(
+            f"{path} holds {found[0]} videos and {found[1]} frames. Expected, when it was written: {counts[0]} "
+            f"and {counts[1]}. Prepare it again."
+        )
+    try:
+        protocol = json.loads(text)["protocol"].split(",")[0]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadStoreError(
+            f'{path} has the attribute format={text[:80]!r}. Expected JSON with a "protocol". Prepare it again.'
+        ) from error
+    return {"protocol": protocol, "source_videos": counts[2]}
+
+
+def _attribute(file: h5py.File, name: str) -> str | int:
+    kind, expected = (h5py.h5t.TypeStringID, "a string") if name == "format" else (h5py.h5t.TypeIntegerID, "an integer")
+    attribute = file.attrs.get_id(name)
+    # Before it is read: an array may claim any size, and HDF5 may crash on a damaged type.
+    if attribute.shape != () or not isinstance(attribute.get_type(), kind):
+        raise BadStoreError(
+            f"{file.filename} has the attribute {name} as {attribute.dtype} {attribute.shape}. Expected {expected}. "
+            "Prepare it again."
+        )
+    return file.attrs[name] if name == "format" else int(file.attrs[name])
