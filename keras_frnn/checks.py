@@ -5,6 +5,7 @@ import os
 import pathlib
 
 import keras
+import numpy as np
 
 
 def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
@@ -23,6 +24,13 @@ def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
 def check_positive_integer(value, name: str) -> int:
     """`value` as an integer of 1 or more. NumPy's count, too."""
     return check_positive_integers(value, name, 1)[0]
+
+
+def check_finite(value, name: str) -> float:
+    """`value` as a finite number. NumPy's count, too."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
+    return float(value)
 
 
 def check_data_format(data_format: str | None) -> str:
