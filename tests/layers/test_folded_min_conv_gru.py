@@ -149,11 +149,11 @@ def test_network_of_minimal_and_full_layers():
     stack += [layers.FoldedMinConvGRU(5, 3)]
     model = models.FoldedRNN(stack, horizon=3)
     frames = video((2, 4, 8, 12, 1))
-    whole = model.forecast(frames, 5)
+    whole = model.forecast(frames)
     state = None
-    for first, last in ((0, 1), (1, 2), (2, 4)):
+    for first, last in ((0, 1), (1, 4)):
         state = model.encode(frames[:, first:last], state)
-    np.testing.assert_allclose(array(model.decode(state, 5)), whole, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(array(model.decode(state)), whole, rtol=0, atol=2e-6)
     assert model.depths == [1, 3, 4]
     assert model.truncate(1).forecast(video((1, 2, 7, 9, 1))).shape == (1, 3, 7, 9, 1)
     before = {v.path: array(v).copy() for v in model.trainable_variables}
