@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_frnn import losses, models
+from keras_frnn import losses
 
 
 def frames(seed=0, shape=(2, 3, 4, 5, 2)):
@@ -43,17 +43,13 @@ def test_learns_from_saturated_pixels():
     assert model.get_weights()[1][0] < 6 - 1e-3
 
 
-def test_trains_and_is_saved_with_a_network(tmp_path):
-    model = models.FoldedRNN.from_topology([("conv", 2, 3), ("minimal", 2, 3)], horizon=2)
-    model.compile(keras.optimizers.Adam(0.01), losses.FrameCrossentropy())
-    context, future = frames(shape=(2, 3, 4, 5, 1)), frames(1, (2, 2, 4, 5, 1))
-    history = model.fit(context, future, epochs=3, verbose=0).history["loss"]
-    assert history[-1] < history[0]
+def test_is_saved_with_a_model(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh")])
+    model.compile("sgd", losses.FrameCrossentropy(reduction="sum"))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert isinstance(loaded.loss, losses.FrameCrossentropy)
     assert loaded.loss.get_config() == model.loss.get_config()
-    np.testing.assert_allclose(loaded.evaluate(context, future, verbose=0), model.evaluate(context, future, verbose=0))
 
 
 def test_wrong_frames():
