@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_frnn import datasets, evaluation, layers, models
+from keras_frnn import datasets, evaluation, layers, losses, models
 from keras_frnn.files import atomic_path
 
 _TOPOLOGY = flags.DEFINE_string("topology", None, "A list as `FoldedRNN.from_topology` takes it.", required=True)
@@ -48,20 +48,12 @@ _WARM_UP_STEPS = 100
 _STEPS_PER_EPOCH = 500
 
 
-@keras.saving.register_keras_serializable(package="keras_frnn_learning")
-def crossentropy(y_true, y_pred):
-    """Binary cross-entropy of frames in [-1, 1]. Unlike squared error, it pulls as hard where tanh is saturated."""
-    y_true, y_pred = keras.ops.cast(y_true, "float32"), keras.ops.cast(y_pred, "float32")
-    white, predicted = (y_true + 1) / 2, keras.ops.clip((y_pred + 1) / 2, 1e-4, 1 - 1e-4)
-    return -keras.ops.mean(white * keras.ops.log(predicted) + (1 - white) * keras.ops.log(1 - predicted), axis=-1)
-
-
 def make_model():
     keras.utils.set_random_seed(_SEED.value)
     if _INITIAL.value:
         return with_horizon(keras.saving.load_model(_INITIAL.value, compile=False), _HORIZON.value)
     stack = models.topologies.layers_from_topology(
-        ast.literal_eval(_TOPOLOGY.value), layers.FoldedConvGRU, dtype=_DTYPE.value
+        ast.literal_eval(_TOPOLOGY.value), layers.FoldedConvGRU, dtype=_DTYPE.value, update_bias=_GATE.value
     )
     # Pixels leave the network through the lowest layer with weights: in bfloat16, black would not be black.
     lowest = next(index for index, layer in enumerate(stack) if hasattr(layer, "kernel_size"))
@@ -69,12 +61,6 @@ def make_model():
         stack[index] = type(stack[index]).from_config({**stack[index].get_config(), "dtype": "float32"})
     model = models.FoldedRNN(stack, _HORIZON.value, dtype="float32")
     model.build((None, _CONTEXT.value, _SIZE.value, _SIZE.value, 1))
-    for layer in model.stack:
-        if isinstance(layer, layers.FoldedConvGRU):
-            for cell in (layer.encoder, layer.decoder):
-                bias = keras.ops.convert_to_numpy(cell.bias).copy()
-                bias[cell.filters : 2 * cell.filters] = _GATE.value
-                cell.bias.assign(bias)
     return model
 
 
@@ -172,7 +158,7 @@ def main(argv):
         model = make_model()
         ema = dict(use_ema=True, ema_momentum=_EMA.value) if _EMA.value else {}
         optimizer = keras.optimizers.Adam(_RATE.value, clipnorm=1.0, **ema)
-        model.compile(optimizer, crossentropy if _LOSS.value == "crossentropy" else _LOSS.value)
+        model.compile(optimizer, losses.FrameCrossentropy() if _LOSS.value == "crossentropy" else _LOSS.value)
     cost = evaluation.cost(model, (_SIZE.value, _SIZE.value, 1), _CONTEXT.value, _HORIZON.value)
     gmac = cost.macs / 1e9
     steps = round(_TMAC.value * 1e3 / gmac / _BATCH.value)

@@ -36,6 +36,7 @@ R is the rate of floating-point operations at which stock `keras.layers.ConvLSTM
 (4, 10, 32, 32, 64), in the same process. Rates count the operations of the equations, so saved arithmetic counts as
 speed. *Time-major* is the same network step by step with one convolution a gate, the *PyTorch ConvLSTM* 4 layers of 128
 channels, 5x5, at 16x16, in 19 steps of batch 2 (`benchmarks/baselines.py`). Memory is the most that the process held.
+*Minimal* is the same network with minimal updates (`models.MINIMAL_TOPOLOGY`).
 *Convolutions alone* is what would be measured if a step were nothing but its convolutions, one after the other in as
 few calls as the equations allow (`baselines.convolutions`).
 """
@@ -43,8 +44,8 @@ TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "Torch"}
 FRAMES = 10  # Given, and as many predicted.
 
 
-def folded(width: float, horizon: int = FRAMES, family=models.FoldedRNN, **kwargs):
-    return family.from_topology(models.scale_topology(models.PAPER_TOPOLOGY, width), horizon, **kwargs)
+def folded(width: float, horizon: int = FRAMES, family=models.FoldedRNN, topology=models.PAPER_TOPOLOGY, **kwargs):
+    return family.from_topology(models.scale_topology(topology, width), horizon, **kwargs)
 
 
 def training_step(model, batch_size: int, context: int = FRAMES, horizon: int = FRAMES, shape=(64, 64, 1)):
@@ -118,6 +119,13 @@ def remat() -> dict:
     return {"seconds": seconds, "ratio": seconds["remat"] / seconds["plain"], "memory": memory}
 
 
+def minimal() -> dict:
+    """The memory of the half-width training step with minimal updates, and its time against that with full ones."""
+    _, step, memory = half_width_step(topology=models.MINIMAL_TOPOLOGY)
+    seconds = take_turns(minimal=step, full=training_step(folded(1 / 2), 2))
+    return {"seconds": seconds, "ratio": seconds["minimal"] / seconds["full"], "memory": memory}
+
+
 def bfloat16() -> dict:
     steps = {}
     for policy in ("float32", "mixed_bfloat16"):
@@ -167,8 +175,8 @@ def torch_lstm() -> dict:
     return result | {"ratio": result["ratio"] * a_gmac, "bound": result["bound"] * a_gmac, "memory": memory}
 
 
-def first_step() -> dict:
-    step = training_step(folded(1 / 8), 4)
+def first_step(topology=models.PAPER_TOPOLOGY) -> dict:
+    step = training_step(folded(1 / 8, topology=topology), 4)
     begun = time.perf_counter()
     step()
     return {"seconds": time.perf_counter() - begun}
@@ -179,6 +187,17 @@ def length() -> dict:
     frames = int(_MEASUREMENT.value.split("-")[1])
     seconds = take_turns(3, step=training_step(folded(1 / 16, frames), 1, frames, frames))
     return {"seconds": seconds["step"], "memory": peak_memory_bytes() / 1e9}
+
+
+def horizons() -> dict:
+    """Seconds a frame of a training step with minimal updates and 40 predicted frames against those with 10."""
+    seconds = take_turns(
+        **{
+            name: training_step(folded(1 / 16, horizon, topology=models.MINIMAL_TOPOLOGY), 1, horizon=horizon)
+            for name, horizon in (("short", FRAMES), ("long", 4 * FRAMES))
+        }
+    )
+    return {"seconds": seconds, "ratio": seconds["long"] / 5 / (seconds["short"] / 2)}
 
 
 def encode() -> dict:
@@ -223,6 +242,7 @@ def on_accelerator() -> dict:
 MEASUREMENTS = {
     "half-width": half_width,
     "remat": remat,
+    "minimal": minimal,
     "bfloat16": bfloat16,
     "time-major": time_major,
     "layer": layer,
@@ -230,6 +250,8 @@ MEASUREMENTS = {
     "step-rladder": lambda: step_of(models.LadderRNN),
     "torch-lstm": torch_lstm,
     "first-step": first_step,
+    "first-step-minimal": lambda: first_step(models.MINIMAL_TOPOLOGY),
+    "horizons-minimal": horizons,
     "length-10": length,
     "length-50": length,
     "length-100": length,
@@ -292,9 +314,11 @@ def rows() -> list[dict]:
     name = "half width, training step on Torch / a PyTorch ConvLSTM's: time a GMAC"
     result.append(row(name, lstm["ratio"], 0.90, bound=lstm["bound"]))
     result.append(row("half width, training step on Torch: peak memory of the process, GB", lstm["memory"], 1.4))
+    firsts = {}
     for backend, target in zip(TITLES, (8.0, 12.0, 1.5), strict=True):
-        seconds = measure("first-step", backend)["seconds"]
-        result.append(row(f"one-eighth width, first training step on {TITLES[backend]}: seconds", seconds, target))
+        firsts[backend] = measure("first-step", backend)["seconds"]
+        name = f"one-eighth width, first training step on {TITLES[backend]}: seconds"
+        result.append(row(name, firsts[backend], target))
     lengths = {frames: measure(f"length-{frames}", "tensorflow") for frames in (10, 50, 100)}
     for what in ("seconds", "memory"):
         ten, fifty, hundred = (lengths[frames][what] for frames in (10, 50, 100))
@@ -304,7 +328,21 @@ def rows() -> list[dict]:
     result.append(row("encoding 100 frames / 50 frames on TensorFlow: peak memory above idle", ratio, 1.15))
     ratio = measure("streaming", "tensorflow")["ratio"]
     result.append(row("streaming, one frame in, ten out, on TensorFlow / its convolutions alone", ratio, 1.3))
-    return result
+    return result + minimal_rows({"tensorflow": half["memory"], "torch": lstm["memory"]}, firsts["jax"])
+
+
+def minimal_rows(memory: dict[str, float], first_step_on_jax: float) -> list[dict]:
+    """Minimal updates against full ones, whose half-width training step holds `memory` on each backend, in GB."""
+    result = []
+    for backend, full in memory.items():
+        measured, where = measure("minimal", backend), f"half width, training step on {TITLES[backend]}"
+        result.append(row(f"minimal / full, {where}: seconds", measured["ratio"], 0.45))
+        result.append(row(f"minimal / full, {where}: peak memory of the process", measured["memory"] / full, 1.0))
+    ratio = measure("first-step-minimal", "jax")["seconds"] / first_step_on_jax
+    result.append(row("minimal / full, one-eighth width, first training step on JAX: seconds", ratio, 0.5))
+    ratio = measure("horizons-minimal", "tensorflow")["ratio"]
+    name = "minimal, training step on TensorFlow: seconds a frame with 10 + 40 frames / with 10 + 10"
+    return [*result, row(name, ratio, 1.1)]
 
 
 def accelerator_seconds() -> dict[str, dict[str, float]]:

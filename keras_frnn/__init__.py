@@ -6,10 +6,10 @@ https://arxiv.org/abs/1712.00311
 
 import importlib
 
-from keras_frnn import layers, metrics, models
+from keras_frnn import layers, losses, metrics, models
 
 __version__ = "0.1.0"
-__all__ = ["datasets", "evaluation", "layers", "metrics", "models", "reference"]
+__all__ = ["datasets", "evaluation", "layers", "losses", "metrics", "models", "reference"]
 
 
 def __getattr__(name: str):

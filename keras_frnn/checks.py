@@ -5,6 +5,7 @@ import os
 import pathlib
 
 import keras
+import numpy as np
 
 
 def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
@@ -36,6 +37,13 @@ def check_integer(value, name: str, lowest: int | None = None, highest: int | No
         expected = expected if highest is None else f"an integer from {lowest} to {highest}"
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
     return integer
+
+
+def check_finite(value, name: str) -> float:
+    """`value` as a finite number. NumPy's count, too."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
+    return float(value)
 
 
 def check_data_format(data_format: str | None) -> str:

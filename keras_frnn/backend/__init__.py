@@ -3,6 +3,9 @@
 What the rest of the library calls:
 
     scan                        a loop over time
+    linear_recurrence           the loop whose steps are `a * h + b`
+    linear_recurrence_gradients
+                                its gradients, for gradients written by hand
     delay_until                 tensors that are not read before another one is there
     same_conv, max_pool         of frames, `(batch, height, width, channels)`
     upsample, upsampled_conv    nearest-neighbour upsampling, and a convolution after it
@@ -27,6 +30,7 @@ from keras_frnn.backend.convolution import (
     upsampled_conv_gradients,
 )
 from keras_frnn.backend.devices import accelerator
+from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
 from keras_frnn.backend.time_loop import delay_until, scan
 
 __all__ = [
@@ -37,6 +41,8 @@ __all__ = [
     "gradients",
     "input_gradient",
     "kernel_gradient",
+    "linear_recurrence",
+    "linear_recurrence_gradients",
     "max_pool",
     "packed",
     "same_conv",

@@ -1,13 +1,30 @@
 """Where the backend computes."""
 
+import contextlib
+
 import keras
 
 
 def accelerator() -> str | None:
     """The GPU or TPU that Keras puts tensors on, as the backend names it; None where that is the CPU."""
-    device = str(keras.ops.convert_to_tensor(0.0).device)
+    with _outside_of_traces():
+        device = str(keras.ops.convert_to_tensor(0.0).device)
     return None if "cpu" in device.lower() else device
 
 
 def jax_is_on_cpu() -> bool:
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def _outside_of_traces():
+    """What is being traced for compilation is not on any device yet."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.init_scope()
+    if backend == "jax":
+        import jax
+
+        return jax.ensure_compile_time_eval()
+    return contextlib.nullcontext()

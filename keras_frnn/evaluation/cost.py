@@ -10,6 +10,7 @@ from keras_frnn.checks import check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
 from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
+from keras_frnn.layers.min_conv_gru_cell import MinConvGRUCell
 from keras_frnn.machine import median_seconds, peak_memory_bytes
 from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 from keras_frnn.models.folded_rnn import FoldedRNN
@@ -115,8 +116,8 @@ def _bytes_of(dtype: str) -> int:
     return int(dtype.rpartition("float")[2]) // 8
 
 
-def _kernel_size(update: ConvGRUCell) -> int:
-    return sum(math.prod(kernel.shape) for kernel in (update.kernel, update.recurrent_kernel, update.candidate_kernel))
+def _kernel_size(update: ConvGRUCell | MinConvGRUCell) -> int:
+    return sum(math.prod(weight.shape) for weight in update.weights if len(weight.shape) == 4)
 
 
 def _count_conv_lstm(model, frame_shape: tuple, context: int, horizon: int) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
+from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.layers.scaled_orthogonal import ScaledOrthogonal
 
@@ -12,6 +13,7 @@ __all__ = [
     "FoldedConv2D",
     "FoldedConvGRU",
     "FoldedMaxPooling2D",
+    "FoldedMinConvGRU",
     "FoldedPatch2D",
     "ScaledOrthogonal",
 ]

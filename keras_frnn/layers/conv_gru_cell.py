@@ -33,16 +33,25 @@ class ConvGRUCell(keras.layers.Layer):
         kernel_size: height and width of the kernels.
         kernel_initializer: called once for each gate with the shape of its joint kernel over inputs and state,
             `(kh, kw, inputs + filters, filters)`.
+        update_bias: initial bias of the update gate, z.
 
     Reference: equations 1 to 4 of https://arxiv.org/abs/1712.00311, with the roles of z and 1 - z as in the authors'
     implementation.
     """
 
-    def __init__(self, filters: int, kernel_size: tuple[int, int], kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: tuple[int, int],
+        kernel_initializer="glorot_uniform",
+        update_bias: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = tuple(kernel_size)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.update_bias = update_bias
 
     def build(self, input_channels: int):
         self.input_channels = input_channels
@@ -62,7 +71,7 @@ class ConvGRUCell(keras.layers.Layer):
         self.kernel = add_kernel("kernel", gates, inputs, input_channels)
         self.recurrent_kernel = add_kernel("recurrent_kernel", gates[:2], state, filters)
         self.candidate_kernel = add_kernel("candidate_kernel", gates[2:], state, filters)
-        self.bias = self.add_weight(shape=(3 * filters,), initializer="zeros", name="bias")
+        self.bias = self.add_weight(shape=(3 * filters,), initializer=gate_biases(0, self.update_bias, 0), name="bias")
 
     def make_projection(self, upsampling: tuple[int, int] = (1, 1)):
         """The input-side convolutions with biases added, as a function of `(batch, ...)`: those of r and z, that of c.
@@ -111,6 +120,7 @@ class ConvGRUCell(keras.layers.Layer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "update_bias": self.update_bias,
         }
 
 
@@ -219,6 +229,15 @@ def _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel
 def start_state(vector, step, dtype: str):
     """A state that is `vector`, one value a channel, at every pixel of the frames of `step`, `(batch, ...)`."""
     return ops.broadcast_to(ops.cast(vector, dtype), (*ops.shape(step)[:3], vector.shape[0]))
+
+
+def gate_biases(*values: float):
+    """Initializer of a vector that is one of these values in the channels of each gate."""
+
+    def initializer(shape, dtype=None):
+        return ops.repeat(ops.convert_to_tensor(values, dtype), shape[0] // len(values))
+
+    return initializer
 
 
 def independent_initializers(initializer, count: int) -> list:

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_frnn import backend
+from keras_frnn.checks import check_finite
 from keras_frnn.layers import layout
 from keras_frnn.layers.conv_gru_cell import ConvGRUCell, independent_initializers, start_state
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
@@ -30,6 +31,8 @@ class FoldedConvGRU(FoldedKernelLayer):
         kernel_initializer: Keras initializer, called once for each gate with the shape of its joint kernel over inputs
             and state, `(kh, kw, inputs + filters, filters)`.
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
+        update_bias: initial bias of the update gates, z, in both directions. Below zero, states begin as averages over
+            many steps: they change slowly, and gradients reach far back.
 
     Call arguments:
         sequence: videos or features, `(batch, time, height, width, channels)`.
@@ -41,8 +44,8 @@ class FoldedConvGRU(FoldedKernelLayer):
         tuple of that and the state. With `channels_first`, channels come before height everywhere.
 
     Raises:
-        ValueError: an argument that is not a positive integer, an input that is not a video, an initial state that
-            does not fit.
+        ValueError: a size that is not a positive integer, an `update_bias` that is not a finite number, an input that
+            is not a video, an initial state that does not fit.
 
     Example:
 
@@ -54,6 +57,8 @@ class FoldedConvGRU(FoldedKernelLayer):
     Reference: sections 3 and 3.1 of https://arxiv.org/abs/1712.00311
     """
 
+    _cell = ConvGRUCell
+
     def __init__(
         self,
         filters: int,
@@ -62,15 +67,15 @@ class FoldedConvGRU(FoldedKernelLayer):
         return_state: bool = False,
         kernel_initializer="glorot_uniform",
         data_format: str | None = None,
+        update_bias: float = 0.0,
         **kwargs,
     ):
         super().__init__(filters, kernel_size, kernel_initializer, data_format, **kwargs)
         self.return_sequences = return_sequences
         self.return_state = return_state
+        self.update_bias = check_finite(update_bias, "update_bias")
         self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
-        self.encoder = ConvGRUCell(
-            self.filters, self.kernel_size, self._direction_initializers[0], dtype=self.dtype_policy, name="encoder"
-        )
+        self.encoder = self._make_cell(self.filters, self._direction_initializers[0], "encoder")
 
     def build(self, sequence_shape):
         self.sequence_shape = sequence_shape
@@ -81,10 +86,13 @@ class FoldedConvGRU(FoldedKernelLayer):
         self.encoder.build(channels)
         if self.has_decoder:
             # The state above has as many channels as this layer's output: pooling between them keeps channels.
-            self.decoder = ConvGRUCell(
-                channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
-            )
+            self.decoder = self._make_cell(channels, self._direction_initializers[1], "decoder")
             self.decoder.build(self.filters)
+
+    def _make_cell(self, filters: int, kernel_initializer, name: str):
+        return self._cell(
+            filters, self.kernel_size, kernel_initializer, self.update_bias, dtype=self.dtype_policy, name=name
+        )
 
     def encode(self, sequence, state=None, remat=False):
         sequence = ops.cast(sequence, self.compute_dtype)
@@ -162,4 +170,5 @@ class FoldedConvGRU(FoldedKernelLayer):
             **super().get_config(),
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
+            "update_bias": self.update_bias,
         }

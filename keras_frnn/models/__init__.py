@@ -4,6 +4,14 @@ from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
-from keras_frnn.models.topologies import PAPER_TOPOLOGY, scale_topology
+from keras_frnn.models.topologies import MINIMAL_TOPOLOGY, PAPER_TOPOLOGY, scale_topology
 
-__all__ = ["PAPER_TOPOLOGY", "ConvLSTMForecaster", "CopyLastFrame", "FoldedRNN", "LadderRNN", "scale_topology"]
+__all__ = [
+    "MINIMAL_TOPOLOGY",
+    "PAPER_TOPOLOGY",
+    "ConvLSTMForecaster",
+    "CopyLastFrame",
+    "FoldedRNN",
+    "LadderRNN",
+    "scale_topology",
+]

@@ -19,8 +19,8 @@ class FoldedRNN(LayerStack):
     the stack back to its bottom, and every layer runs over all time steps before the next one starts.
 
     Args:
-        layers: folded layers from the frame up; the last is a `FoldedConvGRU`. They become this model's: a layer that
-            was called on its own before, or stands in the list twice, is refused.
+        layers: folded layers from the frame up; the last is a `FoldedConvGRU` or a `FoldedMinConvGRU`. They become this
+            model's: a layer that was called on its own before, or stands in the list twice, is refused.
         horizon: number of frames that a call predicts.
         remat: in training, keep only the states of recurrent layers, and compute their gates again for the gradient
             (recomputation). Takes less memory and more time; changes no result.

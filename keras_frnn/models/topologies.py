@@ -1,5 +1,5 @@
-"""Networks as lists of `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)` and
-`("recurrent", filters, kernel_size)`."""
+"""Networks as lists of `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`,
+`("recurrent", filters, kernel_size)` and `("minimal", filters, kernel_size)`."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,9 @@ import keras
 
 from keras_frnn.layers.conv_gru_cell import independent_initializers
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
+from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
+from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 
 PAPER_TOPOLOGY = (
@@ -28,6 +30,9 @@ PAPER_TOPOLOGY = (
 )
 """The network of the paper, the same for its three datasets."""
 
+MINIMAL_TOPOLOGY = tuple(("minimal", *entry[1:]) if entry[0] == "recurrent" else entry for entry in PAPER_TOPOLOGY)
+"""The network of the paper with minimal updates: a third of its arithmetic and of its weights."""
+
 
 def scale_topology(topology: Sequence[tuple], factor: float) -> list[tuple]:
     """The same network with `factor` times as many channels in every layer, at least one.
@@ -41,7 +46,7 @@ def scale_topology(topology: Sequence[tuple], factor: float) -> list[tuple]:
     ]
 
 
-_LENGTHS = {"conv": 3, "patch": 2, "pool": 2, "recurrent": 3}
+_LENGTHS = {"conv": 3, "minimal": 3, "patch": 2, "pool": 2, "recurrent": 3}
 
 
 def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -> list:
@@ -49,12 +54,14 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
 
     Args:
         topology: see this module.
-        recurrent_layer: class of the layers for `"recurrent"` entries.
-        kwargs: passed on to every layer that has a kernel; `data_format` and `dtype` to all layers.
+        recurrent_layer: class of the layers for `"recurrent"` entries. `"minimal"` ones go with `FoldedConvGRU` alone.
+        kwargs: passed on to every layer that has a kernel; `update_bias` to those with a state alone, `data_format` and
+            `dtype` to all layers.
 
     Raises:
         ValueError: an entry that is not one of these kinds.
     """
+    of_states = {"update_bias": kwargs.pop("update_bias")} if "update_bias" in kwargs else {}
     general = {key: kwargs[key] for key in ("data_format", "dtype") if key in kwargs}
     # One initializer object would draw the same values for every layer.
     initializer = keras.initializers.get(kwargs.pop("kernel_initializer", "glorot_uniform"))
@@ -64,14 +71,21 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
         kind = entry[0] if isinstance(entry, (tuple, list)) and entry else None
         if kind not in _LENGTHS or len(entry) != _LENGTHS[kind]:
             raise ValueError(
-                "A topology's entries are ('conv', filters, kernel_size), ('pool', size), ('patch', size) and "
-                f"('recurrent', filters, kernel_size). Received: entry {index} = {entry!r}"
+                "A topology's entries are ('conv', filters, kernel_size), ('pool', size), ('patch', size), "
+                "('recurrent', filters, kernel_size) and ('minimal', filters, kernel_size). "
+                f"Received: entry {index} = {entry!r}"
+            )
+        if kind == "minimal" and recurrent_layer is not FoldedConvGRU:
+            raise ValueError(
+                "Minimal updates are for a FoldedRNN: in a ladder network, gates read what is predicted step by step. "
+                f"Make it ('recurrent', filters, kernel_size). Received: entry {index} = {entry!r}"
             )
         if kind == "pool":
             layers.append(FoldedMaxPooling2D(entry[1], **general))
         elif kind == "patch":
             layers.append(FoldedPatch2D(entry[1], **general))
         else:
-            layer = FoldedConv2D if kind == "conv" else recurrent_layer
-            layers.append(layer(*entry[1:], kernel_initializer=initializers[index], **kwargs))
+            layer = {"conv": FoldedConv2D, "recurrent": recurrent_layer, "minimal": FoldedMinConvGRU}[kind]
+            arguments = kwargs if kind == "conv" else {**kwargs, **of_states}
+            layers.append(layer(*entry[1:], kernel_initializer=initializers[index], **arguments))
     return layers

@@ -41,6 +41,26 @@ def test_counts_like_stock_convolutions():
     assert cost.training_step_seconds is None
 
 
+def test_minimal_updates_cost_a_third():
+    model = models.FoldedRNN.from_topology(models.MINIMAL_TOPOLOGY, horizon=10, kernel_initializer="zeros")
+    cost = evaluation.cost(model, FRAME, context=10, horizon=10)
+    assert round(cost.macs / 1e9) == 65
+    # Two gates in two directions; two convolutions.
+    layers = [(5, 64, 128), (5, 128, 128), (5, 128, 256), (5, 256, 256), (3, 256, 512), (3, 512, 512), (3, 512, 256)]
+    kernels = sum(4 * side**2 * inputs * filters for side, inputs, filters in [*layers, (3, 256, 256)])
+    assert 0 < cost.weights - kernels - 25 * (32 + 32 * 64) < 0.001 * kernels
+    assert cost.weights == model.count_params()
+
+
+def test_counts_minimal_updates_like_stock_convolutions():
+    model = models.FoldedRNN.from_topology([("pool", 2), ("minimal", 4, 3)], horizon=3)
+    cost = evaluation.cost(model, (8, 12, 2), context=5, horizon=3)
+    encoder = 2 * multiplications(keras.layers.Conv2D(4, 3, padding="same"), np.zeros((1, 4, 6, 2)))
+    decoder = 2 * multiplications(keras.layers.Conv2D(2, 3, padding="same"), np.zeros((1, 4, 6, 4)))
+    assert (cost.encode_macs, cost.decode_macs) == (5 * encoder, 3 * decoder + 2 * encoder)
+    assert cost.state_bytes == 4 * 4 * 6 * (2 + 4)
+
+
 def test_counts_the_stock_conv_lstm():
     model = models.ConvLSTMForecaster(horizon=3, filters=(4, 2), kernel_size=3, patch_size=2)
     cost = evaluation.cost(model, (8, 12, 1), context=5, horizon=3)

@@ -14,6 +14,7 @@ ALL = [
     layers.FoldedConv2D(3, 5),
     layers.FoldedMaxPooling2D((2, 1)),
     layers.FoldedConvGRU(3, (3, 5)),
+    layers.FoldedMinConvGRU(3, (3, 5)),
     layers.BridgeLadder(3, (3, 5)),
 ]
 
@@ -240,6 +241,19 @@ class TestEveryLayer:
 def test_sizes_are_positive_integers(make, name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be a positive integer or 2 of them. Received: {name}="):
         make(value)
+
+
+@pytest.mark.parametrize("value", [None, "-2", float("nan"), float("inf"), True, [1.0]])
+def test_update_bias_is_a_number(value):
+    with pytest.raises(ValueError, match="`update_bias` must be a finite number. Received: update_bias="):
+        layers.FoldedConvGRU(4, 3, update_bias=value)
+
+
+def test_update_bias_is_that_of_the_update_gates():
+    layer = layers.FoldedConvGRU(2, 3, update_bias=-1.5)
+    layer.build_both_directions((None, None, 8, 8, 3))
+    np.testing.assert_array_equal(array(layer.encoder.bias), [0, 0, -1.5, -1.5, 0, 0])
+    np.testing.assert_array_equal(array(layer.decoder.bias), [0] * 3 + [-1.5] * 3 + [0] * 3)
 
 
 def test_data_format_is_one_of_two():

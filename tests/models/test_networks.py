@@ -55,6 +55,27 @@ def test_paper_topology_has_the_published_number_of_weights():
     assert [len(model.truncate(depth).stack) for depth in depths] == depths
 
 
+def test_minimal_topology():
+    assert models.scale_topology(models.MINIMAL_TOPOLOGY, 1 / 32)[:4] == [
+        *models.scale_topology(models.PAPER_TOPOLOGY, 1 / 32)[:3],
+        ("minimal", 4, 5),
+    ]
+    model = models.FoldedRNN.from_topology(models.MINIMAL_TOPOLOGY, horizon=10)
+    paper = models.FoldedRNN.from_topology(models.PAPER_TOPOLOGY, horizon=10)
+    assert model.depths == paper.depths
+    assert {type(model.stack[depth - 1]) for depth in model.depths} == {layers.FoldedMinConvGRU}
+
+
+def test_update_bias_of_a_topology():
+    topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3), ("minimal", 3, 3)]
+    model = models.FoldedRNN.from_topology(topology, horizon=2, update_bias=-1, kernel_initializer="zeros")
+    assert [layer.update_bias for layer in model.stack[2:]] == [-1, -1]
+    twin = models.FoldedRNN.from_config(model.get_config())
+    assert [layer.update_bias for layer in twin.stack[2:]] == [-1, -1]
+    default = models.FoldedRNN.from_topology(topology, horizon=2)
+    assert [layer.update_bias for layer in default.stack[2:]] == [0, -2]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_forecast_any_number_of_steps(family, steps):
     model, context = tiny(family), video()
@@ -216,7 +237,11 @@ def test_networks_that_share_layers_recompute_each_as_it_was_told(monkeypatch):
 def test_saved_here_predicts_the_same_on_every_backend(tmp_path):
     frames = np.random.default_rng(0).uniform(-1, 1, (2, 3, 16, 16, 1)).astype("float32")
     conv_lstm = models.ConvLSTMForecaster(horizon=3, filters=(3, 2), kernel_size=3)
+    minimal = models.FoldedRNN.from_topology(
+        [("minimal", 3, 5), ("pool", 2), ("recurrent", 4, 3), ("minimal", 2, 3)], 3
+    )
     saved = {
+        "minimal": (minimal, frames, minimal.forecast(frames)),
         "frnn": (golden.network("frnn"), golden.frames("frnn")[0], golden.arrays("frnn")["predictions"]),
         "rladder": (golden.network("rladder"), golden.frames("rladder")[0], golden.arrays("rladder")["predictions"]),
         "conv_lstm": (conv_lstm, frames, conv_lstm.forecast(frames)),
@@ -360,7 +385,11 @@ class TestErrors:
         with pytest.raises(ValueError, match="was called on its own before"):
             models.FoldedRNN([layer], horizon=2)
 
-    @pytest.mark.parametrize("entry", [("convolution", 3, 3), ("pool",), "conv", (), ("conv", 3)])
+    def test_minimal_updates_in_a_ladder(self):
+        with pytest.raises(ValueError, match=r"are for a FoldedRNN.* Received: entry 0 = \('minimal', 3, 3\)"):
+            models.LadderRNN.from_topology([("minimal", 3, 3), ("recurrent", 3, 3)], horizon=2)
+
+    @pytest.mark.parametrize("entry", [("minimal", 3), ("convolution", 3, 3), ("pool",), "conv", (), ("conv", 3)])
     def test_topology(self, entry):
         with pytest.raises(ValueError, match="Received: entry 1 = "):
             models.FoldedRNN.from_topology([("conv", 3, 3), entry, ("recurrent", 3, 3)], horizon=2)

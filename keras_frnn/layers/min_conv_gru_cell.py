@@ -1,0 +1,142 @@
+"""The minimal update: a gated update whose gates see the inputs alone."""
+
+import keras
+from keras import ops
+
+from keras_frnn import backend
+from keras_frnn.layers import layout
+from keras_frnn.layers.conv_gru_cell import gate_biases, independent_initializers
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class MinConvGRUCell(keras.layers.Layer):
+    """A minimal convolutional gated recurrent unit, one direction of a recurrent layer.
+
+    With state `h`, inputs `x`, `*` the elementwise product and `s` the logistic function:
+
+        z = s(conv(x, W_z) + b_z)        update gate
+        c = tanh(conv(x, W_c) + b_c)     candidate
+        h' = z * c + (1 - z) * h
+
+    Where the inputs of all steps are known, this is one convolution over all of them and one linear recurrence, which
+    needs no loop over convolutions. The weights:
+
+        kernel    (kh, kw, inputs, 2 * filters)    for z and c
+        bias      (2 * filters,)                   for z and c
+
+    Args:
+        filters: channels of the state.
+        kernel_size: height and width of the kernels.
+        kernel_initializer: called once for each gate, with `(kh, kw, inputs, filters)`.
+        update_bias: initial bias of the update gate.
+
+    Reference: Feng et al., "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201; with convolutions:
+    https://arxiv.org/abs/2508.03614
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: tuple[int, int],
+        kernel_initializer="glorot_uniform",
+        update_bias: float = -2.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = tuple(kernel_size)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.update_bias = update_bias
+
+    def build(self, input_channels: int):
+        self.input_channels = input_channels
+        gates = independent_initializers(self.kernel_initializer, 2)
+
+        def draw_kernel(shape, dtype=None):
+            return ops.concatenate([gate((*shape[:-1], self.filters), dtype) for gate in gates], axis=-1)
+
+        shape = (*self.kernel_size, input_channels, 2 * self.filters)
+        self.kernel = self.add_weight(shape=shape, initializer=draw_kernel, name="kernel")
+        self.bias = self.add_weight(shape=shape[-1:], initializer=gate_biases(self.update_bias, 0), name="bias")
+
+    def make_projection(self, upsampling: tuple[int, int] = (1, 1)):
+        """The convolution with biases added, as a function of `(batch, ...)`: the parts of z and of c.
+
+        Height and width of the inputs are upsampled first, by these factors. Weights are read now, not in a loop.
+        """
+        kernel, bias = self._weights()
+        kernel = backend.packed(kernel)
+        return lambda x: _project(ops.cast(x, self.compute_dtype), kernel, bias, upsampling)
+
+    def make_transition(self):
+        """The update as a function of the state and the projection of the inputs."""
+
+        def transition(h, x):
+            keep, c = _gates(*x)
+            return c + keep * (h - c)
+
+        return transition
+
+    def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
+        """The states after every step, `(time, batch, ...)`.
+
+        Args:
+            h: state before the first step, `(batch, ...)`.
+            sequence: inputs of every step, `(time, batch, ...)`.
+            upsampling: factors by which height and width of the inputs are upsampled first.
+            remat: keep nothing for the gradient but what was given, and compute gates and states again.
+        """
+        sequence = ops.cast(sequence, self.compute_dtype)
+        iterate = _iterate_recomputing if remat else _iterate
+        return iterate(sequence, *self._weights(), h, upsampling)[1:]
+
+    def _weights(self):
+        return [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "update_bias": self.update_bias,
+        }
+
+
+def _project(x, kernel, bias, upsampling):
+    return tuple(ops.split(backend.upsampled_conv(x, kernel, upsampling) + bias, 2, axis=-1))
+
+
+def _gates(x_update, x_candidate):
+    """The share of the state that stays, 1 - z, and the candidate."""
+    return ops.sigmoid(-x_update), ops.tanh(x_candidate)
+
+
+def _iterate(sequence, kernel, bias, h, upsampling):
+    """`h` and the states after every step."""
+    keep, c = _gates(*layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence))
+    # Not z * c: autodiff keeps what enters products, and these two it keeps anyway.
+    return backend.linear_recurrence(keep, c - keep * c, h)
+
+
+def _iterate_recomputing(sequence, kernel, bias, h, upsampling):
+    """`_iterate`, whose gradient computes it once more."""
+
+    def iterate(sequence, kernel, bias, h):
+        def gradient(*args, upstream=None):
+            (upstream,) = args[-1:] if upstream is None else (upstream,)
+            (now,) = backend.delay_until(upstream, sequence)
+            keep, c = _gates(*layout.over_time(lambda x: _project(x, kernel, bias, upsampling), now))
+            states = backend.linear_recurrence(keep, c - keep * c, h)
+            dkeep, db, dh = backend.linear_recurrence_gradients(keep, states, upstream)
+            dkeep = dkeep - db * c
+            dc = db * (1 - keep)
+            dx = ops.concatenate([-dkeep * keep * (1 - keep), dc * (1 - c * c)], axis=-1)
+            dsequence, dkernel = backend.upsampled_conv_gradients(
+                layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
+            )
+            return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), dh
+
+        return _iterate(sequence, kernel, bias, h, upsampling), gradient
+
+    return ops.custom_gradient(iterate)(sequence, kernel, bias, h)
