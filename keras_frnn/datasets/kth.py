@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_frnn.datasets.protocols import apply_protocol
 from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
-from keras_frnn.datasets.video_store import open_store
+from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
 
 PROTOCOLS = {"paper": dict(context=10, horizon=10, frame_step=1, crop=None, mirror=True)}

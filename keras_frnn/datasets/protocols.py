@@ -2,7 +2,7 @@
 
 from absl import logging
 
-from keras_frnn.datasets.video_store import VideoStore
+from keras_frnn.datasets.video_files.video_store import VideoStore
 
 
 def apply_protocol(

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_frnn.datasets.protocols import apply_protocol
 from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
-from keras_frnn.datasets.video_store import open_store
+from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
 
 SPLITS = ("paper", "official-1", "official-2", "official-3")

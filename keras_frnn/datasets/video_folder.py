@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_frnn.checks import check_positive_integers
 from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos
 from keras_frnn.datasets.video_files.prepare import prepare
-from keras_frnn.datasets.video_store import open_store
+from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
 
 

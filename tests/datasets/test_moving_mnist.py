@@ -4,6 +4,8 @@ import pytest
 
 from keras_frnn import datasets
 
+pytestmark = pytest.mark.once
+
 
 def sequences(dataset, batches=1):
     """Context and future joined, `(sequences, time, height, width)`."""

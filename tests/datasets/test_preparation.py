@@ -349,7 +349,7 @@ def test_other_peoples_files_are_not_overwritten(kth_videos, tmp_path):
         datasets.prepare_videos(kth_videos, tmp_path, 32, progress=False)
     assert contents(tmp_path) == before
     with h5py.File(tmp_path / "train.hdf5", "r+") as file:  # Split when the others in the folder mattered.
-        file.attrs["format"] = file.attrs["format"].replace(", by name", "")
+        file.attrs["format"] = file.attrs["format"].decode().replace(", by name", "")
     with pytest.raises(ValueError, match=r"train.hdf5 was prepared otherwise"):
         datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
     (tmp_path / "train.hdf5").write_text("mine")

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from keras_frnn import datasets
-from keras_frnn.datasets.store_checks import BadStoreError
-from keras_frnn.datasets.video_store import VideoStore
+from keras_frnn.datasets.video_files.store_checks import BadStoreError
+from keras_frnn.datasets.video_files.video_store import VideoStore
 
 pytestmark = pytest.mark.once
 SHAPE = (7, 4, 6, 1)

@@ -13,6 +13,8 @@ import tensorflow as tf
 from keras_frnn import datasets
 from keras_frnn.datasets.stateless import permuted
 
+pytestmark = pytest.mark.once
+
 LENGTHS = (9, 3, 6, 12, 5)
 # The first windows of two epochs of 1,000.
 PINNED = [[286, 823, 143, 33], [582, 237, 185, 726]]
@@ -269,7 +271,7 @@ def test_files_are_checked(folder, tmp_path):
 
 
 def test_a_process_reads_through_its_own_handle(folder):
-    from keras_frnn.datasets.video_store import VideoStore
+    from keras_frnn.datasets.video_files.video_store import VideoStore
 
     store = VideoStore(folder / "test.hdf5")
     out = np.empty((4, 4, 6, 3), "uint8")

@@ -28,6 +28,7 @@ def stored_videos(path: pathlib.Path, format: Format) -> dict[tuple, dict]:
     expected = json.dumps(dataclasses.asdict(format))
     with contextlib.suppress(OSError), h5py.File(path) as file:
         found = file.attrs.get("format")
+        found = found.decode() if isinstance(found, bytes) else found
         if found == expected:
             videos = {}
             for key, dataset in file.items():
@@ -77,7 +78,8 @@ def write_store(
                 _copy_video(file, key, old[stored[video.identity]["key"]], format)
             else:
                 _write_video(file, key, video)
-        file.attrs["format"] = json.dumps(dataclasses.asdict(format))
+        # Of a fixed length: some damage in HDF5's heap of strings makes it run in circles.
+        file.attrs["format"] = np.bytes_(json.dumps(dataclasses.asdict(format)))
         file.attrs["videos"] = len(file)
         file.attrs["frames"] = sum(len(dataset) for dataset in file.values())
         file.attrs["source_videos"] = source_videos

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
-from keras_frnn.datasets.store_checks import check_attributes, check_chunks, damage_explained, open_video
+from keras_frnn.datasets.video_files.store_checks import check_attributes, check_chunks, damage_explained, open_video
 from keras_frnn.datasets.windows import check_split
 
 _READERS = ("h5py", "tfio")
