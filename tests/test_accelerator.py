@@ -11,8 +11,6 @@ import pytest
 
 from keras_frnn import models
 
-pytestmark = pytest.mark.accelerator
-
 
 def losses(family: str, policy: str) -> list[float]:
     keras.utils.set_random_seed(0)
@@ -26,6 +24,7 @@ def losses(family: str, policy: str) -> list[float]:
 # TensorFloat-32, in which GPUs convolve, has 10 bits of fraction; bfloat16 has 7.
 @pytest.mark.parametrize(("policy", "tolerance"), [("float32", 2e-3), ("mixed_bfloat16", 2e-2)])
 @pytest.mark.parametrize("family", ["FoldedRNN", "LadderRNN"])
+@pytest.mark.accelerator
 def test_trains_as_on_the_cpu(family, policy, tolerance):
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
     output = subprocess.run([sys.executable, __file__, family], env=environment, check=True, stdout=subprocess.PIPE)
@@ -36,3 +35,15 @@ def test_trains_as_on_the_cpu(family, policy, tolerance):
 
 if __name__ == "__main__":
     print(json.dumps(losses(sys.argv[1], "float32")))
+
+
+def test_tensorflow_leaves_the_gpu_to_the_backend():
+    """Without a GPU, what can be seen is that TensorFlow was told to see none."""
+    code = (
+        "import tensorflow as tf\ncalls = []\n"
+        "tf.config.set_visible_devices = lambda devices, kind: calls.append((devices, kind))\n"
+        "import keras_frnn.datasets\nprint('calls', calls)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    expected = [] if keras.backend.backend() == "tensorflow" else [([], "GPU")]
+    assert f"calls {expected}" in output

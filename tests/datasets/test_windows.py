@@ -1,11 +1,8 @@
 """Windows of stored videos: which there are, in which order, and what they show."""
 
 import os
-import subprocess
-import sys
 
 import h5py
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -335,15 +332,3 @@ def test_tfio_reader_names_the_versions_that_work(folder):
         ImportError, match=r"tensorflow-io 0.37.1 with TensorFlow 2.16.*reader='h5py' reads the same files"
     ):
         datasets.video_folder(folder, "test", reader="tfio", **SMALL)
-
-
-def test_tensorflow_leaves_the_gpu_to_the_backend():
-    """Without a GPU, what can be seen is that TensorFlow was told to see none."""
-    code = (
-        "import tensorflow as tf\ncalls = []\n"
-        "tf.config.set_visible_devices = lambda devices, kind: calls.append((devices, kind))\n"
-        "import keras_frnn.datasets\nprint('calls', calls)"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    expected = [] if keras.backend.backend() == "tensorflow" else [([], "GPU")]
-    assert f"calls {expected}" in output
