@@ -9,6 +9,7 @@ What the rest of the library calls:
     packed, flipped             kernels as loops read them, forwards and backwards
     input_gradient, kernel_gradient, upsampled_conv_gradients
                                 gradients of those convolutions, for gradients written by hand
+    with_written_gradient       a function whose gradient is written by hand, which can be differentiated, too
     compiled_when_repeated      a function of a model, compiled for arguments of shapes that come again
     accelerator                 the GPU or TPU in use
 """
@@ -27,6 +28,7 @@ from keras_frnn.backend.convolution import (
 )
 from keras_frnn.backend.devices import accelerator
 from keras_frnn.backend.time_loop import delay_until, scan
+from keras_frnn.backend.written_gradient import with_written_gradient
 
 __all__ = [
     "accelerator",
@@ -42,4 +44,5 @@ __all__ = [
     "upsample",
     "upsampled_conv",
     "upsampled_conv_gradients",
+    "with_written_gradient",
 ]

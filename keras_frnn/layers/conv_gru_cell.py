@@ -95,10 +95,11 @@ class ConvGRUCell(keras.layers.Layer):
                 once, since their states are known. Takes less memory and more time.
         """
         if not remat:
-            return ops.custom_gradient(_iterate)(*self.project(sequence, upsampling), h, *self._state_kernels())
+            iterate = backend.with_written_gradient(_iterate_and_keep, _back_in_time, _iterate)
+            return iterate(*self.project(sequence, upsampling), h, *self._state_kernels())
         weights = [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
         sequence = ops.cast(sequence, self.compute_dtype)
-        iterate = ops.custom_gradient(lambda *tensors: _iterate_recomputing(*tensors, upsampling))
+        iterate = backend.with_written_gradient(*_recomputing(upsampling))
         return iterate(sequence, *weights, h, *self._state_kernels())
 
     def _state_kernels(self):
@@ -129,11 +130,13 @@ def _update(h, x_gates, x_candidate, recurrent_kernel, candidate_kernel):
 
 
 def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
-    """The states after every step, given the projections of all inputs and the state before the first.
+    """The states after every step, given the projections of all inputs and the state before the first."""
+    kernels = backend.packed(recurrent_kernel), backend.packed(candidate_kernel)
+    return backend.scan(lambda h, x: _update(h, *x, *kernels)[0], h, (x_gates, x_candidate))[1]
 
-    Its gradient is written by hand. The loop back in time then has nothing in it but what must wait for the step after:
-    the gradients of the kernels are taken from all steps at once, and only the states and the gates are kept.
-    """
+
+def _iterate_and_keep(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
+    """`_iterate`, and what `_back_in_time` needs of it."""
     kernels = backend.packed(recurrent_kernel), backend.packed(candidate_kernel)
     _, (states, gates, c) = backend.scan(
         lambda state, x: _update(state[0], *x, *kernels),
@@ -141,40 +144,46 @@ def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
         (x_gates, x_candidate),
         differentiable=False,
     )
-    # In Torch, the output refers to its gradient: that must not refer to the output, or neither is ever freed.
-    kept = ops.stop_gradient(states)
-
-    def gradient(*args, upstream=None):
-        (upstream,) = args if upstream is None else (upstream,)
-        return _back_in_time(upstream, _before(h, kept), gates, c, recurrent_kernel, candidate_kernel)
-
-    return states, gradient
+    return states, (states, gates, c)
 
 
-def _iterate_recomputing(sequence, kernel, bias, h, recurrent_kernel, candidate_kernel, upsampling):
-    """`_iterate` of the projection of a sequence, whose gradient computes projection and gates once more."""
+def _back_in_time(upstream, inputs, kept):
+    """The gradient of `_iterate`, written by hand.
 
-    def project(sequence):
+    The loop back in time then has nothing in it but what must wait for the step after: the gradients of the kernels are
+    taken from all steps at once, and only the states and the gates are kept.
+    """
+    _, _, h, *kernels = inputs
+    states, gates, c = kept
+    return _gradients(upstream, _before(h, states), gates, c, *kernels)
+
+
+def _recomputing(upsampling):
+    """The same three functions of a sequence and all weights; of the steps, the states alone are kept."""
+
+    def project(sequence, kernel, bias):
         return layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence)
 
-    states, _ = _iterate(*project(sequence), h, recurrent_kernel, candidate_kernel)
-    kept = ops.stop_gradient(states)
+    def iterate(sequence, kernel, bias, *others):
+        return _iterate(*project(sequence, kernel, bias), *others)
 
-    def gradient(*args, upstream=None):
-        (upstream,) = args if upstream is None else (upstream,)
-        now, states_now = backend.delay_until(upstream, sequence, kept)
-        before = _before(h, states_now)
-        _, gates, c = layout.over_time(
-            lambda h, *x: _update(h, *x, recurrent_kernel, candidate_kernel), before, *project(now)
-        )
-        dgates, dc, *others = _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel)
+    def iterate_and_keep(sequence, kernel, bias, *others):
+        states, _ = _iterate_and_keep(*project(sequence, kernel, bias), *others)
+        return states, (states,)
+
+    def back_in_time(upstream, inputs, kept):
+        sequence, kernel, bias, h, *kernels = inputs
+        now, states = backend.delay_until(upstream, sequence, *kept)
+        before = _before(h, states)
+        _, gates, c = layout.over_time(lambda h, *x: _update(h, *x, *kernels), before, *project(now, kernel, bias))
+        dgates, dc, *others = _gradients(upstream, before, gates, c, *kernels)
         dx = ops.concatenate([dgates, dc], axis=-1)
         dsequence, dkernel = backend.upsampled_conv_gradients(
             layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
         )
         return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), *others
 
-    return states, gradient
+    return iterate_and_keep, back_in_time, iterate
 
 
 def _before(h, states):
@@ -182,7 +191,7 @@ def _before(h, states):
     return ops.concatenate([h[None], states[:-1]])
 
 
-def _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel):
+def _gradients(upstream, before, gates, c, recurrent_kernel, candidate_kernel):
     """The gradients of what `_iterate` takes, given that of the states after every step."""
     flipped_recurrent, flipped_candidate = backend.flipped(recurrent_kernel), backend.flipped(candidate_kernel)
 
