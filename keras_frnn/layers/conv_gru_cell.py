@@ -43,11 +43,12 @@ class ConvGRUCell(keras.layers.Layer):
         self.filters = filters
         self.kernel_size = tuple(kernel_size)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._gate_initializers = independent_initializers(self.kernel_initializer, 3)
 
     def build(self, input_channels: int):
         self.input_channels = input_channels
         filters = self.filters
-        gates = independent_initializers(self.kernel_initializer, 3)
+        gates = self._gate_initializers
         inputs, state = slice(0, input_channels), slice(input_channels, None)
 
         def add_kernel(name, gates, part, channels):
@@ -234,12 +235,16 @@ def independent_initializers(initializer, count: int) -> list:
     """Copies of an initializer that draw independently of each other.
 
     Keras initializers are functions: the same instance draws the same values twice. Gates must not start equal, also
-    when the user gave a seed.
+    when the user gave a seed, or a `keras.random.SeedGenerator`, of which one is drawn.
     """
     if not isinstance(initializer, keras.initializers.Initializer):
         return [initializer] * count
     config = initializer.get_config()
-    if not isinstance(config.get("seed"), int):
+    seed = config.get("seed")
+    if isinstance(getattr(initializer, "seed", None), keras.random.SeedGenerator):
+        # Its config has the seed that it began with. Those drawn from it now go on where it stands.
+        seed = [int(part) & 0xFFFFFFFF for part in ops.convert_to_numpy(initializer.seed.next())]
+    elif not isinstance(seed, int):
         return [initializer.__class__.from_config(config) for _ in range(count)]
-    seeds = np.random.SeedSequence(config["seed"]).generate_state(count) >> 1
+    seeds = np.random.SeedSequence(seed).generate_state(count) >> 1
     return [initializer.__class__.from_config({**config, "seed": int(seed)}) for seed in seeds]

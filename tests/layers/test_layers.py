@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_frnn import layers
+from keras_frnn import layers, models
 from keras_frnn.layers import layout
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 
 ALL = [
     layers.FoldedConv2D(3, 5),
@@ -199,6 +200,62 @@ class TestFoldedConvGRU:
             for part in np.split(ops.convert_to_numpy(update.kernel), 3, axis=-1)
         ]
         assert len({kernel.tobytes() for kernel in kernels}) == 6
+
+
+def gates(layer) -> list[bytes]:
+    """The kernels of all gates of a recurrent layer, in both directions."""
+    cells = [layer] if isinstance(layer, ConvGRUCell) else [layer.encoder, layer.decoder]
+    return [part.tobytes() for cell in cells for part in np.split(ops.convert_to_numpy(cell.kernel), 3, axis=-1)]
+
+
+def of_topology(initializer):
+    topology = [("recurrent", 4, 3), ("recurrent", 4, 3)]
+    network = models.FoldedRNN.from_topology(topology, 2, kernel_initializer=initializer)
+    network.build((None, None, 8, 8, 4))
+    return network.stack
+
+
+def built(layer):
+    if isinstance(layer, ConvGRUCell):
+        layer.build(4)
+    else:
+        layer.build_both_directions((None, None, 8, 8, 4))
+    return [layer]
+
+
+@pytest.mark.parametrize("initializer", [keras.initializers.GlorotUniform, layers.ScaledOrthogonal])
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (lambda initializer: built(layers.FoldedConvGRU(4, 3, kernel_initializer=initializer)), 6),
+        (lambda initializer: built(layers.BridgeLadder(4, 3, kernel_initializer=initializer)), 6),
+        (lambda initializer: built(ConvGRUCell(4, (3, 3), initializer)), 3),
+        (of_topology, 12),
+    ],
+    ids=["FoldedConvGRU", "BridgeLadder", "ConvGRUCell", "topology"],
+)
+def test_gates_start_different_with_a_seed_generator(make, count, initializer):
+    first, again = (
+        [kernel for layer in make(initializer(seed=keras.random.SeedGenerator(3))) for kernel in gates(layer)]
+        for _ in range(2)
+    )
+    assert first == again
+    assert len(set(first)) == count
+
+
+def test_layers_that_share_a_seed_generator_start_different_and_are_saved(tmp_path):
+    initializer = keras.initializers.GlorotUniform(seed=keras.random.SeedGenerator(3))
+    inputs = keras.Input((4, 8, 12, 4))
+    stack = [
+        layers.FoldedConvGRU(4, 3, return_sequences=True, kernel_initializer=initializer),
+        layers.FoldedConvGRU(4, 3, kernel_initializer=initializer),
+    ]
+    model = keras.Model(inputs, stack[1](stack[0](inputs)))
+    assert not np.array_equal(*(ops.convert_to_numpy(layer.encoder.kernel) for layer in stack))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    frames = video((2, 4, 8, 12, 4))
+    np.testing.assert_array_equal(loaded.predict(frames, verbose=0), model.predict(frames, verbose=0))
 
 
 @pytest.mark.parametrize("layer", ALL, ids=lambda layer: type(layer).__name__)
