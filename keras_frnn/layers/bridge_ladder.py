@@ -67,12 +67,12 @@ class BridgeLadder(FoldedKernelLayer):
         self.initial_decoder_state = self.add_weight(
             shape=(channels,), initializer="zeros", name="initial_decoder_state"
         )
-        self.encoder.build(2 * channels)
+        self.encoder.build((None, None, None, 2 * channels))
         if self.has_decoder:
             self.decoder = ConvGRUCell(
                 channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
             )
-            self.decoder.build(2 * self.filters)
+            self.decoder.build((None, None, None, 2 * self.filters))
 
     def initial_state(self, step):
         """The states `(o, d)` before the first step, for features `(batch, ...)` of one step, see `layout`."""

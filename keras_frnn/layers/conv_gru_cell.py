@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_frnn import backend
+from keras_frnn.checks import check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
 
 
@@ -28,27 +29,52 @@ class ConvGRUCell(keras.layers.Layer):
         candidate_kernel   (kh, kw, filters, filters)       of r * h, for c
         bias               (3 * filters,)                   for r, z and c
 
+    It is also a cell as `keras.layers.RNN` takes it, with channels last. That layer knows no frames in symbolic models, so
+    call it on tensors. It starts from zeros, in frames of the size that the cell was built for.
+
     Args:
         filters: channels of the state.
-        kernel_size: height and width of the kernels.
+        kernel_size: integer, or height and width, of the kernels.
         kernel_initializer: called once for each gate with the shape of its joint kernel over inputs and state,
             `(kh, kw, inputs + filters, filters)`.
+
+    Call arguments:
+        inputs: features of one step, `(batch, height, width, channels)`.
+        states: the state before it, `(batch, height, width, filters)`, or a list of this one tensor.
+
+    Output: the state after the step, and a list of it.
+
+    Raises:
+        ValueError: an argument that is not a positive integer, or inputs that are not frames.
+
+    Example:
+
+    >>> import numpy as np
+    >>> cell = ConvGRUCell(8, 5)
+    >>> h, _ = cell(np.zeros((2, 16, 16, 3), "float32"), np.zeros((2, 16, 16, 8), "float32"))
+    >>> tuple(h.shape)
+    (2, 16, 16, 8)
 
     Reference: equations 1 to 4 of https://arxiv.org/abs/1712.00311, with the roles of z and 1 - z as in the authors'
     implementation.
     """
 
-    def __init__(self, filters: int, kernel_size: tuple[int, int], kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(self, filters: int, kernel_size: int | tuple[int, int], kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = tuple(kernel_size)
+        self.filters = self.state_size = self.output_size = check_positive_integer(filters, "filters")
+        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self._gate_initializers = independent_initializers(self.kernel_initializer, 3)
 
-    def build(self, input_channels: int):
+    def build(self, inputs_shape, states_shape=None):
+        if len(inputs_shape) != 4 or inputs_shape[-1] is None:
+            raise ValueError(
+                f"Cell '{self.name}' expects the frames of one step, of shape (batch, height, width, channels), and "
+                f"needs to know the number of channels. Received: shape={tuple(inputs_shape)}"
+            )
+        _, *self.frame_size, input_channels = inputs_shape
         self.input_channels = input_channels
-        filters = self.filters
-        gates = self._gate_initializers
+        filters, gates = self.filters, self._gate_initializers
         inputs, state = slice(0, input_channels), slice(input_channels, None)
 
         def add_kernel(name, gates, part, channels):
@@ -64,6 +90,20 @@ class ConvGRUCell(keras.layers.Layer):
         self.recurrent_kernel = add_kernel("recurrent_kernel", gates[:2], state, filters)
         self.candidate_kernel = add_kernel("candidate_kernel", gates[2:], state, filters)
         self.bias = self.add_weight(shape=(3 * filters,), initializer="zeros", name="bias")
+
+    def call(self, inputs, states):
+        (h,) = states if isinstance(states, (list, tuple)) else (states,)
+        h = self.make_transition()(ops.cast(h, self.compute_dtype), self.make_projection()(inputs))
+        return h, [h]
+
+    def get_initial_state(self, batch_size=None) -> list:
+        """Zeros, `(batch, height, width, filters)`, in a list."""
+        if None in self.frame_size:
+            raise ValueError(
+                f"Cell '{self.name}' was built for frames of any size, so it cannot make a state for them. Give an "
+                "`initial_state`, or build it for one size."
+            )
+        return [ops.zeros((batch_size, *self.frame_size, self.filters), dtype=self.compute_dtype)]
 
     def make_projection(self, upsampling: tuple[int, int] = (1, 1)):
         """The input-side convolutions with biases added, as a function of `(batch, ...)`: those of r and z, that of c.

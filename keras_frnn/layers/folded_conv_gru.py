@@ -78,13 +78,13 @@ class FoldedConvGRU(FoldedKernelLayer):
         self.initial_output_state = self.add_weight(
             shape=(self.filters,), initializer="zeros", name="initial_output_state"
         )
-        self.encoder.build(channels)
+        self.encoder.build((None, None, None, channels))
         if self.has_decoder:
             # The state above has as many channels as this layer's output: pooling between them keeps channels.
             self.decoder = ConvGRUCell(
                 channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
             )
-            self.decoder.build(self.filters)
+            self.decoder.build((None, None, None, self.filters))
 
     def encode(self, sequence, state=None, remat=False):
         sequence = ops.cast(sequence, self.compute_dtype)

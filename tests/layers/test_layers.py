@@ -9,7 +9,6 @@ from keras import ops
 
 from keras_frnn import layers, models
 from keras_frnn.layers import layout
-from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 
 ALL = [
     layers.FoldedConv2D(3, 5),
@@ -202,9 +201,50 @@ class TestFoldedConvGRU:
         assert len({kernel.tobytes() for kernel in kernels}) == 6
 
 
+class TestConvGRUCell:
+    def of_layer(self, shape=(2, 4, 5, 6, 3)):
+        """A cell, and a layer of it that starts from zeros."""
+        layer = layers.FoldedConvGRU(4, (3, 2), return_sequences=True)
+        layer.build(shape)
+        randomise(layer)
+        layer.initial_output_state.assign(ops.zeros(4))
+        cell = layers.ConvGRUCell(4, (3, 2))
+        cell.build((None, *shape[2:]))
+        cell.set_weights(layer.encoder.get_weights())
+        return cell, layer
+
+    def test_one_call_is_one_step_of_the_loop(self):
+        (cell, layer), frames = self.of_layer(), video((2, 4, 5, 6, 3))
+        h = np.zeros((2, 5, 6, 4), "float32")
+        for t, expected in enumerate(np.moveaxis(array(layer(frames)), 1, 0)):
+            h, (state,) = cell(frames[:, t], h if t % 2 else [h])
+            np.testing.assert_allclose(array(h), expected, atol=1e-6)
+            np.testing.assert_array_equal(array(h), array(state))
+
+    def test_is_a_cell_of_the_stock_recurrent_layer(self):
+        (cell, layer), frames = self.of_layer(), video((2, 4, 5, 6, 3))
+        rnn = keras.layers.RNN(layers.ConvGRUCell.from_config(cell.get_config()), return_sequences=True)
+        rnn.build(frames.shape)
+        rnn.set_weights(cell.get_weights())
+        np.testing.assert_allclose(array(rnn(frames)), array(layer(frames)), atol=1e-6)
+
+    def test_symbolic_step(self):
+        state, states = layers.ConvGRUCell(4, 3)(keras.Input((5, 6, 3)), keras.Input((5, 6, 4)))
+        assert state.shape == states[0].shape == (None, 5, 6, 4)
+
+    def test_shapes_that_are_not_frames(self):
+        for shape in (4, 5, 3), (2, 4, 5, None):
+            with pytest.raises(ValueError, match=r"of shape \(batch, height, width, channels\), .* Received: shape="):
+                layers.ConvGRUCell(4, 3).build(shape)
+        cell = layers.ConvGRUCell(4, 3)
+        cell.build((None, None, 6, 3))
+        with pytest.raises(ValueError, match="any size, .* Give an `initial_state`"):
+            cell.get_initial_state(2)
+
+
 def gates(layer) -> list[bytes]:
     """The kernels of all gates of a recurrent layer, in both directions."""
-    cells = [layer] if isinstance(layer, ConvGRUCell) else [layer.encoder, layer.decoder]
+    cells = [layer] if isinstance(layer, layers.ConvGRUCell) else [layer.encoder, layer.decoder]
     return [part.tobytes() for cell in cells for part in np.split(ops.convert_to_numpy(cell.kernel), 3, axis=-1)]
 
 
@@ -216,8 +256,8 @@ def of_topology(initializer):
 
 
 def built(layer):
-    if isinstance(layer, ConvGRUCell):
-        layer.build(4)
+    if isinstance(layer, layers.ConvGRUCell):
+        layer.build((None, 8, 8, 4))
     else:
         layer.build_both_directions((None, None, 8, 8, 4))
     return [layer]
@@ -229,7 +269,7 @@ def built(layer):
     [
         (lambda initializer: built(layers.FoldedConvGRU(4, 3, kernel_initializer=initializer)), 6),
         (lambda initializer: built(layers.BridgeLadder(4, 3, kernel_initializer=initializer)), 6),
-        (lambda initializer: built(ConvGRUCell(4, (3, 3), initializer)), 3),
+        (lambda initializer: built(layers.ConvGRUCell(4, (3, 3), initializer)), 3),
         (of_topology, 12),
     ],
     ids=["FoldedConvGRU", "BridgeLadder", "ConvGRUCell", "topology"],
