@@ -29,8 +29,8 @@ class ConvGRUCell(keras.layers.Layer):
         candidate_kernel   (kh, kw, filters, filters)       of r * h, for c
         bias               (3 * filters,)                   for r, z and c
 
-    It is also a cell as `keras.layers.RNN` takes it, with channels last. That layer knows no frames in symbolic models, so
-    call it on tensors. It starts from zeros, in frames of the size that the cell was built for.
+    It is also a cell as `keras.layers.RNN` takes it, with channels last. That layer knows no frames in symbolic models,
+    so call it on tensors. It starts from zeros, in frames of the size that the cell was built for.
 
     Args:
         filters: channels of the state.
@@ -125,7 +125,7 @@ class ConvGRUCell(keras.layers.Layer):
         kernels = [backend.packed(kernel) for kernel in self._state_kernels()]
         return lambda h, x: _update(h, *x, *kernels)[0]
 
-    def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
+    def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False, mask=None):
         """The states after every step, `(time, batch, ...)`.
 
         Args:
@@ -134,10 +134,17 @@ class ConvGRUCell(keras.layers.Layer):
             upsampling: factors by which height and width of the inputs are upsampled first.
             remat: keep the states alone for the gradient, and compute projections and gates again: for all steps at
                 once, since their states are known. Takes less memory and more time.
+            mask: booleans `(time, batch, height or 1, width or 1, 1)`, false where a step leaves the state as it is.
+                Not with `remat`.
         """
         if not remat:
             iterate = backend.with_written_gradient(_iterate_and_keep, _back_in_time, _iterate)
-            return iterate(*self.project(sequence, upsampling), h, *self._state_kernels())
+            x_gates, x_candidate = self.project(sequence, upsampling)
+            if mask is not None:
+                # An update gate of exactly 0, which has no gradient either.
+                x_r, x_z = ops.split(x_gates, 2, axis=-1)
+                x_gates = ops.concatenate([x_r, ops.where(mask, x_z, -np.inf)], axis=-1)
+            return iterate(x_gates, x_candidate, h, *self._state_kernels())
         weights = [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
         sequence = ops.cast(sequence, self.compute_dtype)
         iterate = backend.with_written_gradient(*_recomputing(upsampling))

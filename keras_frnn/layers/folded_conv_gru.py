@@ -27,6 +27,8 @@ class FoldedConvGRU(FoldedKernelLayer):
         kernel_size: integer, or height and width.
         return_sequences: whether a call returns the output state of every step, or of the last.
         return_state: whether a call also returns the last output state.
+        go_backwards: whether a call reads the last step first, and returns its outputs in that order, as
+            `keras.layers.Bidirectional` wants it. Not for layers of a model, which encode and decode.
         kernel_initializer: Keras initializer, called once for each gate with the shape of its joint kernel over inputs
             and state, `(kh, kw, inputs + filters, filters)`.
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
@@ -35,14 +37,17 @@ class FoldedConvGRU(FoldedKernelLayer):
         sequence: videos or features, `(batch, time, height, width, channels)`.
         initial_state: output state to start from, `(batch, height, width, filters)`, or a list of this one tensor;
             by default the trainable one.
+        mask: booleans `(batch, time)`, or `(batch, time, height, width)` as `keras.layers.Masking` makes them of videos
+            with channels last. Where it is false, a step keeps the state, and puts it out.
+        sequence_mask: the same, under the name by which Keras hands on the mask of a video beside an initial state.
 
     Output shape: `(batch, time, height, width, filters)` with `return_sequences`, else
         `(batch, height, width, filters)`, values in (-1, 1) unless the initial state is beyond; with `return_state` a
         tuple of that and the state. With `channels_first`, channels come before height everywhere.
 
     Raises:
-        ValueError: an argument that is not a positive integer, an input that is not a video, an initial state that
-            does not fit.
+        ValueError: an argument that is not a positive integer, an input that is not a video, an initial state or a
+            mask that does not fit, or `stateful=True`: hand the state from call to call instead.
 
     Example:
 
@@ -60,11 +65,20 @@ class FoldedConvGRU(FoldedKernelLayer):
         kernel_size: int | tuple[int, int],
         return_sequences: bool = False,
         return_state: bool = False,
+        go_backwards: bool = False,
         kernel_initializer="glorot_uniform",
         data_format: str | None = None,
         **kwargs,
     ):
+        if kwargs.pop("stateful", False):
+            raise ValueError(
+                "A FoldedConvGRU keeps no state from call to call. Received: stateful=True. Make it with "
+                "`return_state=True`, and pass the state that a call returns as `initial_state` to the next."
+            )
         super().__init__(filters, kernel_size, kernel_initializer, data_format, **kwargs)
+        self.stateful, self.states = False, None  # `keras.layers.Bidirectional` asks.
+        self.supports_masking = True
+        self.go_backwards = go_backwards
         self.return_sequences = return_sequences
         self.return_state = return_state
         self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
@@ -73,6 +87,10 @@ class FoldedConvGRU(FoldedKernelLayer):
         )
 
     def build(self, sequence_shape):
+        if self.has_decoder and self.go_backwards:
+            raise ValueError(
+                f"Layer '{self.name}' is part of a model, which reads videos forwards only. Received: go_backwards=True"
+            )
         self.sequence_shape = sequence_shape
         *_, channels = self._check_sequence_shape(sequence_shape)
         self.initial_output_state = self.add_weight(
@@ -86,10 +104,10 @@ class FoldedConvGRU(FoldedKernelLayer):
             )
             self.decoder.build((None, None, None, self.filters))
 
-    def encode(self, sequence, state=None, remat=False):
+    def encode(self, sequence, state=None, remat=False, mask=None):
         sequence = ops.cast(sequence, self.compute_dtype)
         o = start_state(self.initial_output_state, sequence[0], self.compute_dtype) if state is None else state[1]
-        outputs = self.encoder.iterate(o, sequence, remat=remat)
+        outputs = self.encoder.iterate(o, sequence, remat=remat, mask=mask)
         return outputs, (sequence[-1], outputs[-1])
 
     def decode(self, sequence, state, upsampling=(1, 1), remat=False):
@@ -123,14 +141,25 @@ class FoldedConvGRU(FoldedKernelLayer):
         _, later = backend.scan(step, (first, o), ops.arange(1, steps), select=lambda state: state[0])
         return ops.concatenate([first[None], later])
 
-    def call(self, sequence, initial_state=None):
+    def call(self, sequence, initial_state=None, mask=None, sequence_mask=None):
+        mask = sequence_mask if mask is None else mask
         state = None
         if initial_state is not None:
             state = (None, layout.to_state(self._check_initial_state(initial_state, sequence.shape), self.data_format))
-        outputs, (_, o) = self.encode(layout.to_sequence(sequence, self.data_format), state)
+        sequence = layout.to_sequence(sequence, self.data_format)
+        mask = None if mask is None else self._mask_of_steps(mask, sequence.shape)
+        if self.go_backwards:
+            sequence, mask = ops.flip(sequence, 0), None if mask is None else ops.flip(mask, 0)
+        outputs, (_, o) = self.encode(sequence, state, mask=mask)
         o = layout.from_state(o, self.data_format)
         result = layout.from_sequence(outputs, self.data_format) if self.return_sequences else o
         return (result, o) if self.return_state else result
+
+    def compute_mask(self, sequence, previous_mask):
+        mask = keras.tree.flatten(previous_mask)[0] if self.return_sequences else None
+        if mask is not None and self.go_backwards:
+            mask = ops.flip(mask, 1)
+        return [mask, None] if self.return_state else mask
 
     def compute_output_shape(self, sequence_shape, initial_state_shape=None):
         state_shape = self._state_shape(sequence_shape)
@@ -140,6 +169,20 @@ class FoldedConvGRU(FoldedKernelLayer):
     def _state_shape(self, sequence_shape) -> tuple:
         encoded = self.encoded_shape(sequence_shape)
         return (encoded[0], *encoded[2:])
+
+    def _mask_of_steps(self, mask, shape: tuple):
+        """A mask as `ConvGRUCell.iterate` takes it, for sequences of this shape."""
+        time, *batch_and_size, _ = shape
+        expected = (batch_and_size[0], time, *batch_and_size[1:])
+        mask = ops.cast(ops.convert_to_tensor(mask), "bool")
+        fits = len(mask.shape) in (2, 4)
+        if not fits or any(a != b for a, b in zip(mask.shape, expected, strict=False) if None not in (a, b)):
+            raise ValueError(
+                f"Layer '{self.name}' expects a mask of shape {expected[:2]} or {expected} for this input. "
+                f"Received: mask of shape {tuple(mask.shape)}"
+            )
+        mask = ops.swapaxes(mask, 0, 1)
+        return ops.reshape(mask, (*ops.shape(mask), *[1] * (5 - len(mask.shape))))
 
     def _check_initial_state(self, initial_state, sequence_shape):
         states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
@@ -158,4 +201,5 @@ class FoldedConvGRU(FoldedKernelLayer):
             **super().get_config(),
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
+            "go_backwards": self.go_backwards,
         }
