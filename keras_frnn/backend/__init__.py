@@ -6,6 +6,7 @@ What the rest of the library calls:
     delay_until                 tensors that are not read before another one is there
     same_conv, max_pool         of frames, `(batch, height, width, channels)`
     upsample, upsampled_conv    nearest-neighbour upsampling, and a convolution after it
+    transposed                  the kernel of a transposed convolution
     packed, flipped             kernels as loops read them, forwards and backwards
     input_gradient, kernel_gradient, upsampled_conv_gradients
                                 gradients of those convolutions, for gradients written by hand
@@ -22,6 +23,7 @@ from keras_frnn.backend.convolution import (
     max_pool,
     packed,
     same_conv,
+    transposed,
     upsample,
     upsampled_conv,
     upsampled_conv_gradients,
@@ -41,6 +43,7 @@ __all__ = [
     "packed",
     "same_conv",
     "scan",
+    "transposed",
     "upsample",
     "upsampled_conv",
     "upsampled_conv_gradients",
