@@ -81,13 +81,13 @@ class BridgeLadder(FoldedKernelLayer):
 
     def make_encode_step(self):
         """`o'` as a function of the features of one step and `(o, d)`; weights are read now, not in a loop."""
-        return self._step(self.encoder)
+        return self._make_step(self.encoder)
 
     def make_decode_step(self):
         """`d'` as a function of one step from the layer above and `(d, o)`; weights are read now, not in a loop."""
-        return self._step(self.decoder)
+        return self._make_step(self.decoder)
 
-    def _step(self, update: ConvGRUCell):
+    def _make_step(self, update: ConvGRUCell):
         transition, projection = update.make_transition(), update.make_projection()
 
         def step(x, states):

@@ -106,11 +106,11 @@ class ConvGRUCell(keras.layers.Layer):
         return [ops.zeros((batch_size, *self.frame_size, self.filters), dtype=self.compute_dtype)]
 
     def make_projection(self, upsampling: tuple[int, int] = (1, 1)):
-        """The input-side convolutions with biases added, as a function of `(batch, ...)`: those of r and z, that of c.
+        """A function of `(batch, ...)`: what r and z, and what c get from the inputs, biases included.
 
         Height and width of the inputs are upsampled first, by these factors.
 
-        Like `transition`, it reads the weights now, so that a loop that calls it does not read them in every step.
+        Like `make_transition`, it reads the weights now, so that a loop that calls it does not read them in every step.
         """
         kernel = backend.packed(ops.cast(self.kernel, self.compute_dtype))
         bias = ops.cast(self.bias, self.compute_dtype)
@@ -147,7 +147,7 @@ class ConvGRUCell(keras.layers.Layer):
             return iterate(x_gates, x_candidate, h, *self._state_kernels())
         weights = [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
         sequence = ops.cast(sequence, self.compute_dtype)
-        iterate = backend.with_written_gradient(*_recomputing(upsampling))
+        iterate = backend.with_written_gradient(*_make_recomputing(upsampling))
         return iterate(sequence, *weights, h, *self._state_kernels())
 
     def _state_kernels(self):
@@ -206,8 +206,8 @@ def _back_in_time(upstream, inputs, kept):
     return _gradients(upstream, _before(h, states), gates, c, *kernels)
 
 
-def _recomputing(upsampling):
-    """The same three functions of a sequence and all weights; of the steps, the states alone are kept."""
+def _make_recomputing(upsampling):
+    """The three functions above, of a sequence and all weights, that keep the states alone."""
 
     def project(sequence, kernel, bias):
         return layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence)
