@@ -1,4 +1,4 @@
-"""Gradients of a model's L1 loss, by variable path: the one thing that Keras leaves to the backends."""
+"""Gradients of a model, by variable path: the one thing that Keras leaves to the backends."""
 
 import keras
 import numpy as np
@@ -50,3 +50,43 @@ def _torch(model, variables, context, future):
 
     loss = _l1(keras.ops.convert_to_tensor(future), model(context, training=True))
     return loss.item(), torch.autograd.grad(loss, [variable.value for variable in variables])
+
+
+def of_gradient_penalty(model, video) -> dict[str, np.ndarray]:
+    """Second order: gradients of the sum of squares of what a video's gradient is, of the output's sum of squares."""
+    variables = model.trainable_variables
+    backend, video = keras.backend.backend(), keras.ops.convert_to_tensor(video)
+
+    def loss(output):
+        return keras.ops.sum(keras.ops.square(output))
+
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function
+        def penalty_gradients():
+            with tf.GradientTape() as outer:
+                with tf.GradientTape() as inner:
+                    inner.watch(video)
+                    value = loss(model(video))
+                penalty = loss(inner.gradient(value, video))
+            return outer.gradient(penalty, [variable.value for variable in variables])
+
+        values = penalty_gradients()
+    elif backend == "jax":
+        import jax
+
+        non_trainable = [variable.value for variable in model.non_trainable_variables]
+
+        def penalty(trainable):
+            gradient = jax.grad(lambda video: loss(model.stateless_call(trainable, non_trainable, video)[0]))(video)
+            return loss(gradient)
+
+        values = jax.jit(jax.grad(penalty))([variable.value for variable in variables])
+    else:
+        import torch
+
+        video = video.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(model(video)), video, create_graph=True)
+        values = torch.autograd.grad(loss(gradient), [variable.value for variable in variables])
+    return {v.path: keras.ops.convert_to_numpy(g) for v, g in zip(variables, values, strict=True)}

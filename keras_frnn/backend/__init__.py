@@ -9,9 +9,11 @@ What the rest of the library calls:
     delay_until                 tensors that are not read before another one is there
     same_conv, max_pool         of frames, `(batch, height, width, channels)`
     upsample, upsampled_conv    nearest-neighbour upsampling, and a convolution after it
+    transposed                  the kernel of a transposed convolution
     packed, flipped             kernels as loops read them, forwards and backwards
     input_gradient, kernel_gradient, upsampled_conv_gradients
                                 gradients of those convolutions, for gradients written by hand
+    with_written_gradient       a function whose gradient is written by hand, which can be differentiated, too
     CompiledCalls               functions of a model, compiled for arguments of shapes that come again
     gradients                   a context in which Torch records no gradient that nobody takes
     accelerator                 the GPU or TPU in use
@@ -25,6 +27,7 @@ from keras_frnn.backend.convolution import (
     max_pool,
     packed,
     same_conv,
+    transposed,
     upsample,
     upsampled_conv,
     upsampled_conv_gradients,
@@ -32,6 +35,7 @@ from keras_frnn.backend.convolution import (
 from keras_frnn.backend.devices import accelerator
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
 from keras_frnn.backend.time_loop import delay_until, scan
+from keras_frnn.backend.written_gradient import with_written_gradient
 
 __all__ = [
     "CompiledCalls",
@@ -47,7 +51,9 @@ __all__ = [
     "packed",
     "same_conv",
     "scan",
+    "transposed",
     "upsample",
     "upsampled_conv",
     "upsampled_conv_gradients",
+    "with_written_gradient",
 ]

@@ -146,17 +146,22 @@ def packed(kernel):
     return kernel.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
 
 
+def transposed(kernel):
+    """The kernel of the transposed convolution: flipped in height and width, with its channel axes swapped."""
+    return ops.transpose(ops.flip(ops.flip(kernel, axis=0), axis=1), (0, 1, 3, 2))
+
+
 def flipped(kernel):
     """The kernel as `input_gradient` takes it."""
     if keras.backend.backend() == "tensorflow":
         return kernel
-    return packed(ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2)))
+    return packed(transposed(kernel))
 
 
 def input_gradient(gradient, flipped_kernel):
     """The gradient of `same_conv` with respect to its input, given that with respect to its output.
 
-    It is `same_conv` with the kernel flipped and its channels swapped; TensorFlow has an operation for it that spares
+    It is `same_conv` with the `transposed` kernel; TensorFlow has an operation for it that spares
     the copy of the kernel.
     """
     if keras.backend.backend() == "tensorflow":

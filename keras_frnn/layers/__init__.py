@@ -1,6 +1,7 @@
-"""The folded layers, and the initializer of the published models."""
+"""The folded layers, the cell that the recurrent ones iterate, and the initializer of the published models."""
 
 from keras_frnn.layers.bridge_ladder import BridgeLadder
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
@@ -10,6 +11,7 @@ from keras_frnn.layers.scaled_orthogonal import ScaledOrthogonal
 
 __all__ = [
     "BridgeLadder",
+    "ConvGRUCell",
     "FoldedConv2D",
     "FoldedConvGRU",
     "FoldedMaxPooling2D",

@@ -67,12 +67,12 @@ class BridgeLadder(FoldedKernelLayer):
         self.initial_decoder_state = self.add_weight(
             shape=(channels,), initializer="zeros", name="initial_decoder_state"
         )
-        self.encoder.build(2 * channels)
+        self.encoder.build((None, None, None, 2 * channels))
         if self.has_decoder:
             self.decoder = ConvGRUCell(
                 channels, self.kernel_size, self._direction_initializers[1], dtype=self.dtype_policy, name="decoder"
             )
-            self.decoder.build(2 * self.filters)
+            self.decoder.build((None, None, None, 2 * self.filters))
 
     def state_shapes(self, sequence_shape):
         batch, (height, width, channels) = sequence_shape[0], self._check_sequence_shape(sequence_shape)
@@ -85,13 +85,13 @@ class BridgeLadder(FoldedKernelLayer):
 
     def make_encode_step(self):
         """`o'` as a function of the features of one step and `(o, d)`; weights are read now, not in a loop."""
-        return self._step(self.encoder)
+        return self._make_step(self.encoder)
 
     def make_decode_step(self):
         """`d'` as a function of one step from the layer above and `(d, o)`; weights are read now, not in a loop."""
-        return self._step(self.decoder)
+        return self._make_step(self.decoder)
 
-    def _step(self, update: ConvGRUCell):
+    def _make_step(self, update: ConvGRUCell):
         transition, projection = update.make_transition(), update.make_projection()
 
         def step(x, states):

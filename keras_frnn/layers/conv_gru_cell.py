@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_frnn import backend
+from keras_frnn.checks import check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
 
 
@@ -28,12 +29,32 @@ class ConvGRUCell(keras.layers.Layer):
         candidate_kernel   (kh, kw, filters, filters)       of r * h, for c
         bias               (3 * filters,)                   for r, z and c
 
+    It is also a cell as `keras.layers.RNN` takes it, with channels last. That layer knows no frames in symbolic models,
+    so call it on tensors. It starts from zeros, in frames of the size that the cell was built for.
+
     Args:
         filters: channels of the state.
-        kernel_size: height and width of the kernels.
+        kernel_size: integer, or height and width, of the kernels.
         kernel_initializer: called once for each gate with the shape of its joint kernel over inputs and state,
             `(kh, kw, inputs + filters, filters)`.
         update_bias: initial bias of the update gate, z.
+
+    Call arguments:
+        inputs: features of one step, `(batch, height, width, channels)`.
+        states: the state before it, `(batch, height, width, filters)`, or a list of this one tensor.
+
+    Output: the state after the step, and a list of it.
+
+    Raises:
+        ValueError: an argument that is not a positive integer, or inputs that are not frames.
+
+    Example:
+
+    >>> import numpy as np
+    >>> cell = ConvGRUCell(8, 5)
+    >>> h, _ = cell(np.zeros((2, 16, 16, 3), "float32"), np.zeros((2, 16, 16, 8), "float32"))
+    >>> tuple(h.shape)
+    (2, 16, 16, 8)
 
     Reference: equations 1 to 4 of https://arxiv.org/abs/1712.00311, with the roles of z and 1 - z as in the authors'
     implementation.
@@ -42,21 +63,27 @@ class ConvGRUCell(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: tuple[int, int],
+        kernel_size: int | tuple[int, int],
         kernel_initializer="glorot_uniform",
         update_bias: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = tuple(kernel_size)
+        self.filters = self.state_size = self.output_size = check_positive_integer(filters, "filters")
+        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.update_bias = update_bias
+        self._gate_initializers = independent_initializers(self.kernel_initializer, 3)
 
-    def build(self, input_channels: int):
+    def build(self, inputs_shape, states_shape=None):
+        if len(inputs_shape) != 4 or inputs_shape[-1] is None:
+            raise ValueError(
+                f"Cell '{self.name}' expects the frames of one step, of shape (batch, height, width, channels), and "
+                f"needs to know the number of channels. Received: shape={tuple(inputs_shape)}"
+            )
+        _, *self.frame_size, input_channels = inputs_shape
         self.input_channels = input_channels
-        filters = self.filters
-        gates = independent_initializers(self.kernel_initializer, 3)
+        filters, gates = self.filters, self._gate_initializers
         inputs, state = slice(0, input_channels), slice(input_channels, None)
 
         def add_kernel(name, gates, part, channels):
@@ -73,12 +100,26 @@ class ConvGRUCell(keras.layers.Layer):
         self.candidate_kernel = add_kernel("candidate_kernel", gates[2:], state, filters)
         self.bias = self.add_weight(shape=(3 * filters,), initializer=gate_biases(0, self.update_bias, 0), name="bias")
 
+    def call(self, inputs, states):
+        (h,) = states if isinstance(states, (list, tuple)) else (states,)
+        h = self.make_transition()(ops.cast(h, self.compute_dtype), self.make_projection()(inputs))
+        return h, [h]
+
+    def get_initial_state(self, batch_size=None) -> list:
+        """Zeros, `(batch, height, width, filters)`, in a list."""
+        if None in self.frame_size:
+            raise ValueError(
+                f"Cell '{self.name}' was built for frames of any size, so it cannot make a state for them. Give an "
+                "`initial_state`, or build it for one size."
+            )
+        return [ops.zeros((batch_size, *self.frame_size, self.filters), dtype=self.compute_dtype)]
+
     def make_projection(self, upsampling: tuple[int, int] = (1, 1)):
-        """The input-side convolutions with biases added, as a function of `(batch, ...)`: those of r and z, that of c.
+        """A function of `(batch, ...)`: what r and z, and what c get from the inputs, biases included.
 
         Height and width of the inputs are upsampled first, by these factors.
 
-        Like `transition`, it reads the weights now, so that a loop that calls it does not read them in every step.
+        Like `make_transition`, it reads the weights now, so that a loop that calls it does not read them in every step.
         """
         kernel = backend.packed(ops.cast(self.kernel, self.compute_dtype))
         bias = ops.cast(self.bias, self.compute_dtype)
@@ -93,7 +134,7 @@ class ConvGRUCell(keras.layers.Layer):
         kernels = [backend.packed(kernel) for kernel in self._state_kernels()]
         return lambda h, x: _update(h, *x, *kernels)[0]
 
-    def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
+    def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False, mask=None):
         """The states after every step, `(time, batch, ...)`.
 
         Args:
@@ -102,12 +143,20 @@ class ConvGRUCell(keras.layers.Layer):
             upsampling: factors by which height and width of the inputs are upsampled first.
             remat: keep the states alone for the gradient, and compute projections and gates again: for all steps at
                 once, since their states are known. Takes less memory and more time.
+            mask: booleans `(time, batch, height or 1, width or 1, 1)`, false where a step leaves the state as it is.
+                Not with `remat`.
         """
         if not remat:
-            return ops.custom_gradient(_iterate)(*self.project(sequence, upsampling), h, *self._state_kernels())
+            iterate = backend.with_written_gradient(_iterate_and_keep, _back_in_time, _iterate)
+            x_gates, x_candidate = self.project(sequence, upsampling)
+            if mask is not None:
+                # An update gate of exactly 0, which has no gradient either.
+                x_r, x_z = ops.split(x_gates, 2, axis=-1)
+                x_gates = ops.concatenate([x_r, ops.where(mask, x_z, -np.inf)], axis=-1)
+            return iterate(x_gates, x_candidate, h, *self._state_kernels())
         weights = [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
         sequence = ops.cast(sequence, self.compute_dtype)
-        iterate = ops.custom_gradient(lambda *tensors: _iterate_recomputing(*tensors, upsampling))
+        iterate = backend.with_written_gradient(*_make_recomputing(upsampling))
         return iterate(sequence, *weights, h, *self._state_kernels())
 
     def _state_kernels(self):
@@ -139,11 +188,13 @@ def _update(h, x_gates, x_candidate, recurrent_kernel, candidate_kernel):
 
 
 def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
-    """The states after every step, given the projections of all inputs and the state before the first.
+    """The states after every step, given the projections of all inputs and the state before the first."""
+    kernels = backend.packed(recurrent_kernel), backend.packed(candidate_kernel)
+    return backend.scan(lambda h, x: _update(h, *x, *kernels)[0], h, (x_gates, x_candidate))[1]
 
-    Its gradient is written by hand. The loop back in time then has nothing in it but what must wait for the step after:
-    the gradients of the kernels are taken from all steps at once, and only the states and the gates are kept.
-    """
+
+def _iterate_and_keep(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
+    """`_iterate`, and what `_back_in_time` needs of it."""
     kernels = backend.packed(recurrent_kernel), backend.packed(candidate_kernel)
     _, (states, gates, c) = backend.scan(
         lambda state, x: _update(state[0], *x, *kernels),
@@ -151,40 +202,46 @@ def _iterate(x_gates, x_candidate, h, recurrent_kernel, candidate_kernel):
         (x_gates, x_candidate),
         differentiable=False,
     )
-    # In Torch, the output refers to its gradient: that must not refer to the output, or neither is ever freed.
-    kept = ops.stop_gradient(states)
-
-    def gradient(*args, upstream=None):
-        (upstream,) = args if upstream is None else (upstream,)
-        return _back_in_time(upstream, _before(h, kept), gates, c, recurrent_kernel, candidate_kernel)
-
-    return states, gradient
+    return states, (states, gates, c)
 
 
-def _iterate_recomputing(sequence, kernel, bias, h, recurrent_kernel, candidate_kernel, upsampling):
-    """`_iterate` of the projection of a sequence, whose gradient computes projection and gates once more."""
+def _back_in_time(upstream, inputs, kept):
+    """The gradient of `_iterate`, written by hand.
 
-    def project(sequence):
+    The loop back in time then has nothing in it but what must wait for the step after: the gradients of the kernels are
+    taken from all steps at once, and only the states and the gates are kept.
+    """
+    _, _, h, *kernels = inputs
+    states, gates, c = kept
+    return _gradients(upstream, _before(h, states), gates, c, *kernels)
+
+
+def _make_recomputing(upsampling):
+    """The three functions above, of a sequence and all weights, that keep the states alone."""
+
+    def project(sequence, kernel, bias):
         return layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence)
 
-    states, _ = _iterate(*project(sequence), h, recurrent_kernel, candidate_kernel)
-    kept = ops.stop_gradient(states)
+    def iterate(sequence, kernel, bias, *others):
+        return _iterate(*project(sequence, kernel, bias), *others)
 
-    def gradient(*args, upstream=None):
-        (upstream,) = args if upstream is None else (upstream,)
-        now, states_now = backend.delay_until(upstream, sequence, kept)
-        before = _before(h, states_now)
-        _, gates, c = layout.over_time(
-            lambda h, *x: _update(h, *x, recurrent_kernel, candidate_kernel), before, *project(now)
-        )
-        dgates, dc, *others = _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel)
+    def iterate_and_keep(sequence, kernel, bias, *others):
+        states, _ = _iterate_and_keep(*project(sequence, kernel, bias), *others)
+        return states, (states,)
+
+    def back_in_time(upstream, inputs, kept):
+        sequence, kernel, bias, h, *kernels = inputs
+        now, states = backend.delay_until(upstream, sequence, *kept)
+        before = _before(h, states)
+        _, gates, c = layout.over_time(lambda h, *x: _update(h, *x, *kernels), before, *project(now, kernel, bias))
+        dgates, dc, *others = _gradients(upstream, before, gates, c, *kernels)
         dx = ops.concatenate([dgates, dc], axis=-1)
         dsequence, dkernel = backend.upsampled_conv_gradients(
             layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
         )
         return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), *others
 
-    return states, gradient
+    return iterate_and_keep, back_in_time, iterate
 
 
 def _before(h, states):
@@ -192,7 +249,7 @@ def _before(h, states):
     return ops.concatenate([h[None], states[:-1]])
 
 
-def _back_in_time(upstream, before, gates, c, recurrent_kernel, candidate_kernel):
+def _gradients(upstream, before, gates, c, recurrent_kernel, candidate_kernel):
     """The gradients of what `_iterate` takes, given that of the states after every step."""
     flipped_recurrent, flipped_candidate = backend.flipped(recurrent_kernel), backend.flipped(candidate_kernel)
 
@@ -244,12 +301,16 @@ def independent_initializers(initializer, count: int) -> list:
     """Copies of an initializer that draw independently of each other.
 
     Keras initializers are functions: the same instance draws the same values twice. Gates must not start equal, also
-    when the user gave a seed.
+    when the user gave a seed, or a `keras.random.SeedGenerator`, of which one is drawn.
     """
     if not isinstance(initializer, keras.initializers.Initializer):
         return [initializer] * count
     config = initializer.get_config()
-    if not isinstance(config.get("seed"), int):
+    seed = config.get("seed")
+    if isinstance(getattr(initializer, "seed", None), keras.random.SeedGenerator):
+        # Its config has the seed that it began with. Those drawn from it now go on where it stands.
+        seed = [int(part) & 0xFFFFFFFF for part in ops.convert_to_numpy(initializer.seed.next())]
+    elif not isinstance(seed, int):
         return [initializer.__class__.from_config(config) for _ in range(count)]
-    seeds = np.random.SeedSequence(config["seed"]).generate_state(count) >> 1
+    seeds = np.random.SeedSequence(seed).generate_state(count) >> 1
     return [initializer.__class__.from_config({**config, "seed": int(seed)}) for seed in seeds]

@@ -50,8 +50,7 @@ class FoldedConv2D(FoldedKernelLayer):
         return self._convolve(sequence, self.kernel, self.bias), ()
 
     def decode(self, sequence, state, upsampling=(1, 1), remat=False):
-        transposed = ops.transpose(ops.flip(ops.flip(self.kernel, axis=0), axis=1), (0, 1, 3, 2))
-        return self._convolve(sequence, transposed, self.decoder_bias, upsampling)
+        return self._convolve(sequence, backend.transposed(self.kernel), self.decoder_bias, upsampling)
 
     def _convolve(self, sequence, kernel, bias, upsampling=(1, 1)):
         kernel = ops.cast(kernel, self.compute_dtype)

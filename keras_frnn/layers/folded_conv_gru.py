@@ -33,11 +33,16 @@ class FoldedConvGRU(FoldedKernelLayer):
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
         update_bias: initial bias of the update gates, z, in both directions. Below zero, states begin as averages over
             many steps: they change slowly, and gradients reach far back.
+        go_backwards: whether a call reads the last step first, and returns its outputs in that order, as
+            `keras.layers.Bidirectional` wants it. Not for layers of a model, which encode and decode.
 
     Call arguments:
         sequence: videos or features, `(batch, time, height, width, channels)`.
         initial_state: output state to start from, `(batch, height, width, filters)`, or a list of this one tensor;
             by default the trainable one.
+        mask: booleans `(batch, time)`, or `(batch, time, height, width)` as `keras.layers.Masking` makes them of videos
+            with channels last. Where it is false, a step keeps the state, and puts it out.
+        sequence_mask: the same, under the name by which Keras hands on the mask of a video beside an initial state.
 
     Output shape: `(batch, time, height, width, filters)` with `return_sequences`, else
         `(batch, height, width, filters)`, values in (-1, 1) unless the initial state is beyond; with `return_state` a
@@ -45,7 +50,8 @@ class FoldedConvGRU(FoldedKernelLayer):
 
     Raises:
         ValueError: a size that is not a positive integer, an `update_bias` that is not a finite number, an input that
-            is not a video, an initial state that does not fit.
+            is not a video, an initial state or a mask that does not fit, or `stateful=True`: hand the state from call
+            to call instead.
 
     Example:
 
@@ -68,9 +74,18 @@ class FoldedConvGRU(FoldedKernelLayer):
         kernel_initializer="glorot_uniform",
         data_format: str | None = None,
         update_bias: float = 0.0,
+        go_backwards: bool = False,
         **kwargs,
     ):
+        if kwargs.pop("stateful", False):
+            raise ValueError(
+                "A FoldedConvGRU keeps no state from call to call. Received: stateful=True. Make it with "
+                "`return_state=True`, and pass the state that a call returns as `initial_state` to the next."
+            )
         super().__init__(filters, kernel_size, kernel_initializer, data_format, **kwargs)
+        self.stateful, self.states = False, None  # `keras.layers.Bidirectional` asks.
+        self.supports_masking = True
+        self.go_backwards = go_backwards
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.update_bias = check_finite(update_bias, "update_bias")
@@ -78,26 +93,30 @@ class FoldedConvGRU(FoldedKernelLayer):
         self.encoder = self._make_cell(self.filters, self._direction_initializers[0], "encoder")
 
     def build(self, sequence_shape):
+        if self.has_decoder and self.go_backwards:
+            raise ValueError(
+                f"Layer '{self.name}' is part of a model, which reads videos forwards only. Received: go_backwards=True"
+            )
         self.sequence_shape = sequence_shape
         *_, channels = self._check_sequence_shape(sequence_shape)
         self.initial_output_state = self.add_weight(
             shape=(self.filters,), initializer="zeros", name="initial_output_state"
         )
-        self.encoder.build(channels)
+        self.encoder.build((None, None, None, channels))
         if self.has_decoder:
             # The state above has as many channels as this layer's output: pooling between them keeps channels.
             self.decoder = self._make_cell(channels, self._direction_initializers[1], "decoder")
-            self.decoder.build(self.filters)
+            self.decoder.build((None, None, None, self.filters))
 
     def _make_cell(self, filters: int, kernel_initializer, name: str):
         return self._cell(
             filters, self.kernel_size, kernel_initializer, self.update_bias, dtype=self.dtype_policy, name=name
         )
 
-    def encode(self, sequence, state=None, remat=False):
+    def encode(self, sequence, state=None, remat=False, mask=None):
         sequence = ops.cast(sequence, self.compute_dtype)
         o = start_state(self.initial_output_state, sequence[0], self.compute_dtype) if state is None else state[1]
-        outputs = self.encoder.iterate(o, sequence, remat=remat)
+        outputs = self.encoder.iterate(o, sequence, remat=remat, mask=mask)
         return outputs, (sequence[-1], outputs[-1])
 
     def decode(self, sequence, state, upsampling=(1, 1), remat=False):
@@ -135,14 +154,25 @@ class FoldedConvGRU(FoldedKernelLayer):
         batch, (height, width, channels) = sequence_shape[0], self._check_sequence_shape(sequence_shape)
         return (batch, height, width, channels), (batch, height, width, self.filters)
 
-    def call(self, sequence, initial_state=None):
+    def call(self, sequence, initial_state=None, mask=None, sequence_mask=None):
+        mask = sequence_mask if mask is None else mask
         state = None
         if initial_state is not None:
             state = (None, layout.to_state(self._check_initial_state(initial_state, sequence.shape), self.data_format))
-        outputs, (_, o) = self.encode(layout.to_sequence(sequence, self.data_format), state)
+        sequence = layout.to_sequence(sequence, self.data_format)
+        mask = None if mask is None else self._mask_of_steps(mask, sequence.shape)
+        if self.go_backwards:
+            sequence, mask = ops.flip(sequence, 0), None if mask is None else ops.flip(mask, 0)
+        outputs, (_, o) = self.encode(sequence, state, mask=mask)
         o = layout.from_state(o, self.data_format)
         result = layout.from_sequence(outputs, self.data_format) if self.return_sequences else o
         return (result, o) if self.return_state else result
+
+    def compute_mask(self, sequence, previous_mask):
+        mask = keras.tree.flatten(previous_mask)[0] if self.return_sequences else None
+        if mask is not None and self.go_backwards:
+            mask = ops.flip(mask, 1)
+        return [mask, None] if self.return_state else mask
 
     def compute_output_shape(self, sequence_shape, initial_state_shape=None):
         state_shape = self._state_shape(sequence_shape)
@@ -152,6 +182,20 @@ class FoldedConvGRU(FoldedKernelLayer):
     def _state_shape(self, sequence_shape) -> tuple:
         encoded = self.encoded_shape(sequence_shape)
         return (encoded[0], *encoded[2:])
+
+    def _mask_of_steps(self, mask, shape: tuple):
+        """A mask as `ConvGRUCell.iterate` takes it, for sequences of this shape."""
+        time, *batch_and_size, _ = shape
+        expected = (batch_and_size[0], time, *batch_and_size[1:])
+        mask = ops.cast(ops.convert_to_tensor(mask), "bool")
+        fits = len(mask.shape) in (2, 4)
+        if not fits or any(a != b for a, b in zip(mask.shape, expected, strict=False) if None not in (a, b)):
+            raise ValueError(
+                f"Layer '{self.name}' expects a mask of shape {expected[:2]} or {expected} for this input. "
+                f"Received: mask of shape {tuple(mask.shape)}"
+            )
+        mask = ops.swapaxes(mask, 0, 1)
+        return ops.reshape(mask, (*ops.shape(mask), *[1] * (5 - len(mask.shape))))
 
     def _check_initial_state(self, initial_state, sequence_shape):
         states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
@@ -171,4 +215,5 @@ class FoldedConvGRU(FoldedKernelLayer):
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
             "update_bias": self.update_bias,
+            "go_backwards": self.go_backwards,
         }

@@ -9,8 +9,8 @@ from keras_frnn.layers import layout
 class FoldedLayer(keras.layers.Layer):
     """Base of layers that run in two directions over shared states.
 
-    A subclass implements `encode` and `decode` over whole sequences: tensors with time first and channels where the
-    backend wants them (see `layout`). Called as an ordinary Keras layer, a folded layer encodes a video
+    A subclass implements `encode` and `decode` over whole sequences: tensors with time first and channels last,
+    whatever the `data_format` (see `layout`). Called as an ordinary Keras layer, a folded layer encodes a video
     `(batch, time, ...)` in its `data_format`.
 
     Models build both directions of it, with `build_both_directions`. A layer used on its own carries no weights of
@@ -40,7 +40,7 @@ class FoldedLayer(keras.layers.Layer):
         self.build(sequence_shape)
 
     def encode(self, sequence, state=None, remat: bool = False):
-        """Runs bottom to top: features of every step in; output of every step and the state after the last, out.
+        """Runs bottom to top, over all steps: takes their features, returns their outputs and the state after the last.
 
         Args:
             sequence: `(time, batch, ...)`, see `layout`.
@@ -53,7 +53,7 @@ class FoldedLayer(keras.layers.Layer):
         raise NotImplementedError
 
     def decode(self, sequence, state, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
-        """Runs top to bottom: what the layer above decoded for every step in; what the layer below gets, out.
+        """Runs top to bottom, over all steps: takes what the layer above decoded, returns what the layer below gets.
 
         Args:
             sequence: `(steps, batch, ...)`, see `layout`.

@@ -31,6 +31,7 @@ class FoldedMinConvGRU(FoldedConvGRU):
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
         update_bias: initial bias of the update gates, z, in both directions. Below zero, states begin as averages over
             many steps: they change slowly, and gradients reach far back.
+        go_backwards: as of `FoldedConvGRU`.
 
     Call arguments, Output shape, Raises: as of `FoldedConvGRU`.
 
@@ -50,20 +51,8 @@ class FoldedMinConvGRU(FoldedConvGRU):
         self,
         filters: int,
         kernel_size: int | tuple[int, int],
-        return_sequences: bool = False,
-        return_state: bool = False,
-        kernel_initializer="glorot_uniform",
-        data_format: str | None = None,
+        *,
         update_bias: float = -2.0,
         **kwargs,
     ):
-        super().__init__(
-            filters,
-            kernel_size,
-            return_sequences,
-            return_state,
-            kernel_initializer,
-            data_format,
-            update_bias,
-            **kwargs,
-        )
+        super().__init__(filters, kernel_size, update_bias=update_bias, **kwargs)

@@ -47,15 +47,15 @@ class MinConvGRUCell(keras.layers.Layer):
         self.kernel_size = tuple(kernel_size)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.update_bias = update_bias
+        self._gate_initializers = independent_initializers(self.kernel_initializer, 2)
 
-    def build(self, input_channels: int):
-        self.input_channels = input_channels
-        gates = independent_initializers(self.kernel_initializer, 2)
+    def build(self, inputs_shape):
+        self.input_channels, gates = inputs_shape[-1], self._gate_initializers
 
         def draw_kernel(shape, dtype=None):
             return ops.concatenate([gate((*shape[:-1], self.filters), dtype) for gate in gates], axis=-1)
 
-        shape = (*self.kernel_size, input_channels, 2 * self.filters)
+        shape = (*self.kernel_size, self.input_channels, 2 * self.filters)
         self.kernel = self.add_weight(shape=shape, initializer=draw_kernel, name="kernel")
         self.bias = self.add_weight(shape=shape[-1:], initializer=gate_biases(self.update_bias, 0), name="bias")
 
@@ -77,7 +77,7 @@ class MinConvGRUCell(keras.layers.Layer):
 
         return transition
 
-    def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
+    def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False, mask=None):
         """The states after every step, `(time, batch, ...)`.
 
         Args:
@@ -85,10 +85,13 @@ class MinConvGRUCell(keras.layers.Layer):
             sequence: inputs of every step, `(time, batch, ...)`.
             upsampling: factors by which height and width of the inputs are upsampled first.
             remat: keep nothing for the gradient but what was given, and compute gates and states again.
+            mask: booleans `(time, batch, height or 1, width or 1, 1)`, false where a step leaves the state as it is.
+                Not with `remat`.
         """
         sequence = ops.cast(sequence, self.compute_dtype)
-        iterate = _iterate_recomputing if remat else _iterate
-        return iterate(sequence, *self._weights(), h, upsampling)[1:]
+        if remat:
+            return _iterate_recomputing(sequence, *self._weights(), h, upsampling)[1:]
+        return _iterate(sequence, *self._weights(), h, upsampling, mask)[1:]
 
     def _weights(self):
         return [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
@@ -112,9 +115,11 @@ def _gates(x_update, x_candidate):
     return ops.sigmoid(-x_update), ops.tanh(x_candidate)
 
 
-def _iterate(sequence, kernel, bias, h, upsampling):
+def _iterate(sequence, kernel, bias, h, upsampling, mask=None):
     """`h` and the states after every step."""
     keep, c = _gates(*layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence))
+    if mask is not None:
+        keep = ops.where(mask, keep, 1)
     # Not z * c: autodiff keeps what enters products, and these two it keeps anyway.
     return backend.linear_recurrence(keep, c - keep * c, h)
 

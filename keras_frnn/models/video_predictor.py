@@ -181,6 +181,30 @@ class VideoPredictor(keras.Model):
             check_future(y.shape, y_pred.shape)
         return super().compute_loss(x, y, y_pred, *args, **kwargs)
 
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss that the model was compiled with.
+
+        `sample_weight` is `(batch,)`, or `(batch, time)`, or has further axes of what the loss is the mean of.
+        """
+        if sample_weight is not None and self.loss is not None:
+            sample_weight = self._weights_like_loss(y, y_pred, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def _weights_like_loss(self, y, y_pred, sample_weight):
+        # Keras multiplies losses and weights as they are, which lines up sequences with the columns of frames.
+        y, loss, weights = (keras.tree.flatten(structure)[0] for structure in (y, self.loss, sample_weight))
+        loss, weights = keras.losses.get(loss), ops.convert_to_tensor(weights)
+        values = getattr(loss, "call", loss)(ops.cast(y[:1], y_pred.dtype), y_pred[:1])
+        shape, missing = (y_pred.shape[0], *values.shape[1:]), len(values.shape) - len(weights.shape)
+        axes = zip(weights.shape, shape, strict=False)
+        if missing < 0 or any(here not in (1, there) and None not in (here, there) for here, there in axes):
+            raise ValueError(
+                "`sample_weight` must be of shape (batch,) or (batch, time). "
+                f"Received: sample_weight of shape {tuple(weights.shape)} for frames of shape {tuple(y_pred.shape)}"
+            )
+        weights = ops.reshape(weights, (*ops.shape(weights), *[1] * missing))
+        return ops.cast(weights, values.dtype) * ops.ones_like(values)
+
     def make_train_function(self, force: bool = False):
         # TensorFlow traces a function twice where the first run makes variables, as an optimizer's first step does.
         if self.built and self.optimizer is not None and not self.optimizer.built:

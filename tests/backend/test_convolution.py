@@ -114,3 +114,20 @@ def test_gradient_of_the_loop_over_time(kernel_size, data_format, remat):
     for name, gradient in expected.items():
         assert np.abs(gradient).max() > 0
         np.testing.assert_allclose(computed[name], gradient, rtol=0, atol=1e-5 * np.abs(gradient).max(), err_msg=name)
+
+
+@pytest.mark.parametrize(("kernel_size", "remat"), [((3, 3), False), ((2, 3), True)])
+def test_gradient_of_the_gradient(kernel_size, remat):
+    layer = layers.FoldedConvGRU(3, kernel_size, return_sequences=True, data_format="channels_last")
+    video = array(2, 3, 4, 5, 2)
+    layer.build(video.shape)
+    computed, expected = Encoder(layer, remat), WrittenOut(layer)
+    for model in (computed, expected):
+        model.build(video.shape)
+    layer.initial_output_state.assign(array(3) / 4)
+    expected = gradients.of_gradient_penalty(expected, video)
+    computed = gradients.of_gradient_penalty(computed, video)
+    assert computed.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert np.abs(gradient).max() > 0
+        np.testing.assert_allclose(computed[name], gradient, rtol=0, atol=1e-4 * np.abs(gradient).max(), err_msg=name)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_frnn import layers
+from keras_frnn import layers, models
 from keras_frnn.layers import layout
 
 ALL = [
@@ -121,6 +121,82 @@ class TestFoldedConvGRU:
                 np.testing.assert_allclose(array(outputs)[:, :, y, x], array(expected), atol=1e-5)
                 np.testing.assert_allclose(array(state)[:, y, x], array(last), atol=1e-5)
 
+    def pair(self, **kwargs):
+        """A layer that starts from zeros, and `stock` of it."""
+        layer = layers.FoldedConvGRU(5, 1, return_sequences=True, **kwargs)
+        layer.build((2, 4, 2, 3, 4))
+        randomise(layer)
+        layer.initial_output_state.assign(ops.zeros(5))
+        return layer, self.stock(layer, channels=4)
+
+    def test_bidirectional_equals_stock_grus(self):
+        frames, state = video((2, 4, 2, 3, 4)), video((2, 2, 3, 5), seed=2)
+        (layer, forward), (_, backward) = self.pair(return_state=True), self.pair()
+        bidirectional = keras.layers.Bidirectional(layer)
+        bidirectional.build(frames.shape)
+        bidirectional.set_weights(layer.get_weights() * 2)
+        outputs, *states = bidirectional(frames, initial_state=[state, -state])
+        for y in range(2):
+            for x in range(3):
+                pixel = frames[:, :, y, x]
+                there, last = forward(pixel, initial_state=state[:, y, x])
+                back, first = backward(pixel[:, ::-1], initial_state=-state[:, y, x])
+                expected = np.concatenate([array(there), array(back)[:, ::-1]], axis=-1)
+                np.testing.assert_allclose(array(outputs)[:, :, y, x], expected, atol=1e-5)
+                for computed, one in zip(states, (last, first), strict=True):
+                    np.testing.assert_allclose(array(computed)[:, y, x], array(one), atol=1e-5)
+
+    @pytest.mark.parametrize("go_backwards", [False, True])
+    def test_mask_equals_the_stock_grus(self, go_backwards):
+        frames = video((2, 4, 2, 3, 4))
+        mask = np.array([[False, True, False, True], [True, True, False, False]])
+        layer, gru = self.pair(go_backwards=go_backwards)
+        outputs = array(layer(frames, mask=mask))
+        of_pixels = np.broadcast_to(mask[:, :, None, None], frames.shape[:4])
+        np.testing.assert_array_equal(array(layer(frames, mask=of_pixels)), outputs)
+        order = slice(None, None, -1 if go_backwards else 1)
+        for y in range(2):
+            for x in range(3):
+                expected, _ = gru(frames[:, order, y, x].copy(), mask=mask[:, order].copy())
+                np.testing.assert_allclose(outputs[:, :, y, x], array(expected), atol=1e-5)
+
+    @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables.*initial_output_state")
+    def test_padding_that_is_masked_changes_nothing(self):
+        frames, target, state = video((2, 3, 4, 5, 2)), video((2, 4, 5, 3)), video((2, 4, 5, 3), seed=2)
+        padded = np.concatenate([frames, np.zeros((2, 2, 4, 5, 2), "float32")], axis=1)
+        results = []
+        for clip in (frames, padded):
+            keras.utils.set_random_seed(0)
+            inputs, start = keras.Input((None, 4, 5, 2)), keras.Input((4, 5, 3))
+            masked = keras.layers.Masking()(inputs)
+            first = layers.FoldedConvGRU(3, 3, return_sequences=True)(masked)
+            model = keras.Model([inputs, start], layers.FoldedConvGRU(3, 3)(first, initial_state=start))
+            model.compile(keras.optimizers.SGD(1.0), "mse")
+            model.train_on_batch([clip, state], target)
+            results.append([*model.get_weights(), model.predict_on_batch([clip, state])])
+        for short, long in zip(*results, strict=True):
+            np.testing.assert_allclose(long, short, atol=1e-6)
+
+    def test_masks_of_another_shape(self):
+        for shape in (2, 3), (2, 4, 2), (2, 4, 4, 2), (2,):
+            with pytest.raises(ValueError, match=r"shape \(2, 4\) or \(2, 4, 2, 3\) .* Received: mask of shape"):
+                self.pair()[0](video((2, 4, 2, 3, 4)), mask=np.ones(shape, "bool"))
+
+    def test_mask_of_the_outputs(self):
+        mask = np.array([[True, False]])
+        layer = layers.FoldedConvGRU(2, 3, return_sequences=True, return_state=True, go_backwards=True)
+        outputs, state = layer.compute_mask(None, ops.convert_to_tensor(mask))
+        np.testing.assert_array_equal(array(outputs), mask[:, ::-1])
+        assert state is None
+        assert layers.FoldedConvGRU(2, 3).compute_mask(None, mask) is None
+
+    def test_what_it_is_not(self):
+        with pytest.raises(ValueError, match="Received: stateful=True. .* `initial_state`"):
+            layers.FoldedConvGRU(2, 3, stateful=True)
+        model = models.FoldedRNN([layers.FoldedConvGRU(2, 3, go_backwards=True)], 2)
+        with pytest.raises(ValueError, match="reads videos forwards only. Received: go_backwards=True"):
+            model.build((None, 2, 4, 4, 1))
+
     def test_starts_from_its_trainable_state(self):
         layer, frames = layers.FoldedConvGRU(5, 3), video()
         layer.build(frames.shape)
@@ -200,6 +276,103 @@ class TestFoldedConvGRU:
             for part in np.split(ops.convert_to_numpy(update.kernel), 3, axis=-1)
         ]
         assert len({kernel.tobytes() for kernel in kernels}) == 6
+
+
+class TestConvGRUCell:
+    def of_layer(self, shape=(2, 4, 5, 6, 3)):
+        """A cell, and a layer of it that starts from zeros."""
+        layer = layers.FoldedConvGRU(4, (3, 2), return_sequences=True)
+        layer.build(shape)
+        randomise(layer)
+        layer.initial_output_state.assign(ops.zeros(4))
+        cell = layers.ConvGRUCell(4, (3, 2))
+        cell.build((None, *shape[2:]))
+        cell.set_weights(layer.encoder.get_weights())
+        return cell, layer
+
+    def test_one_call_is_one_step_of_the_loop(self):
+        (cell, layer), frames = self.of_layer(), video((2, 4, 5, 6, 3))
+        h = np.zeros((2, 5, 6, 4), "float32")
+        for t, expected in enumerate(np.moveaxis(array(layer(frames)), 1, 0)):
+            h, (state,) = cell(frames[:, t], h if t % 2 else [h])
+            np.testing.assert_allclose(array(h), expected, atol=1e-6)
+            np.testing.assert_array_equal(array(h), array(state))
+
+    def test_is_a_cell_of_the_stock_recurrent_layer(self):
+        (cell, layer), frames = self.of_layer(), video((2, 4, 5, 6, 3))
+        rnn = keras.layers.RNN(layers.ConvGRUCell.from_config(cell.get_config()), return_sequences=True)
+        rnn.build(frames.shape)
+        rnn.set_weights(cell.get_weights())
+        np.testing.assert_allclose(array(rnn(frames)), array(layer(frames)), atol=1e-6)
+
+    def test_symbolic_step(self):
+        state, states = layers.ConvGRUCell(4, 3)(keras.Input((5, 6, 3)), keras.Input((5, 6, 4)))
+        assert state.shape == states[0].shape == (None, 5, 6, 4)
+
+    def test_shapes_that_are_not_frames(self):
+        for shape in (4, 5, 3), (2, 4, 5, None):
+            with pytest.raises(ValueError, match=r"of shape \(batch, height, width, channels\), .* Received: shape="):
+                layers.ConvGRUCell(4, 3).build(shape)
+        cell = layers.ConvGRUCell(4, 3)
+        cell.build((None, None, 6, 3))
+        with pytest.raises(ValueError, match="any size, .* Give an `initial_state`"):
+            cell.get_initial_state(2)
+
+
+def gates(layer) -> list[bytes]:
+    """The kernels of all gates of a recurrent layer, in both directions."""
+    cells = [layer] if isinstance(layer, layers.ConvGRUCell) else [layer.encoder, layer.decoder]
+    return [part.tobytes() for cell in cells for part in np.split(ops.convert_to_numpy(cell.kernel), 3, axis=-1)]
+
+
+def of_topology(initializer):
+    topology = [("recurrent", 4, 3), ("recurrent", 4, 3)]
+    network = models.FoldedRNN.from_topology(topology, 2, kernel_initializer=initializer)
+    network.build((None, None, 8, 8, 4))
+    return network.stack
+
+
+def built(layer):
+    if isinstance(layer, layers.ConvGRUCell):
+        layer.build((None, 8, 8, 4))
+    else:
+        layer.build_both_directions((None, None, 8, 8, 4))
+    return [layer]
+
+
+@pytest.mark.parametrize("initializer", [keras.initializers.GlorotUniform, layers.ScaledOrthogonal])
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (lambda initializer: built(layers.FoldedConvGRU(4, 3, kernel_initializer=initializer)), 6),
+        (lambda initializer: built(layers.BridgeLadder(4, 3, kernel_initializer=initializer)), 6),
+        (lambda initializer: built(layers.ConvGRUCell(4, (3, 3), initializer)), 3),
+        (of_topology, 12),
+    ],
+    ids=["FoldedConvGRU", "BridgeLadder", "ConvGRUCell", "topology"],
+)
+def test_gates_start_different_with_a_seed_generator(make, count, initializer):
+    first, again = (
+        [kernel for layer in make(initializer(seed=keras.random.SeedGenerator(3))) for kernel in gates(layer)]
+        for _ in range(2)
+    )
+    assert first == again
+    assert len(set(first)) == count
+
+
+def test_layers_that_share_a_seed_generator_start_different_and_are_saved(tmp_path):
+    initializer = keras.initializers.GlorotUniform(seed=keras.random.SeedGenerator(3))
+    inputs = keras.Input((4, 8, 12, 4))
+    stack = [
+        layers.FoldedConvGRU(4, 3, return_sequences=True, kernel_initializer=initializer),
+        layers.FoldedConvGRU(4, 3, kernel_initializer=initializer),
+    ]
+    model = keras.Model(inputs, stack[1](stack[0](inputs)))
+    assert not np.array_equal(*(ops.convert_to_numpy(layer.encoder.kernel) for layer in stack))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    frames = video((2, 4, 8, 12, 4))
+    np.testing.assert_array_equal(loaded.predict(frames, verbose=0), model.predict(frames, verbose=0))
 
 
 @pytest.mark.parametrize("layer", ALL, ids=lambda layer: type(layer).__name__)

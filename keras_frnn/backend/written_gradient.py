@@ -1,0 +1,110 @@
+"""Gradients written by hand, of any order."""
+
+import keras
+
+
+def with_written_gradient(forward, backward, plain):
+    """`plain`, a function of tensors, that is differentiated with a gradient written by hand.
+
+    The gradient of that gradient is that of `plain`. (`keras.ops.custom_gradient` would differentiate what is written,
+    taking what was kept for constants.) JAX refuses its forward mode, `jax.jvp`.
+
+    Args:
+        forward: function of tensors that returns what `plain` does, one tensor, and a tuple of tensors to keep.
+        backward: function of the gradient of the output, the tuple of inputs and what was kept, that returns the
+            gradients of all inputs.
+        plain: function of tensors that autodiff can go through, as often as it likes.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return _in_tensorflow(forward, backward, plain)
+    if backend == "jax":
+        return _in_jax(forward, backward, plain)
+    return _in_torch(forward, backward, plain)
+
+
+def _in_tensorflow(forward, backward, plain):
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def first_order(upstream, inputs, kept):
+        def gradient(*upstreams):
+            with tf.GradientTape() as outer:
+                outer.watch((upstream, inputs))
+                with tf.GradientTape() as inner:
+                    inner.watch(inputs)
+                    output = plain(*inputs)
+                gradients = inner.gradient(output, inputs, upstream, tf.UnconnectedGradients.ZERO)
+            dupstream, dinputs = outer.gradient(gradients, (upstream, inputs), upstreams, tf.UnconnectedGradients.ZERO)
+            return dupstream, dinputs, tf.nest.map_structure(lambda _: None, kept)
+
+        return tuple(backward(upstream, inputs, kept)), gradient
+
+    @tf.custom_gradient
+    def run(*inputs):
+        output, kept = forward(*inputs)
+        return output, lambda upstream: first_order(upstream, inputs, kept)
+
+    return run
+
+
+def _in_jax(forward, backward, plain):
+    import jax
+
+    def autodiff(upstream, inputs):
+        return jax.vjp(plain, *inputs)[1](upstream)
+
+    @jax.custom_vjp
+    def first_order(upstream, inputs, kept):
+        return tuple(backward(upstream, inputs, kept))
+
+    first_order.defvjp(
+        lambda *arguments: (first_order(*arguments), arguments[:2]),
+        lambda arguments, upstreams: (*jax.vjp(autodiff, *arguments)[1](upstreams), None),
+    )
+
+    @jax.custom_vjp
+    def keeping(*inputs):
+        return forward(*inputs)
+
+    @jax.custom_vjp
+    def run(*inputs):
+        return forward(*inputs)[0]
+
+    def run_keeping(*inputs):
+        # JAX differentiates this in turn for second order: not through `forward`, either.
+        output, kept = keeping(*inputs)
+        return output, (inputs, kept)
+
+    def keep_twice(*inputs):
+        output, kept = keeping(*inputs)
+        return (output, kept), (inputs, kept)
+
+    keeping.defvjp(keep_twice, lambda residuals, upstreams: first_order(upstreams[0], *residuals))
+    run.defvjp(run_keeping, lambda residuals, upstream: first_order(upstream, *residuals))
+    return run
+
+
+def _in_torch(forward, backward, plain):
+    import torch
+
+    class Run(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            output, kept = forward(*inputs)
+            ctx.save_for_backward(*inputs, *kept)
+            return output
+
+        @staticmethod
+        def backward(ctx, upstream):
+            count = len(ctx.needs_input_grad)
+            inputs, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+            if not torch.is_grad_enabled():
+                return tuple(backward(upstream, inputs, kept))
+            # These gradients are to be differentiated. Aliases, as one input may have been made from another.
+            inputs = [tensor.view_as(tensor) for tensor in inputs]
+            wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=True) if needed]
+            gradients = iter(torch.autograd.grad(plain(*inputs), wanted, upstream, create_graph=True))
+            return tuple(next(gradients) if needed else None for needed in ctx.needs_input_grad)
+
+    return Run.apply
