@@ -4,6 +4,7 @@ import threading
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_frnn import backend
 from keras_frnn.checks import check_positive_integer
@@ -95,14 +96,14 @@ class VideoPredictor(keras.Model):
         self._check_fit(context.shape)
         parts = []
         for first in range(0, len(context), batch_size):
-            part = keras.ops.convert_to_tensor(context[first : first + batch_size])
+            part = ops.convert_to_tensor(context[first : first + batch_size])
             # Not `predict`, which sets up a data pipeline of its own: that takes longer than a small network.
             with backend.gradients(False):
                 frames = self._compiled_calls(self.predict_frames, part, at_once=True, steps=steps)
-            parts.append(keras.ops.convert_to_numpy(frames).astype("float32"))
+            parts.append(ops.convert_to_numpy(frames).astype("float32"))
         frames = np.concatenate(parts)
         if not np.isfinite(frames).all():
-            broken = [v.path for v in self.weights if not np.isfinite(keras.ops.convert_to_numpy(v)).all()]
+            broken = [v.path for v in self.weights if not np.isfinite(ops.convert_to_numpy(v)).all()]
             raise FloatingPointError(
                 "The model's forecast has values that are NaN or infinite. "
                 + (f"So have its weights: {', '.join(broken[:3])}" if broken else "Its weights are finite.")
@@ -175,17 +176,14 @@ class VideoPredictor(keras.Model):
         if future is not None:
             check_future(check_frames(future).shape, self.compute_output_shape(context.shape))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, *args, **kwargs):
-        # Later batches of a dataset may have other shapes than the first; a loss would broadcast them.
-        if y is not None and y_pred is not None:
-            check_future(y.shape, y_pred.shape)
-        return super().compute_loss(x, y, y_pred, *args, **kwargs)
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The loss that the model was compiled with.
 
         `sample_weight` is `(batch,)`, or `(batch, time)`, or has further axes of what the loss is the mean of.
         """
+        # Later batches of a dataset may have other shapes than the first; a loss would broadcast them.
+        if y is not None and y_pred is not None:
+            check_future(y.shape, y_pred.shape)
         if sample_weight is not None and self.loss is not None:
             sample_weight = self._weights_like_loss(y, y_pred, sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
