@@ -25,9 +25,10 @@ test-tfio: $(VENV)-tfio/bin/pip  ## Test the reader of the extra `tfio` in an en
 	$(VENV)-tfio/bin/pip install -q -e .[tfio] pytest==9.2.0 keras==3.15.1
 	KERAS_BACKEND=tensorflow $(VENV)-tfio/bin/python -m pytest -q -o filterwarnings= tests/tfio_reader.py
 
-lint: $(VENV)/test
+lint: $(VENV)/test  ## Check style and types.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 package: $(VENV)/test  ## Build sdist and wheel, install the wheel into an empty environment and import it.
 	rm -rf dist build

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
 

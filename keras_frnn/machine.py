@@ -41,7 +41,7 @@ def median_seconds(repeats: int, **functions: Callable[[], object]) -> dict[str,
     same moods of the machine."""
     for function in functions.values():
         function()
-    seconds = {name: [] for name in functions}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
             begun = time.perf_counter()

@@ -92,7 +92,8 @@ def _read(path) -> dict[int, dict[int, tuple[str, np.ndarray]]]:
     try:
         reader = tf.train.load_checkpoint(path)
         shapes = reader.get_variable_to_shape_map()
-        found, scopes = collections.defaultdict(dict), set()
+        found: dict[int, dict] = collections.defaultdict(dict)
+        scopes = set()
         for name in sorted(shapes):
             match = re.fullmatch(r"(.*/)?topology_\d+/layer_(\d+)/Variable(?:_(\d+))?", name)
             if match:

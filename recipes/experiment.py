@@ -15,6 +15,7 @@ from absl import flags, logging
 from keras_frnn import datasets, evaluation, layers, metrics, models
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
+from keras_frnn.models.layer_stack import LayerStack
 
 TITLES = {models.FoldedRNN: "fRNN", models.LadderRNN: "RLadder"}
 
@@ -85,7 +86,7 @@ MOVING_MNIST = {
 VIDEO_TEST_SEQUENCES = {"paper": None, "small": 1_000, "quick": 100}
 
 
-def moving_mnist(argv: list[str], recipe: str, family: type[models.FoldedRNN], batch_size: dict[str, int]):
+def moving_mnist(argv: list[str], recipe: str, family: type[LayerStack], batch_size: dict[str, int]):
     """Runs a recipe on Moving MNIST, as its flags say.
 
     Args:
@@ -115,7 +116,7 @@ def moving_mnist(argv: list[str], recipe: str, family: type[models.FoldedRNN], b
 def videos(
     argv: list[str],
     recipe: str,
-    family: type[models.FoldedRNN],
+    family: type[LayerStack],
     batch_size: dict[str, int],
     dataset: Callable,
     first_steps: str,
@@ -176,7 +177,7 @@ def _run_as_flags_say(recipe, family, batch_size, train_data, test_data, dataset
 
 
 def run(
-    family: type[models.FoldedRNN],
+    family: type[LayerStack],
     preset: Preset,
     train_data: Callable[[int], object],
     test_data: object,

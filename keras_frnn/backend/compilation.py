@@ -25,7 +25,7 @@ class CompiledCalls:
 
     def __init__(self, model: keras.Model):
         self._model, self._lock = model, threading.Lock()
-        self._compiled = collections.OrderedDict()
+        self._compiled: collections.OrderedDict[tuple, Callable | None] = collections.OrderedDict()
 
     def __len__(self):
         return sum(function is not None for function in self._compiled.values())

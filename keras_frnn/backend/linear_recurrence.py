@@ -31,8 +31,9 @@ def linear_recurrence(a, b, h, reverse: bool = False):
     if backend == "torch":
         return _torch_function().apply(a, b, h, reverse)
     if backend == "jax":
-        return ops.custom_gradient(lambda *tensors: _compute_and_gradient(*tensors, reverse))(a, b, h)
-    return _with_gradient(_compute(*map(ops.stop_gradient, (a, b, h)), reverse), a, b, h, reverse)
+        return ops.custom_gradient(lambda a, b, h: _compute_and_gradient(a, b, h, reverse))(a, b, h)
+    states = _compute(ops.stop_gradient(a), ops.stop_gradient(b), ops.stop_gradient(h), reverse)
+    return _with_gradient(states, a, b, h, reverse)
 
 
 def linear_recurrence_gradients(a, states, upstream, reverse: bool = False):

@@ -47,7 +47,9 @@ def prepare_kth(
 
     Reference: Schuldt, Laptev and Caputo, "Recognizing Human Actions: A Local SVM Approach", ICPR 2004.
     """
-    clips, bad, seen = [], {}, {}
+    clips: list[Clip] = []
+    bad: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for path in find_videos(source):
         name = path.relative_to(source).as_posix()
         match = _NAME.match(path.stem)

@@ -62,7 +62,8 @@ def prepare_ucf101(
     """
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}. Received: split={split!r}")
-    found, bad = {}, {}
+    found: dict[str, tuple] = {}
+    bad: dict[str, str] = {}
     for path in find_videos(source):
         name = path.relative_to(source).as_posix()
         match = _NAME.match(path.stem)

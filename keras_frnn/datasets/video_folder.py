@@ -91,8 +91,8 @@ def _test_names(names: list[str], test_fraction: float, seed: int) -> set[str]:
     numbers = {name: int.from_bytes(digest[:8]) / 2**64 for name, digest in digests.items()}
     test = {name for name in names if numbers[name] < test_fraction}
     if test_fraction > 0:
-        test.add(min(names, key=numbers.get))
-    return test - {max(names, key=numbers.get)}
+        test.add(min(names, key=numbers.__getitem__))
+    return test - {max(names, key=numbers.__getitem__)}
 
 
 def video_folder(

@@ -49,7 +49,8 @@ def save_animation(
     height = check_positive_integer(height, "height")
     if not isinstance(frame_rate, (int, float, np.number)) or not 0 < frame_rate < math.inf:
         raise ValueError(f"`frame_rate` must be a positive number of frames a second. Received: {frame_rate!r}")
-    pages = _pages(*to_display(context, future, predictions, data_format), height)
+    given, truth, predicted = to_display(context, future, predictions, data_format)
+    pages = _pages(given, truth, predicted, height)
     with atomic_path(path) as temporary:
         write(pages, temporary, float(frame_rate))
 
@@ -119,7 +120,7 @@ def _write_gif(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
 
 
 def _write_mp4(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), frame_rate, pages[0].size)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), frame_rate, pages[0].size)
     last = itertools.repeat(pages[-1], max(1, round(frame_rate)) - 1)
     for page in itertools.chain(pages, last):
         writer.write(np.asarray(page)[..., ::-1])

@@ -75,7 +75,8 @@ def cost(
     """
     if not isinstance(model, (FoldedRNN, LadderRNN, ConvLSTMForecaster)):
         raise ValueError(f"Expected a FoldedRNN, LadderRNN or ConvLSTMForecaster. Received: model={model!r}")
-    frame_shape = check_positive_integers(tuple(frame_shape), "frame_shape", 3)
+    height, width, channels = check_positive_integers(tuple(frame_shape), "frame_shape", 3)
+    frame_shape = (height, width, channels)
     context, horizon = check_positive_integer(context, "context"), check_positive_integer(horizon, "horizon")
     repeats = check_positive_integer(repeats, "repeats")
     if batch_size is not None:

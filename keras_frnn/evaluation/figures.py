@@ -72,8 +72,8 @@ def plot_strip(
     rows = [("truth", 0, truth), *((name, given, frames[0][picked]) for name, frames in predictions.items())]
     colors = model_colors(name for name, *_ in rows)
     columns = given + len(steps)
-    figure = Figure(figsize=(0.8 * columns + 0.8, 0.85 * len(rows) + 0.4), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.02, hspace=0.02, w_pad=0.035, h_pad=0.035)
+    figure = Figure(figsize=(0.8 * columns + 0.8, 0.85 * len(rows) + 0.4))
+    figure.set_layout_engine("constrained", wspace=0.02, hspace=0.02, w_pad=0.035, h_pad=0.035)
     grid = figure.add_gridspec(len(rows), columns)
     for row, (name, first, frames) in enumerate(rows):
         for column, frame in enumerate(frames, start=first):

@@ -35,7 +35,8 @@ def save_samples(
             point in [-1, 1].
     """
     count = check_positive_integer(count, "count")
-    chosen, seen, generator = {}, 0, np.random.default_rng(seed)
+    chosen: dict[int, tuple] = {}
+    seen, generator = 0, np.random.default_rng(seed)
     slots: list[int] = []
     # Reservoir sampling: every sequence is as likely as any other, and no more than `count` are held.
     for context, future in checked_batches(data):

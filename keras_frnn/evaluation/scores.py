@@ -133,7 +133,7 @@ def evaluate(model: VideoPredictor | Mapping[str, VideoPredictor], data: Iterabl
     data_format = _check_models(models)
     models = {**models, COPY_LAST_FRAME: CopyLastFrame(horizon=1)}
     sums = {name: {metric: 0.0 for metric in METRICS} for name in models}
-    perfect = {name: 0 for name in models}
+    perfect = {name: np.zeros(1, "int64") for name in models}
     sequences, horizon = 0, None
     for context, future in checked_batches(data):
         horizon = horizon or future.shape[1]

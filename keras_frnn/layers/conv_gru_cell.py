@@ -63,7 +63,7 @@ class ConvGRUCell(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: int | tuple[int, int],
+        kernel_size: int | tuple[int, ...],
         kernel_initializer="glorot_uniform",
         update_bias: float = 0.0,
         **kwargs,

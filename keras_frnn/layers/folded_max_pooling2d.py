@@ -50,8 +50,8 @@ class FoldedMaxPooling2D(FoldedLayer):
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
         *_, channels = self._check_sequence_shape(sequence_shape)
-        size = self._divided_size(sequence_shape)
-        return (*sequence_shape[:2], *layout.frame_shape(*size, channels, self.data_format))
+        height, width = self._divided_size(sequence_shape)
+        return (*sequence_shape[:2], *layout.frame_shape(height, width, channels, self.data_format))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "pool_size": self.pool_size}

@@ -72,8 +72,8 @@ class FoldedPatch2D(FoldedLayer):
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
         *_, channels = self._check_sequence_shape(sequence_shape)
-        size, (rows, columns) = self._divided_size(sequence_shape), self.patch_size
-        return (*sequence_shape[:2], *layout.frame_shape(*size, channels * rows * columns, self.data_format))
+        (height, width), (rows, columns) = self._divided_size(sequence_shape), self.patch_size
+        return (*sequence_shape[:2], *layout.frame_shape(height, width, channels * rows * columns, self.data_format))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "patch_size": self.patch_size}

@@ -37,7 +37,7 @@ class MinConvGRUCell(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: tuple[int, int],
+        kernel_size: tuple[int, ...],
         kernel_initializer="glorot_uniform",
         update_bias: float = -2.0,
         **kwargs,
@@ -89,9 +89,10 @@ class MinConvGRUCell(keras.layers.Layer):
                 Not with `remat`.
         """
         sequence = ops.cast(sequence, self.compute_dtype)
+        kernel, bias = self._weights()
         if remat:
-            return _iterate_recomputing(sequence, *self._weights(), h, upsampling)[1:]
-        return _iterate(sequence, *self._weights(), h, upsampling, mask)[1:]
+            return _iterate_recomputing(sequence, kernel, bias, h, upsampling)[1:]
+        return _iterate(sequence, kernel, bias, h, upsampling, mask)[1:]
 
     def _weights(self):
         return [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]

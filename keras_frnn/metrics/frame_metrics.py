@@ -20,7 +20,11 @@ class FrameMetric(keras.metrics.Metric):
         ValueError: the range is empty, or another `data_format`.
     """
 
-    function = None
+    @staticmethod
+    def function(y_true, y_pred, value_range, data_format):
+        """The values of all frames, `(batch, time)`."""
+        raise NotImplementedError
+
     # Whether equal frames have an infinite value, which is left out of the mean.
     is_infinite_for_equal_frames = False
 
@@ -36,12 +40,12 @@ class FrameMetric(keras.metrics.Metric):
         self.per_step = per_step
         self.value_range = image_quality.check_value_range(value_range)
         self.data_format = check_data_format(data_format)
-        self._steps = None
+        self._steps: int | None = None
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch of videos `(batch, time, height, width, channels)`; `sample_weight` is `(batch,)` or
         `(batch, time)`, and a frame of weight 0 does not count, whatever its values."""
-        values = type(self).function(y_true, y_pred, self.value_range, self.data_format)
+        values = self.function(y_true, y_pred, self.value_range, self.data_format)
         self._build(values.shape[1] if self.per_step else 1)
         weights = ops.ones_like(values)
         if sample_weight is not None:

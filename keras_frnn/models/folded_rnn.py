@@ -20,7 +20,7 @@ class FoldedRNN(LayerStack):
 
     Args:
         layers: folded layers from the frame up; the last is a `FoldedConvGRU` or a `FoldedMinConvGRU`. They become this
-            model's: a layer that was called on its own before, or stands in the list twice, is refused.
+            model's: a layer that was called on its own before, or appears in it twice, is refused.
         horizon: number of frames that a call predicts.
         remat: in training, keep only the states of recurrent layers, and compute their gates again for the gradient
             (recomputation). Takes less memory and more time; changes no result.
@@ -63,7 +63,7 @@ class FoldedRNN(LayerStack):
         for layer, layer_state in zip(self.stack[-2::-1], state[-2::-1], strict=True):
             if isinstance(layer, FoldedMaxPooling2D) and layer is not self.stack[0]:
                 # The layer below convolves what is upsampled, and can do so without upsampling it.
-                upsampling = tuple(a * b for a, b in zip(upsampling, layer.pool_size, strict=True))
+                upsampling = (upsampling[0] * layer.pool_size[0], upsampling[1] * layer.pool_size[1])
             else:
                 sequence, upsampling = layer.decode(sequence, layer_state, upsampling, self.remat), (1, 1)
         return sequence

@@ -79,7 +79,7 @@ class LadderRNN(LayerStack):
         return next(index for index, layer in enumerate(self.stack) if isinstance(layer, BridgeLadder))
 
     def _initial_state(self, x) -> tuple:
-        state = []
+        state: list[tuple] = []
         for layer in self._body:
             if isinstance(layer, BridgeLadder):
                 o, d = layer.initial_state(x)

@@ -207,7 +207,7 @@ class LayerStack(VideoPredictor):
                 )
         if len({id(layer) for layer in layers}) < len(layers):
             raise ValueError(
-                "A layer stands twice in the list. Received: layers="
+                "A layer appears twice in the list. Received: layers="
                 f"{[layer.name for layer in layers]}. Make one layer for each place."
             )
         if not layers or not isinstance(layers[-1], self.recurrent_layer):
@@ -251,16 +251,16 @@ class LayerStack(VideoPredictor):
             frames_shape = self._shape_of_frames(state)
         shape, checked = frames_shape, []
         for index, (layer, parts) in enumerate(zip(self.stack, state, strict=True)):
-            shapes, found = layer.state_shapes(shape), tuple(tuple(part.shape) for part in parts)
-            fits = len(shapes) == len(found) and all(
+            shapes, given = layer.state_shapes(shape), tuple(tuple(part.shape) for part in parts)
+            fits = len(shapes) == len(given) and all(
                 len(a) == len(b) and all(m == n or None in (m, n) for m, n in zip(a, b, strict=True))
-                for a, b in zip(shapes, found, strict=True)
+                for a, b in zip(shapes, given, strict=True)
             )
             if not fits:
                 raise ValueError(
                     f"The state does not fit frames of shape {frames_shape}: that of layer '{layer.name}' ({index + 1} "
                     f"of {len(self.stack)}) must have the shapes {shapes}, (batch, height, width, channels). "
-                    f"Received: {found}"
+                    f"Received: {given}"
                 )
             checked.append(tuple(ops.cast(ops.convert_to_tensor(part), layer.compute_dtype) for part in parts))
             shape = layer.encoded_shape(shape)
@@ -268,7 +268,7 @@ class LayerStack(VideoPredictor):
 
     def _shape_of_frames(self, state) -> tuple:
         """The shape that frames must have had for the size of the lowest tensor in this state."""
-        factors = (1, 1)
+        factors: tuple[int, ...] = (1, 1)
         for layer, parts in zip(self.stack, state, strict=True):
             if len(parts) and len(parts[0].shape) == 4:
                 batch, *size, _ = parts[0].shape

@@ -355,7 +355,7 @@ class TestErrors:
                 lambda: [keras.layers.Dense(2), layers.FoldedConvGRU(2, 3)],
                 r"made of FoldedConv2D.* layers\. Received: layers\[0\]",
             ),
-            (lambda: [layers.FoldedConvGRU(2, 3)] * 2, "A layer stands twice"),
+            (lambda: [layers.FoldedConvGRU(2, 3)] * 2, "A layer appears twice"),
             (
                 lambda: [
                     layers.FoldedConv2D(2, 3, data_format="channels_first"),

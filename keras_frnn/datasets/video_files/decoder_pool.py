@@ -7,7 +7,7 @@ import pathlib
 import queue
 import subprocess
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Generator, Hashable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 _WORKER = pathlib.Path(__file__).with_name("decode_worker.py")
@@ -40,7 +40,7 @@ class _Worker:
             answer = self.process.stdout.readline()
         if answer:
             return json.loads(answer)
-        status = self.close()
+        status = self.close() or 0
         if status >= 0:
             raise RuntimeError(f"The decoding process does not run. Try it by hand: {sys.executable} -P {_WORKER}")
         return {"frames": 0, "frame_rate": 0.0, "reason": f"brings the decoder down (signal {-status})"}
@@ -61,13 +61,13 @@ class _Worker:
         return process.wait()
 
 
-def decoded(requests: dict[Hashable, dict], count: int) -> Iterator[tuple[Hashable, dict]]:
+def decoded(requests: dict[Hashable, dict], count: int) -> Generator[tuple[Hashable, dict], None, None]:
     """Decodes videos in that many processes; yields the names of the requests and the answers, as they come.
 
     Closing the iterator ends the processes, whatever they are at.
     """
     workers = [_Worker() for _ in range(min(count, len(requests)))]
-    idle = queue.SimpleQueue()
+    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
     for worker in workers:
         idle.put(worker)
 

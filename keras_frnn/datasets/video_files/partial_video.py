@@ -18,7 +18,7 @@ class PartialVideo:
         name: path relative to the source.
         identity: name, bytes and time of the file. A file that was replaced since it was decoded is another video.
         frames_path: file of the raw frames.
-        answer: `frames`: how many there are; `reason`: what is wrong with the video, or None. None until it is decoded.
+        answer: `frames`: how many there are; `reason`: what is wrong with the video, or None. Empty before.
     """
 
     def __init__(self, clip: Clip, source: pathlib.Path, partial: pathlib.Path, format: Format):
@@ -42,13 +42,13 @@ class PartialVideo:
         self.answer = answer
         write_text(self._answer_path, json.dumps(answer))
 
-    def _kept(self) -> dict | None:
+    def _kept(self) -> dict:
         """The answer of an interrupted run. What was bad is tried again: its reason may have been mended."""
         with contextlib.suppress(FileNotFoundError, ValueError):
             answer = json.loads(self._answer_path.read_text())
             is_whole = self.frames_path.stat().st_size == answer["frames"] * self.format.frame_bytes
-            return answer if is_whole and not answer["reason"] else None
-        return None
+            return answer if is_whole and not answer["reason"] else {}
+        return {}
 
     def is_usable(self, accept_bad_videos: bool) -> bool:
         return not self.answer["reason"] or (accept_bad_videos and self.answer["frames"] > 0)

@@ -65,8 +65,8 @@ def prepare(
             stored = {split: stored_videos(path, format) for split, path in paths.items()}
             videos = [PartialVideo(clip, source, partial, format) for clip in clips]
             for video in videos:
-                video.answer = stored[video.split].get(video.identity) or video.answer
-            _decode([video for video in videos if video.answer is None], workers, progress)
+                video.answer = stored[video.split].get(video.identity, video.answer)
+            _decode([video for video in videos if not video.answer], workers, progress)
             bad.update({video.name: video.answer["reason"] for video in videos if video.answer["reason"]})
             usable = [video for video in videos if video.is_usable(accept_bad_videos)]
             if not usable:
@@ -125,7 +125,7 @@ def _only_run(partial: pathlib.Path) -> Iterator[None]:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _listed(bad: dict[str, str], limit: int = 20) -> str:

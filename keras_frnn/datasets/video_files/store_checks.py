@@ -13,6 +13,7 @@ import os
 import pathlib
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import h5py
 import numpy as np
@@ -145,7 +146,7 @@ def check_chunks(path: pathlib.Path, key: str, video: h5py.Dataset):
             )
 
 
-def check_attributes(file: h5py.File, lengths: dict[str, int]) -> dict[str, str | int]:
+def check_attributes(file: h5py.File, lengths: dict[str, int]) -> dict:
     """What a prepared file says about itself; nothing in another's file.
 
     Args:
@@ -184,7 +185,7 @@ def check_attributes(file: h5py.File, lengths: dict[str, int]) -> dict[str, str 
     return {"protocol": protocol, "source_videos": counts[2]}
 
 
-def _attribute(file: h5py.File, name: str) -> str | int:
+def _attribute(file: h5py.File, name: str) -> Any:
     kind, expected = (h5py.h5t.TypeStringID, "a string") if name == "format" else (h5py.h5t.TypeIntegerID, "an integer")
     attribute = file.attrs.get_id(name)
     # Before it is read: an array may claim any size, and HDF5 may crash on a damaged type.

@@ -71,7 +71,7 @@ def write_store(
         raise OSError(f"{path.name} needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free")
     digits = max(5, len(str(len(videos))))
     with h5py.File(path, "w") as file, contextlib.ExitStack() as stack:
-        old = stack.enter_context(h5py.File(earlier)) if stored else None
+        old = stack.enter_context(h5py.File(earlier)) if stored else {}
         for i, video in enumerate(videos):
             key = f"{i:0{digits}d}"
             if video.identity in stored:

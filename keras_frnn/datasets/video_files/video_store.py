@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Callable
 
 import h5py
 import numpy as np
@@ -30,13 +31,14 @@ class VideoStore:
         ImportError: tensorflow-io is to read, and does not work here.
     """
 
-    value_range = (0, 255)
+    value_range = (0.0, 255.0)
     dtype = np.dtype("uint8")
 
     def __init__(self, path: pathlib.Path, reader: str = "h5py"):
         if reader not in _READERS:
             raise ValueError(f"`reader` must be one of {_READERS}. Received: reader={reader!r}")
-        self.path, self.name, self._open = path, str(path), {}
+        self.path, self.name = path, str(path)
+        self._open: dict[int, Callable] = {}
         with (
             damage_explained(f"{path} is not a readable HDF5 file ({{error}}). Prepare it again."),
             h5py.File(path) as file,
@@ -128,7 +130,7 @@ def open_store(path: str | os.PathLike, split: str, reader: str, prefix: str | N
     for candidate in candidates:
         if candidate.is_file():
             return VideoStore(candidate, reader)
-    command = {"kth": "prepare_kth", "ucf101": "prepare_ucf101"}.get(prefix, "prepare_videos")
+    command = {"kth": "prepare_kth", "ucf101": "prepare_ucf101"}.get(prefix or "", "prepare_videos")
     raise FileNotFoundError(
         f"There is no file {' or '.join(map(str, candidates))}. Prepared videos are made by "
         f"keras_frnn.datasets.{command}(source, {str(path)!r})."
