@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
 
@@ -58,10 +59,8 @@ class CompiledCalls:
         return function(*arguments, **static) if compiled is None else compiled(weights, *arguments)
 
     def _compile(self, function: Callable, static: dict) -> Callable:
-        def pure(weights, *arguments):
-            with keras.StatelessScope(list(zip(self._model.variables, weights, strict=True))):
-                return function(*arguments, **static)
-
+        # TensorFlow warns where functions of the same code are traced again and again; these are no such functions.
+        pure = functools.partial(self._with_weights, functools.partial(function, **static))
         if keras.backend.backend() == "jax":
             import jax
 
@@ -69,6 +68,10 @@ class CompiledCalls:
         import tensorflow as tf
 
         return tf.function(pure, autograph=False, jit_compile=self._model.jit_compile or None)
+
+    def _with_weights(self, function: Callable, weights: list, *arguments):
+        with keras.StatelessScope(list(zip(self._model.variables, weights, strict=True))):
+            return function(*arguments)
 
 
 def _is_traced(tensors) -> bool:

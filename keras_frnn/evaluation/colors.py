@@ -9,7 +9,8 @@ _KNOWN = {
     "fRNN": "#1f77b4",
     "RLadder": "#d95f02",
     "ConvLSTM": "#2ca02c",
-    "shipped": "#9467bd",
+    "shipped": "#1f77b4",  # An fRNN, too.
+    "trained_now": "#9467bd",
 }
 _OTHERS = ("#e377c2", "#17becf", "#8c564b", "#d62728", "#2ca02c", "#9467bd", "#1f77b4", "#d95f02")
 

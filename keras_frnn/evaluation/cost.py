@@ -97,14 +97,15 @@ def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) ->
     encode = decode = top_encode = state_bytes = 0
     for layer in model.stack:
         encoded_shape = layer.encoded_shape(shape)
-        height, width, channels = layout.frame_size_and_channels(shape, layer.data_format)
+        height, width, _ = layout.frame_size_and_channels(shape, layer.data_format)
         if isinstance(layer, FoldedConv2D):
             macs = height * width * math.prod(layer.kernel.shape)
             encode, decode = encode + macs, decode + macs
         elif isinstance(layer, model.recurrent_layer):
             top_encode = height * width * _kernel_size(layer.encoder)
             encode, decode = encode + top_encode, decode + height * width * _kernel_size(layer.decoder)
-            state_bytes += height * width * (channels + layer.filters) * _bytes_of(layer.compute_dtype)
+            numbers = sum(math.prod(state[1:]) for state in layer.state_shapes(shape))
+            state_bytes += numbers * _bytes_of(layer.compute_dtype)
         shape = encoded_shape
     if isinstance(model, LadderRNN):
         steps = context - 1 + horizon

@@ -106,9 +106,3 @@ class BridgeLadder(FoldedKernelLayer):
         step = self.make_encode_step()
         o, outputs = backend.scan(lambda o, x: step(x, (o, d)), o, sequence)
         return outputs, (o, d)
-
-    def decode(self, sequence, state, upsampling=(1, 1), remat=False):
-        sequence = backend.upsample(sequence, upsampling)
-        o, d = state
-        step = self.make_decode_step()
-        return backend.scan(lambda d, y: step(y, (d, o)), d, sequence)[1]
