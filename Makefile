@@ -2,15 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BACKENDS := tensorflow jax torch
-RUN := runs/mmnist_frnn-quick
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-tfio lint package results benchmark clean
 
-demo: $(VENV)/demo  ## Train a small network on moving handwritten digits and draw what it predicts.
-	rm -rf $(RUN)
-	$(VENV)/bin/python recipes/mmnist_frnn.py --preset=quick --output=$(RUN)
+demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; train a small one; compare them.
+	$(VENV)/bin/python recipes/demo.py
 
 # Tests that run no Keras are marked `once`, and run on the first backend only.
 test: $(VENV)/test  ## Run all tests on all three backends.
@@ -37,7 +35,8 @@ package: $(VENV)/test  ## Build sdist and wheel, install the wheel into an empty
 	$(VENV)/bin/python -m venv build/wheel-check
 	build/wheel-check/bin/pip install -q -c tests/constraints.txt dist/*.whl
 	cd build && wheel-check/bin/python -c "import keras_frnn; from keras_frnn import datasets, evaluation, layers, models; \
-		print(keras_frnn.__version__, next(iter(datasets.moving_mnist('test', 'mnist-5k')))[0].shape)"
+		context, _ = next(iter(datasets.moving_mnist('test', 'mnist-5k', size=32, batch_size=1))); \
+		print(keras_frnn.__version__, models.FoldedRNN.from_preset('moving-digits').forecast(context).shape)"
 
 results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs in runs/.
 	$(VENV)/bin/python docs/results_page.py

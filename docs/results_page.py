@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PICTURES = {
     "animation.gif": "What was given and what was predicted, beside the truth",
     "strip.png": "One sequence over time; +1 is the first predicted frame",
+    "long_horizon.png": "Further ahead than it was trained for",
     "curves.png": "Scores by predicted frame",
     "layer_removal.png": "The same sequence with layers removed",
 }
@@ -34,20 +35,16 @@ def main():
 
 
 def _section(folder: pathlib.Path, results: dict, pictures: dict[str, str]) -> str:
-    settings, machine = results["settings"], results["machine"]
     lines = [
         f"\n## {folder.name}\n",
-        f"    python recipes/{settings['recipe']}.py --preset={settings['preset']} --seed={settings['seed']}\n",
+        f"    {results['command']}\n",
         "| | |",
         "| --- | --- |",
-        f"| weights | {results['weights']:,} |",
-        f"| training | {results['training_seconds']:.0f} s |",
-        f"| machine | {', '.join(f'{key} {value}' for key, value in machine.items())} |",
-    ]
-    lines += [f"| test MSE, {name} | {mse:.4f} |" for name, mse in results["test_mse"].items()]
-    lines += [
-        f"| {results['title']} / better of copying the last frame and black | "
-        f"{results['ratio_to_better_baseline']:.2f} |\n",
+        *(f"| weights, {name} | {count:,} |" for name, count in results["weights"].items()),
+        *(f"| training, {name} | {seconds:.0f} s |" for name, seconds in results["training_seconds"].items()),
+        f"| machine | {', '.join(f'{key} {value}' for key, value in results['machine'].items())} |",
+        *(f"| test MSE, {name} | {mse:.4f} |" for name, mse in results["test_mse"].items()),
+        "",
         (folder / "scores.md").read_text(),
     ]
     lines += [f"![{caption}](figures/{folder.name}-{picture})\n" for picture, caption in pictures.items()]

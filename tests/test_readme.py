@@ -26,14 +26,17 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
     (tmp_path / "tests").symlink_to(README.parent / "tests")
     for i in range(2):
         write_clip(tmp_path / "my_videos" / f"{i}.avi", frames=25)
-    train, use, *others = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    first, train, use, *others = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    run(first, {})
     trained = run(train, {})
     namespace = run(use, {})  # Pasted alone, where a model was saved.
     for block in others:
         run(block, namespace := {**trained, **namespace})
     assert "200 test sequences" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {
+        "future.gif",
         "prediction.gif",
+        "my-network",
         "model.keras",
         "tests",
         "my_videos",
