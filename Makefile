@@ -12,11 +12,11 @@ demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; t
 
 # Tests that run no Keras are marked `once`, and run on the first backend only.
 test: $(VENV)/test  ## Run all tests on all three backends.
-	@selected=""; for backend in $(BACKENDS); do \
+	@selected="not slow"; for backend in $(BACKENDS); do \
 		echo "== KERAS_BACKEND=$$backend"; \
 		KERAS_BACKEND=$$backend $(VENV)/bin/python -m pytest -q -m "$$selected" -n 2 --dist=worksteal --durations=10 \
 			|| exit 1; \
-		selected="not once"; \
+		selected="not slow and not once"; \
 	done
 
 test-tfio: $(VENV)-tfio/bin/pip  ## Test the reader of the extra `tfio` in an environment with TensorFlow 2.16.

@@ -12,6 +12,7 @@ import pytest
 
 from keras_frnn import evaluation, models
 
+pytestmark = pytest.mark.once
 BENCHMARK = pathlib.Path(__file__).parent.parent / "benchmarks" / "cost.py"
 
 

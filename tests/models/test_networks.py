@@ -249,13 +249,15 @@ def test_saved_here_predicts_the_same_on_every_backend(tmp_path):
     for name, (model, context, _) in saved.items():
         model.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}.npy", context)
+        loaded = keras.saving.load_model(tmp_path / f"{name}.keras")
+        np.testing.assert_allclose(loaded.forecast(context), model.forecast(context), rtol=0, atol=1e-6)
     script = (
         "import keras, keras_frnn, numpy as np\n"
         f"for name in {list(saved)}:\n"
         "    model = keras.saving.load_model(f'{name}.keras')\n"
         "    np.save(f'{name}-{keras.backend.backend()}', model.forecast(np.load(f'{name}.npy')))\n"
     )
-    for backend in BACKENDS:
+    for backend in set(BACKENDS) - {keras.backend.backend()}:
         environment = {**os.environ, "KERAS_BACKEND": backend}
         subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
         for name, (_, _, expected) in saved.items():
