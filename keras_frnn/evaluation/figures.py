@@ -23,7 +23,7 @@ def plot_curves(scores: Scores, path: str | os.PathLike):
         ValueError: another suffix than `.png`.
     """
     check_suffix(path, ".png")
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(13.5, 3.6), layout="constrained")
     for axes, (metric, label) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
         for name, values in scores.values.items():
             color = model_colors(scores.values)[name]
@@ -32,7 +32,8 @@ def plot_curves(scores: Scores, path: str | os.PathLike):
         axes.set(xlabel="predicted frame", title=f"{label} ({'more' if metric == 'psnr' else 'less'} is better)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    axes.legend()
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
