@@ -200,7 +200,11 @@ def test_symbolic_shapes_equal_eager_ones(family, data_format):
 def test_inside_a_functional_model():
     inputs = keras.Input((4, 8, 12, 1))
     model = keras.Model(inputs, tiny()(inputs))
-    assert model.predict(video(), verbose=0).shape == (2, 3, 8, 12, 1)
+    before = model.predict(video(), verbose=0)
+    assert before.shape == (2, 3, 8, 12, 1)
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.fit(video(), video(time=3), verbose=0)
+    assert np.abs(model.predict(video(), verbose=0) - before).max() > 1e-4
 
 
 def test_json_config_makes_the_same_network(family):
