@@ -1,13 +1,16 @@
 """The four stages on networks that train in seconds."""
 
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 
 import keras
@@ -18,6 +21,7 @@ import run_folder
 import running
 import stages
 import ucf101_frnn
+from run_folder import RunFolder
 
 from keras_frnn import datasets, evaluation, files, models
 
@@ -32,7 +36,7 @@ TINY = stages.replace(
     context=2,
     horizon=2,
     test_sequences=25,
-    samples=4,
+    samples=2,
 )
 LADDER = stages.replace(
     TINY, title="RLadder", model="LadderRNN", topology=(("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3))
@@ -99,7 +103,7 @@ def test_stages_one_by_one(tmp_path, capsys, monkeypatch):
 
     with np.load(tmp_path / "run" / "samples.npz") as file:
         samples = dict(file)
-    assert len(samples["numbers"]) == 4
+    assert len(samples["numbers"]) == 2
     np.testing.assert_array_equal(samples["future"], future[samples["numbers"]])
     np.testing.assert_allclose(samples["fRNN"], model.forecast(samples["context"]), atol=1e-5)
     # What evaluate has predicted is not predicted again: of the network, analyse runs the truncated one alone.
@@ -111,7 +115,7 @@ def test_stages_one_by_one(tmp_path, capsys, monkeypatch):
     monkeypatch.undo()
     drawn = {"curves.png", "strip.png", "animation.gif", "samples", "layer_removal.png", "layer_removal.csv"}
     assert drawn <= {path.name for path in (tmp_path / "run").iterdir()}
-    assert len(list((tmp_path / "run" / "samples").iterdir())) == 4
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 2
 
     monkeypatch.setattr(evaluation, "evaluate", None)
     run(tmp_path / "run", "predict", "--count=2")
@@ -125,22 +129,44 @@ def test_stages_one_by_one(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "none").exists()
 
 
+def copy(network, folder, **experiment):
+    """A run with the network of another one, and with other settings."""
+    folder.mkdir()
+    with zipfile.ZipFile(network) as old, zipfile.ZipFile(folder / "model.keras", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "run.json":
+                record = json.loads(content)
+                record["settings"]["experiment"] |= experiment
+                content = json.dumps(record)
+            new.writestr(name, content)
+
+
+@pytest.mark.once
 def test_runs_on_the_same_data_are_compared(tmp_path, warned, undisturbed):
-    (tmp_path / "frnn").symlink_to(undisturbed)
-    run(tmp_path / "other", "train", "--speed=0.06", "--iterations=2", recipe="other")
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "results.json").write_text("{")
-    (foreign / "model.keras").write_bytes((undisturbed / "model.keras").read_bytes()[:999])
-    run(tmp_path / "rladder", "train", "evaluate", "--iterations=2", experiment=LADDER, recipe="rladder")
-    results = json.loads((tmp_path / "rladder" / "results.json").read_text())
-    assert set(results["scores"]["values"]) == {"RLadder", "fRNN", "copy_last_frame"}
-    assert [text for text in warned if f"{foreign / 'model.keras'} is damaged" in text]
-    run(tmp_path / "seed1", "train", "evaluate", "--iterations=2", "--seed=1")
-    results = json.loads((tmp_path / "seed1" / "results.json").read_text())
-    assert set(results["test_mse"]) == {"fRNN", "fRNN (frnn)", "RLadder", "copy_last_frame", "black_frame"}
+    network = undisturbed / "model.keras"
+    copy(network, tmp_path / "a")
+    copy(network, tmp_path / "b")
+    copy(network, tmp_path / "faster", source={**TINY.source, "speed": 0.06})
+    copy(network, tmp_path / "longer", windows={**TINY.windows, "horizon": 3})
+    foreign = tmp_path / "foreign" / "model.keras"
+    foreign.parent.mkdir()
+    foreign.write_bytes(network.read_bytes()[:999])
+    (tmp_path / "a" / "results.json").write_text("{")
+    run(tmp_path / "rladder", "train", "evaluate", "--iterations=1", "--test_sequences=3", experiment=LADDER)
+    scores = json.loads((tmp_path / "rladder" / "results.json").read_text())["scores"]["values"]
+    assert set(scores) == {"RLadder", "copy_last_frame"}  # On other test sequences.
+    for name in ("a", "b"):
+        shutil.rmtree(tmp_path / name)
+        copy(network, tmp_path / name, test_sequences=3)
+    run(tmp_path / "rladder", "evaluate", experiment=LADDER)
+    scores = json.loads((tmp_path / "rladder" / "results.json").read_text())["scores"]["values"]
+    assert set(scores) == {"RLadder", "fRNN", "fRNN (b)", "copy_last_frame"}
+    assert scores["fRNN"] == scores["fRNN (b)"]
+    assert [text for text in warned if f"{foreign} is damaged" in text]
 
 
+@pytest.mark.once
 def test_published_rows_are_for_the_published_data():
     store = {"format": {"protocol": "paper, seed=0"}, "source_videos": 13_320}
 
@@ -172,6 +198,7 @@ def test_stopped_by_a_signal(tmp_path, monkeypatch, undisturbed, capsys):
     assert_same_weights(weights(tmp_path), weights(undisturbed))
 
 
+@pytest.mark.once
 def test_bad_checkpoints_are_passed_over(tmp_path, warned, undisturbed, monkeypatch):
     folder = tmp_path / "checkpoints"
     folder.mkdir()
@@ -193,6 +220,7 @@ def test_bad_checkpoints_are_passed_over(tmp_path, warned, undisturbed, monkeypa
     assert_same_weights(weights(tmp_path), weights(undisturbed))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("content", [None, "{", '{"editor": 1}', "[]"])
 def test_settings_that_are_lost(tmp_path, warned, undisturbed, content):
     (tmp_path / "model.keras").write_bytes((undisturbed / "model.keras").read_bytes())
@@ -204,6 +232,7 @@ def test_settings_that_are_lost(tmp_path, warned, undisturbed, content):
     assert "iterations: 6 in the folder, 8 now" in fails(tmp_path, "train", "--iterations=8")
 
 
+@pytest.mark.once
 def test_another_run_is_refused_field_by_field(tmp_path, undisturbed):
     message = fails(
         undisturbed, "--batch_size=3", "--digits=mnist-5k", "--context=3", "--topology=(('recurrent',2,3),)"
@@ -220,21 +249,27 @@ def test_another_run_is_refused_field_by_field(tmp_path, undisturbed):
         assert "Another process is working in" in fails(undisturbed)
 
 
-@pytest.mark.parametrize(
-    ("rate", "every", "iterations", "message"),
-    [
-        (1e38, 3, 3, "The loss became nan in iteration 2. There is no checkpoint yet."),
-        (1e39, 1, 2, "In iteration 1, weights are NaN or infinite"),
-        (1e39, 2, 1, "In iteration 1, weights are NaN or infinite"),
-    ],
-)
-def test_nan(tmp_path, rate, every, iterations, message):
-    flags = (f"--learning_rate={rate}", f"--checkpoint_every={every}", f"--iterations={iterations}")
-    assert message in fails(tmp_path, "train", *flags)
-    assert not list(tmp_path.rglob("0*.keras")) + list(tmp_path.glob("*.keras"))
+@pytest.mark.once
+def test_nan_loss(tmp_path):
+    message = fails(tmp_path, "train", "--learning_rate=1e38", "--checkpoint_every=3")
+    assert "The loss became nan in iteration 2. There is no checkpoint yet." in message
+    assert not list(tmp_path.rglob("*.keras"))
 
 
-def test_full_disk(tmp_path, monkeypatch, undisturbed):
+def test_nan_weights_of_the_last_step(tmp_path, monkeypatch):
+    save = running._Checkpoints._save
+
+    def save_nan(self, loss):
+        self.model.trainable_variables[0].assign(np.full(self.model.trainable_variables[0].shape, np.nan))
+        save(self, loss)
+
+    monkeypatch.setattr(running._Checkpoints, "_save", save_nan)
+    assert "In iteration 1, weights are NaN or infinite: " in fails(tmp_path, "train", "--iterations=1")
+    assert not list(tmp_path.rglob("*.keras"))
+
+
+@pytest.mark.once
+def test_full_disk(tmp_path, monkeypatch):
     write = zipfile.ZipFile.writestr
 
     def full(self, name, text):
@@ -245,11 +280,10 @@ def test_full_disk(tmp_path, monkeypatch, undisturbed):
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     assert "00000004.keras cannot be written: [Errno 28] No space left" in fails(tmp_path, "train")
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000002.keras"]
-    monkeypatch.undo()
-    run(tmp_path, "train")
-    assert_same_weights(weights(tmp_path), weights(undisturbed))
+    run_folder.load(tmp_path / "checkpoints" / "00000002.keras", compile=True)
 
 
+@pytest.mark.once
 def test_initial_weights(tmp_path, undisturbed):
     run(
         tmp_path / "b", "train", f"--initial_weights={undisturbed}", "--iterations=1", "--learning_rate=0", "--ema=none"
@@ -261,6 +295,7 @@ def test_initial_weights(tmp_path, undisturbed):
     assert "with FoldedRNN, conv(2, 3) pool(2) recurrent(3, 3) recurrent(3, 3), 1 channel(s)" in message
 
 
+@pytest.mark.once
 def test_missing_device(tmp_path):
     assert "There is no device 'gpu:9'" in fails(tmp_path, "train", "--device=gpu:9")
 
@@ -294,27 +329,59 @@ def test_killed_while_it_saves(tmp_path, undisturbed, capsys):
 
 @pytest.mark.slow
 def test_killed_twenty_times(tmp_path):
-    """At random moments, of which some are while it imports and some while it saves."""
+    """At random moments after its first new checkpoint, so that it gets on."""
     generator = np.random.default_rng(0)
-    flags = ["--iterations=200", "--checkpoint_every=3", "--size=16", "--topology=(('conv',2,3),('recurrent',3,3))"]
+    flags = ["--iterations=400", "--checkpoint_every=3", "--size=16", "--topology=(('conv',2,3),('recurrent',3,3))"]
     command = [sys.executable, str(RECIPES / "mmnist_frnn.py"), "train", *flags]
     subprocess.run([*command, f"--output={tmp_path / 'undisturbed'}"], check=True)
-    lost = 0
+    killed, output = RunFolder(tmp_path / "killed"), ""
     for _ in range(20):
-        process = subprocess.Popen([*command, f"--output={tmp_path / 'killed'}"])
-        checkpoints = tmp_path / "killed" / "checkpoints"
-        before = max((int(path.stem) for path in checkpoints.glob("0*.keras")), default=0)
-        while process.poll() is None and not any(int(p.stem) > before for p in checkpoints.glob("0*.keras")):
-            pass
-        try:
-            process.wait(generator.uniform(0, 1.0))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            lost += 1
-    assert lost
-    subprocess.run([*command, f"--output={tmp_path / 'killed'}"], check=True)
-    assert_same_weights(weights(tmp_path / "killed"), weights(tmp_path / "undisturbed"))
+        before = killed.checkpoints()[:1]
+        process = subprocess.Popen(
+            [*command, f"--output={killed.path}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        while process.poll() is None and killed.checkpoints()[:1] == before:
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 1))
+        process.kill()
+        printed = process.communicate()[0]
+        assert process.returncode == -signal.SIGKILL, printed
+        if before:  # It went on from the newest checkpoint: no more than what came after that was lost.
+            assert f"Going on from iteration {int(before[0].stem)} of 400" in printed
+        output += printed
+    assert "passed over" not in output
+    subprocess.run([*command, f"--output={killed.path}"], check=True)
+    assert_same_weights(weights(killed.path), weights(tmp_path / "undisturbed"))
+
+
+PAPER_STEP = """
+import sys
+import numpy as np
+import {recipe}, running, stages
+from keras_frnn.machine import peak_memory_bytes
+generator = np.random.default_rng(0)
+experiment = stages.replace({recipe}.PAPER, device="cpu:0")
+frames = generator.uniform(-1, 1, (int(sys.argv[1]), 20, 64, 64, 1)).astype("float32")
+with running._device(experiment.device):
+    model = running.make_model(experiment, frames.shape)
+    loss = model.train_on_batch(frames[:, :10], frames[:, 10:])
+print(float(loss), peak_memory_bytes())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["mmnist_frnn", "mmnist_rladder"])
+def test_a_step_of_the_paper_fits_into_24_gigabytes(recipe):
+    batch = importlib.import_module(recipe).PAPER.batch_size
+    code = PAPER_STEP.format(recipe=recipe)
+    threads = {name: str(os.cpu_count()) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
+    environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(batch)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loss, memory = (float(number) for number in done.stdout.split()[-2:])
+    assert 0 < loss < 1
+    assert memory < 24e9
 
 
 @pytest.mark.once
@@ -359,6 +426,7 @@ def test_bad_flags(flags, message, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

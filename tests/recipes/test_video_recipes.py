@@ -22,10 +22,14 @@ from clips import real_clips, write_clip, write_kth, write_ucf101
 
 from keras_frnn import models
 
+pytestmark = pytest.mark.once  # What is of the backend is in test_stages.py.
+
 VIDEOS = [kth_frnn, kth_rladder, ucf101_frnn, ucf101_rladder, videos_frnn]
 RECIPES = [mmnist_frnn, mmnist_rladder, *VIDEOS]
 TINY = [
     "--topology=(('conv',2,3),('pool',2),('recurrent',3,3))",
+    "--context=2",
+    "--horizon=2",
     "--iterations=3",
     "--checkpoint_every=2",
     "--test_sequences=3",
@@ -65,7 +69,7 @@ def test_kth(tmp_path, capsys, caplog):
     run(kth_rladder, "train", "evaluate")
     printed = capsys.readouterr().out
     assert "Written to data/kth: test.hdf5, train.hdf5" in printed
-    assert "KTH, protocol 'paper' (8 of the dataset's 599 videos)" in caplog.text
+    assert "KTH, protocol 'paper', but context=2, but horizon=2 (8 of the dataset's 599 videos)" in caplog.text
     assert ": 3 of " in caplog.text
     results = json.loads((tmp_path / "runs" / "kth_rladder-quick" / "results.json").read_text())
     assert set(results["scores"]["values"]) == {"RLadder", "fRNN", "copy_last_frame"}
@@ -74,14 +78,14 @@ def test_kth(tmp_path, capsys, caplog):
     assert results["settings"]["data"]["test"]["format"]["protocol"] == "paper"
     for name in ("kth_frnn", "kth_rladder"):
         assert forecast(f"runs/{name}-quick/model.keras", (64, 80, 1)) == (1, 2, 64, 80, 1)
-    assert np.load("runs/kth_frnn-quick/predictions/sequence-00000.npy").shape == (10, 64, 80, 1)
+    assert np.load("runs/kth_frnn-quick/predictions/sequence-00000.npy").shape == (2, 64, 80, 1)
 
 
 def test_ucf101_with_other_data(tmp_path, caplog):
     write_ucf101("videos")
     prepare(prepare_ucf101, "videos", "data/ucf101")
     run(ucf101_frnn, "train")
-    assert "UCF101, protocol 'paper' (8 of the dataset's 13,320 videos)" in caplog.text
+    assert "UCF101, protocol 'paper', but context=2, but horizon=2 (8 of the dataset's 13,320 videos)" in caplog.text
     assert forecast("runs/ucf101_frnn-quick/model.keras", (64, 80, 3)) == (1, 2, 64, 80, 3)
     for side, groups in (("train", (1,)), ("test", (2,))):
         clips = [
