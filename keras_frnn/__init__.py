@@ -7,13 +7,13 @@ https://arxiv.org/abs/1712.00311
 import importlib
 from typing import TYPE_CHECKING
 
-from keras_frnn import layers, losses, metrics, models
+from keras_frnn import layers, losses, metrics, models, optimizers
 
 if TYPE_CHECKING:
     from keras_frnn import datasets, evaluation, reference
 
 __version__ = "0.1.0"
-__all__ = ["datasets", "evaluation", "layers", "losses", "metrics", "models", "reference"]
+__all__ = ["datasets", "evaluation", "layers", "losses", "metrics", "models", "optimizers", "reference"]
 
 
 def __getattr__(name: str):

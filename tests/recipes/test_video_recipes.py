@@ -1,138 +1,182 @@
 """From video files to a trained network with two commands each, on networks that train in seconds."""
 
-import dataclasses
+import json
 import shutil
 
-import experiment
 import keras
 import kth_frnn
 import kth_rladder
+import mmnist_frnn
+import mmnist_rladder
 import numpy as np
 import prepare_kth
 import prepare_ucf101
 import prepare_videos
 import pytest
+import stages
 import ucf101_frnn
 import ucf101_rladder
 import videos_frnn
 from absl import flags
 from clips import real_clips, write_clip, write_kth, write_ucf101
 
-from keras_frnn import datasets, models
+from keras_frnn import models
 
-TRAINING = [kth_frnn, kth_rladder, ucf101_frnn, ucf101_rladder, videos_frnn]
+pytestmark = pytest.mark.once  # What is of the backend is in test_stages.py.
+
+VIDEOS = [kth_frnn, kth_rladder, ucf101_frnn, ucf101_rladder, videos_frnn]
+RECIPES = [mmnist_frnn, mmnist_rladder, *VIDEOS]
+TINY = [
+    "--topology=(('conv',2,3),('pool',2),('recurrent',3,3))",
+    "--context=2",
+    "--horizon=2",
+    "--iterations=3",
+    "--checkpoint_every=2",
+    "--test_sequences=3",
+    "--samples=1",
+]
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch, tmp_path):
-    preset = dataclasses.replace(
-        experiment.PRESETS["quick"],
-        topology=(("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)),
-        steps=4,
-        steps_per_epoch=2,
-    )
-    monkeypatch.setitem(experiment.PRESETS, "quick", preset)
-    monkeypatch.setitem(experiment.VIDEO_TEST_SEQUENCES, "quick", 3)
-    monkeypatch.setattr(experiment, "_draw", lambda *args: None)  # In test_recipes.py.
+def _in_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def _reset_flags():
+def prepare(recipe, *arguments):
     for name in flags.FLAGS:
         if flags.FLAGS[name].present:
             flags.FLAGS[name].unparse()
-
-
-def run(recipe, *arguments):
-    _reset_flags()
     recipe.main(flags.FLAGS([f"recipes/{recipe.__name__}.py", *map(str, arguments)]))
+
+
+def presets(recipe):
+    return dict(paper=recipe.PAPER, small=recipe.SMALL, quick=recipe.QUICK)
+
+
+def run(recipe, *argv):
+    first_steps = getattr(recipe, "FIRST_STEPS", "")
+    stages.main(f"recipes/{recipe.__name__}.py", first_steps=first_steps, argv=[*TINY, *argv], **presets(recipe))
+
+
+def forecast(path, shape):
+    return keras.saving.load_model(path, compile=False).forecast(np.zeros((1, 3, *shape)), 2).shape
 
 
 def test_kth(tmp_path, capsys, caplog):
     write_kth("videos")
-    run(prepare_kth, "videos", "data/kth")
-    run(kth_frnn)
-    run(kth_rladder)
+    prepare(prepare_kth, "videos", "data/kth")
+    run(kth_frnn, "train", "evaluate", "predict", "--count=1")
+    run(kth_rladder, "train", "evaluate")
     printed = capsys.readouterr().out
     assert "Written to data/kth: test.hdf5, train.hdf5" in printed
-    assert "KTH, protocol 'paper' (8 of the dataset's 599 videos)" in caplog.text
+    assert "KTH, protocol 'paper', but context=2, but horizon=2 (8 of the dataset's 599 videos)" in caplog.text
     assert ": 3 of " in caplog.text
-    assert "RLadder" in printed
+    results = json.loads((tmp_path / "runs" / "kth_rladder-quick" / "results.json").read_text())
+    assert set(results["scores"]["values"]) == {"RLadder", "fRNN", "copy_last_frame"}
+    assert "(published)" not in printed  # These are not the dataset's videos.
+    assert results["settings"]["data"]["test"]["videos"] == 4
+    assert results["settings"]["data"]["test"]["format"]["protocol"] == "paper"
     for name in ("kth_frnn", "kth_rladder"):
-        model = keras.saving.load_model(f"runs/{name}-quick/model.keras", compile=False)
-        assert model.forecast(np.zeros((1, 3, 64, 80, 1)), 2).shape == (1, 2, 64, 80, 1)
-    for name in ("model.keras", "scores.csv", "results.json"):
-        assert (tmp_path / "runs" / "kth_frnn-quick" / name).exists()
+        assert forecast(f"runs/{name}-quick/model.keras", (64, 80, 1)) == (1, 2, 64, 80, 1)
+    assert np.load("runs/kth_frnn-quick/predictions/sequence-00000.npy").shape == (2, 64, 80, 1)
 
 
-def test_ucf101(caplog):
+def test_ucf101_with_other_data(tmp_path, caplog):
     write_ucf101("videos")
-    run(prepare_ucf101, "videos", "data/ucf101")
-    run(ucf101_frnn)
-    assert "UCF101, protocol 'paper' (8 of the dataset's 13,320 videos)" in caplog.text
-    model = keras.saving.load_model("runs/ucf101_frnn-quick/model.keras", compile=False)
-    assert model.forecast(np.zeros((1, 3, 64, 80, 3)), 2).shape == (1, 2, 64, 80, 3)
-    with pytest.raises(ValueError, match="was prepared for protocol='paper'. Received: protocol='official-1'"):
-        datasets.ucf101("data/ucf101", "train", protocol="official-1")
+    prepare(prepare_ucf101, "videos", "data/ucf101")
+    run(ucf101_frnn, "train")
+    assert "UCF101, protocol 'paper', but context=2, but horizon=2 (8 of the dataset's 13,320 videos)" in caplog.text
+    assert forecast("runs/ucf101_frnn-quick/model.keras", (64, 80, 3)) == (1, 2, 64, 80, 3)
+    for side, groups in (("train", (1,)), ("test", (2,))):
+        clips = [
+            f"A/v_{a}_g{g:02d}_c{c:02d}.avi"
+            for a in ("ApplyEyeMakeup", "HandstandPushups")
+            for g in groups
+            for c in (1, 2)
+        ]
+        (tmp_path / f"{side}list01.txt").write_text("\n".join(clips))
+    prepare(prepare_ucf101, "videos", "data/official", "--split=official-1")
+    for argv in (("evaluate",), ()):
+        with pytest.raises(SystemExit, match="prepared for protocol='official-1'. Received: protocol='paper'"):
+            run(ucf101_frnn, *argv, "--data=data/official")
+        with pytest.raises(SystemExit, match="source.protocol: 'paper' in the folder, 'official-1' now"):
+            run(ucf101_frnn, *argv, "--data=data/official", "--protocol=official-1")
+    # Moved data are the same data.
+    shutil.move("data/ucf101", "data/moved")
+    run(ucf101_frnn, "train", "--data=data/moved")
 
 
 def test_real_videos(tmp_path):
     (tmp_path / "mine").mkdir()
     for path in real_clips():
         shutil.copy(path, tmp_path / "mine")
-    run(prepare_videos, "mine", "data/video_folder", "--size=32x48")
-    run(videos_frnn)
-    with pytest.raises(SystemExit, match="holds a run with other settings. Expected: .*'mirror': True"):
+    prepare(prepare_videos, "mine", "data/video_folder", "--size=32x48")
+    run(videos_frnn, "train")
+    with pytest.raises(SystemExit, match="augmentation.mirror: False in the folder, True now"):
         run(videos_frnn, "--mirror")
-    model = keras.saving.load_model("runs/videos_frnn-quick/model.keras", compile=False)
-    assert isinstance(model, models.FoldedRNN)
-    context, future = next(iter(datasets.video_folder("data/video_folder", "test", batch_size=2)))
-    predicted = model.forecast(keras.ops.convert_to_numpy(context), 10)
-    assert predicted.shape == tuple(future.shape) == (2, 10, 32, 48, 3)
-    assert np.isfinite(predicted).all()
+    prepare(prepare_videos, "mine", "data/other", "--size=32x48", "--test_fraction=0.7")
+    with pytest.raises(SystemExit, match=r"data.train.digest: '\w+' in the folder, '\w+' now"):
+        run(videos_frnn, "evaluate", "--data=data/other")
+    assert forecast("runs/videos_frnn-quick/model.keras", (32, 48, 3)) == (1, 2, 32, 48, 3)
 
 
-@pytest.mark.parametrize("recipe", TRAINING)
-def test_without_data_the_next_steps_are_said(recipe):
-    dataset = recipe.__name__.split("_")[0]
-    command = f"python recipes/prepare_{dataset}.py "
+@pytest.mark.parametrize("recipe", VIDEOS)
+def test_without_data_the_next_steps_are_said(recipe, tmp_path):
     with pytest.raises(SystemExit) as error:
         run(recipe)
+    dataset = recipe.__name__.split("_")[0]
     message = str(error.value)
-    assert f"There is no file data/{'video_folder' if dataset == 'videos' else dataset}" in message
-    assert command in message
+    assert f"There is no file {recipe.PAPER.source['data']}" in message
+    assert f"python recipes/prepare_{dataset}.py " in message
     assert f"python recipes/{recipe.__name__}.py" in message
     assert ("https://" in message) == (dataset != "videos")
-    assert recipe.BATCH_SIZE["paper"] == (6 if "rladder" in recipe.__name__ else 12)
+    assert not list(tmp_path.rglob("settings.json"))
 
 
 def test_preparing_ends_with_an_error_for_bad_files(capsys):
     write_clip("videos/person01_boxing_d1.avi", frames=21)
     write_clip("videos/nobody.avi")
     with pytest.raises(SystemExit, match="1 of 2 videos are bad.*\n  nobody.avi: is not named as KTH's") as error:
-        run(prepare_kth, "videos", "data/kth")
+        prepare(prepare_kth, "videos", "data/kth")
     assert error.value.code not in (None, 0)
-    run(prepare_kth, "videos", "data/kth", "--accept_bad_videos")
+    prepare(prepare_kth, "videos", "data/kth", "--accept_bad_videos")
     assert "accepted: nobody.avi: is not named as KTH's" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="must be a folder of videos.*does not exist"):
-        run(prepare_kth, "vidoes", "data/kth")
+        prepare(prepare_kth, "vidoes", "data/kth")
     with pytest.raises(SystemExit, match="Usage: python recipes/prepare_kth.py SOURCE OUTPUT. Received: videos"):
-        run(prepare_kth, "videos")
+        prepare(prepare_kth, "videos")
     with pytest.raises(SystemExit, match="test.hdf5 holds no video"):
         run(kth_frnn)
 
 
-def test_what_would_be_ignored_is_refused():
-    with pytest.raises(SystemExit, match="recipes/kth_frnn.py does not know quick"):
-        run(kth_frnn, "quick")
-    with pytest.raises(SystemExit, match="recipes/kth_frnn.py does not know --test_array=a.npy"):
-        run(kth_frnn, "--test_array=a.npy")
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_paper_preset_is_the_published_protocol(recipe):
+    paper, ladder = recipe.PAPER, "rladder" in recipe.__name__
+    assert paper.topology == models.PAPER_TOPOLOGY
+    assert (paper.model, paper.title) == (("LadderRNN", "RLadder") if ladder else ("FoldedRNN", "fRNN"))
+    assert (paper.loss, paper.optimizer, paper.learning_rate, paper.decay) == ("mae", "TF1RMSprop", 1e-4, None)
+    assert (paper.clipnorm, paper.ema, paper.options.get("update_bias", 0)) == (None, None, 0)
+    assert (paper.kernel_initializer, paper.precision) == ("ScaledOrthogonal", "float32")
+    assert (paper.iterations, paper.batch_size, paper.checkpoint_every) == (500_000, 6 if ladder else 12, 100)
+    assert paper.test_sequences is None
+    source, windows = {
+        "moving_mnist": (dict(digits="mnist", num_digits=2, size=64, speed=0.1), {}),
+        "kth": (dict(protocol="paper"), dict(frame_step=1, crop=None)),
+        "ucf101": (dict(protocol="paper"), dict(frame_step=2, crop=(64, 80))),
+        "video_folder": ({}, dict(frame_step=1, crop=None)),
+    }[paper.dataset]
+    assert {key: value for key, value in paper.source.items() if key not in ("data", "test_array")} == source
+    assert paper.windows == dict(context=10, horizon=10) | windows
+    assert paper.augmentation == {"moving_mnist": {}, "video_folder": dict(mirror=False)}.get(
+        paper.dataset, dict(mirror=True)
+    )
+    assert paper.published == (None if paper.dataset == "video_folder" else paper.dataset)
 
 
-@pytest.mark.parametrize("name", experiment.PRESETS)
-def test_presets_fit_the_frames(name):
-    for shape in ((64, 80, 1), (64, 80, 3)):
-        model = models.FoldedRNN.from_topology(
-            experiment.PRESETS[name].topology, horizon=10, kernel_initializer="zeros"
-        )
-        assert model.compute_output_shape((None, 10, *shape)) == (None, 10, *shape)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_presets_fit_their_frames(recipe):
+    for experiment in presets(recipe).values():
+        side = experiment.source.get("size")
+        frame = (side, side, 1) if side else (64, 80, 1 if experiment.dataset == "kth" else 3)
+        model = getattr(models, experiment.model).from_topology(experiment.topology, 10, **experiment.options)
+        model._check_frame_size((None, 10, *frame))

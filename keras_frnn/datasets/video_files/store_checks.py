@@ -154,7 +154,8 @@ def check_attributes(file: h5py.File, lengths: dict[str, int]) -> dict:
         lengths: frames of all videos in it, by their keys.
 
     Returns:
-        `protocol`: what the videos were split for; `source_videos`: how many the source had, of both splits.
+        `protocol`: what the videos were split for; `format`: all that they were prepared for; `source_videos`: how many
+        the source had, of both splits.
 
     Raises:
         BadStoreError: some of it is missing or is not what was written, or videos are missing.
@@ -177,12 +178,13 @@ def check_attributes(file: h5py.File, lengths: dict[str, int]) -> dict:
             f"and {counts[1]}. Prepare it again."
         )
     try:
-        protocol = json.loads(text)["protocol"].split(",")[0]
+        format = json.loads(text)
+        protocol = format["protocol"].split(",")[0]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadStoreError(
             f'{path} has the attribute format={text[:80]!r}. Expected JSON with a "protocol". Prepare it again.'
         ) from error
-    return {"protocol": protocol, "source_videos": counts[2]}
+    return {"protocol": protocol, "format": format, "source_videos": counts[2]}
 
 
 def _attribute(file: h5py.File, name: str) -> Any:

@@ -23,6 +23,7 @@ class VideoStore:
 
     Attributes:
         protocol: what the videos were split for; None if the file does not tell.
+        format: all that the videos were prepared for, their dataset and frame size for example; None likewise.
         source_videos: how many videos the source had, of both splits; None if the file does not tell.
 
     Raises:
@@ -57,7 +58,8 @@ class VideoStore:
         (self.frame_shape,) = sizes
         self.keys, self.shapes = list(shapes), list(shapes.values())
         self.lengths = np.array(list(lengths.values()), "int64")
-        self.protocol, self.source_videos = stated.get("protocol"), stated.get("source_videos")
+        self.protocol, self.format = stated.get("protocol"), stated.get("format")
+        self.source_videos = stated.get("source_videos")
         self._make = _h5py_videos if reader == "h5py" else _tfio_videos()
 
     def read(self, video: int, frames: slice, rows: slice, columns: slice, out: np.ndarray):

@@ -1,0 +1,251 @@
+"""The folder of a run: what it is (settings.json), and its networks.
+
+Each file of a network (checkpoints/00000100.keras, and model.keras when training is done) holds a record beside what
+Keras puts there: the run's settings, the iteration, the seconds of training. So it says itself whose it is.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import zipfile
+
+import keras
+import numpy as np
+import stages
+from absl import logging
+
+from keras_frnn.files import atomic_path
+
+_RECORD = "run.json"
+_KEPT = 5
+_OF_THE_PLACE = ("device", "data", "test_array")  # Where a run computes, and where its data lie, changes nothing.
+
+
+class RunError(Exception):
+    """What ends a run, in a sentence."""
+
+
+class RunFolder:
+    """A run's folder, and the settings of the run that goes on in it.
+
+    Attributes:
+        path: the folder.
+        settings: what defines the run: its experiment, the identity of its data, and where it was begun.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self.path, self.settings = path, {}
+        self.model = path / "model.keras"
+        self.results = path / "results.json"
+        self.samples = path / "samples.npz"
+
+    def claim(self, settings: dict):
+        """Begins the run in the folder, or goes on with it.
+
+        Raises:
+            RunError: the folder holds another run, or something else.
+        """
+        settings = as_json(settings)
+        begun = self.begun()
+        if begun is None:
+            others = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
+            if set(others) - {"checkpoints"}:
+                raise RunError(
+                    f"{self.path} is not empty and holds no run of a recipe, but {', '.join(sorted(others)[:3])}. "
+                    "Choose another folder with --output."
+                )
+        elif changed := _differences(identity(begun), identity(settings)):
+            raise RunError(
+                f"{self.path} holds a run with other settings or data:\n"
+                + "\n".join(f"    {name}: {old!r} in the folder, {new!r} now" for name, old, new in changed)
+                + "\nChoose another folder with --output, or delete this one."
+            )
+        self.settings = begun or settings
+        if not (self.path / "settings.json").exists() or begun is None:
+            write_json(self.path / "settings.json", self.settings)
+
+    def begun(self) -> dict | None:
+        """The settings of the run in the folder; where settings.json does not tell, its networks do."""
+        path = self.path / "settings.json"
+        networks = [self.model, *self.checkpoints()]
+        try:
+            return _settings(read_json(path), path)
+        except ValueError as error:
+            reason = error
+        for network in networks:
+            with contextlib.suppress(ValueError):
+                settings = _settings(record_of(network)["settings"], network)
+                logging.warning("%s Going by what %s says.", reason, network)
+                return settings
+        if path.exists():
+            logging.warning("%s", reason)
+        return None
+
+    def checkpoints(self) -> list[pathlib.Path]:
+        """The newest first."""
+        found = [path for path in (self.path / "checkpoints").glob("*.keras") if path.stem.isdecimal()]
+        return sorted(found, key=lambda path: int(path.stem), reverse=True)
+
+    def newest(self, compile: bool = True) -> tuple[keras.Model, dict] | None:
+        """The network of the newest checkpoint that is whole, and its record; None where there is none."""
+        for path in self.checkpoints():
+            try:
+                return load(path, compile)
+            except ValueError as error:
+                logging.warning("%s It is passed over.", error)
+        return None
+
+    def trained(self) -> tuple[keras.Model, dict]:
+        """The network to evaluate, and its record: the trained one, or the newest of an unfinished training.
+
+        Raises:
+            RunError: there is none.
+        """
+        if self.model.exists():
+            try:
+                return load(self.model, compile=False)
+            except ValueError as error:
+                logging.warning("%s It is passed over.", error)
+        if found := self.newest(compile=False):
+            logging.warning("Training is not finished: this is the network of iteration %s.", found[1]["iteration"])
+            return found
+        raise RunError(f"There is no trained network in {self.path}. Run the stage train first.")
+
+    def save_checkpoint(self, model: keras.Model, iteration: int, seconds: float):
+        """Saves a network, if it is good; then there is one more, and at most five.
+
+        Raises:
+            FloatingPointError: its weights are not finite.
+            OSError: it cannot be written.
+        """
+        self._save(model, self.path / "checkpoints" / f"{iteration:08d}.keras", iteration, seconds)
+        for old in self.checkpoints()[_KEPT:]:
+            old.unlink()
+
+    def save_trained(self, model: keras.Model, iteration: int, seconds: float):
+        """As `save_checkpoint`, for the network that training ended with."""
+        self._save(model, self.model, iteration, seconds)
+
+    def _save(self, model: keras.Model, path: pathlib.Path, iteration: int, seconds: float):
+        check_finite(model, f"iteration {iteration}")
+        record = {"settings": self.settings, "iteration": iteration, "seconds": round(seconds, 1)}
+        # Only this process writes here. What a killed one left under this name is written over.
+        temporary = path.with_name("saving.keras")
+        try:
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            model.save(temporary)
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.writestr(_RECORD, json.dumps(record))
+            os.replace(temporary, path)
+        # A full disk shows in errors of the system, zipfile and h5py.
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise OSError(f"{path} cannot be written: {error}. What was saved before is still there.") from error
+
+
+def load(path: pathlib.Path, compile: bool) -> tuple[keras.Model, dict]:
+    """A network that a run saved, with its optimizer or without, and its record.
+
+    Raises:
+        ValueError: it is missing, damaged, or has weights that are not finite.
+    """
+    record = record_of(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"wrong checksum of {damaged}")
+        model = keras.saving.load_model(path, compile=compile)
+        check_finite(model, f"iteration {record['iteration']}")
+    # Damage shows in errors of zipfile, zlib, json, h5py and Keras.
+    except Exception as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
+    return model, record
+
+
+def record_of(path: pathlib.Path) -> dict:
+    """What the file of a network says about its run.
+
+    Raises:
+        ValueError: it is missing or damaged, or was saved by something else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = json.loads(archive.read(_RECORD))
+        _settings(record["settings"], path)
+        return {**record, "iteration": int(record["iteration"]), "seconds": float(record["seconds"])}
+    # A damaged zip file shows in many ways.
+    except Exception as error:
+        raise ValueError(f"{path} is damaged or missing, or no network of a run: {error}.") from error
+
+
+def check_finite(model: keras.Model, when: str):
+    """Raises FloatingPointError where a weight, or what the optimizer keeps of it, is not finite."""
+    variables = [*model.weights, *getattr(getattr(model, "optimizer", None), "variables", [])]
+    broken = [v.path for v in variables if not np.isfinite(keras.ops.convert_to_numpy(v).astype("float64")).all()]
+    if broken:
+        raise FloatingPointError(f"In {when}, weights are NaN or infinite: {', '.join(broken[:3])}.")
+
+
+def identity(settings: dict) -> dict:
+    """What must be the same for a run to go on: the experiment and its data, but not where they are."""
+    experiment = {
+        name: {key: v for key, v in value.items() if key not in _OF_THE_PLACE} if isinstance(value, dict) else value
+        for name, value in settings["experiment"].items()
+        if name not in _OF_THE_PLACE
+    }
+    return {**{key: settings.get(key) for key in ("recipe", "preset")}, **experiment, "data": settings["data"]}
+
+
+def tested_on(settings: dict) -> dict:
+    """What must be the same for scores to be comparable: data, split, protocol and the choice of test sequences."""
+    same = identity(settings)
+    return {key: same.get(key) for key in ("dataset", "source", "windows", "test_sequences", "data")}
+
+
+def _differences(old, new, name: str = "") -> list[tuple]:
+    """`(name, old, new)` of each value that differs."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [(name, old, new)]
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        found += _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    return found
+
+
+def _settings(content, path: pathlib.Path) -> dict:
+    """Raises ValueError where this is nothing that a run wrote."""
+    if not all(isinstance(content, dict) and isinstance(content.get(key), dict) for key in ("experiment", "data")):
+        raise ValueError(f"{path} is of no run of a recipe.")
+    return content
+
+
+def stored_experiment(settings: dict, experiment: stages.Experiment) -> stages.Experiment:
+    """The experiment that a run was begun with; what its settings do not tell is as in `experiment`."""
+    stored = dict(settings["experiment"])
+    for value in settings["experiment"].values():
+        stored |= value if isinstance(value, dict) else {}
+    return stages.replace(experiment, **{name: stored.get(name, v) for name, v in stages.flat(experiment).items()})
+
+
+def as_json(content: dict) -> dict:
+    """As it comes back from a file: with lists for tuples."""
+    return json.loads(json.dumps(content))
+
+
+def read_json(path: pathlib.Path) -> dict:
+    """Raises ValueError where there is no JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or missing: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object.")
+    return content
+
+
+def write_json(path: pathlib.Path, content: dict):
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
