@@ -37,11 +37,11 @@ def main():
 def _section(folder: pathlib.Path, results: dict, pictures: dict[str, str]) -> str:
     lines = [
         f"\n## {folder.name}\n",
-        f"    {results['command']}\n",
+        f"    {results.get('command') or _command(results['settings'])}\n",
         "| | |",
         "| --- | --- |",
-        *(f"| weights, {name} | {count:,} |" for name, count in results["weights"].items()),
-        *(f"| training, {name} | {seconds:.0f} s |" for name, seconds in results["training_seconds"].items()),
+        *(f"| weights, {name} | {count:,} |" for name, count in _by_name(results, "weights").items()),
+        *(f"| training, {name} | {seconds:.0f} s |" for name, seconds in _by_name(results, "training_seconds").items()),
         f"| machine | {', '.join(f'{key} {value}' for key, value in results['machine'].items())} |",
         *(f"| test MSE, {name} | {mse:.4f} |" for name, mse in results["test_mse"].items()),
         "",
@@ -49,6 +49,16 @@ def _section(folder: pathlib.Path, results: dict, pictures: dict[str, str]) -> s
     ]
     lines += [f"![{caption}](figures/{folder.name}-{picture})\n" for picture, caption in pictures.items()]
     return "\n".join(lines)
+
+
+def _by_name(results: dict, key: str) -> dict:
+    """A value by the name of the network that it is of."""
+    value = results[key]
+    return value if isinstance(value, dict) else {results["title"]: value}
+
+
+def _command(settings: dict) -> str:
+    return f"python recipes/{settings['recipe']}.py --preset={settings['preset']} --seed={settings['seed']}"
 
 
 if __name__ == "__main__":
