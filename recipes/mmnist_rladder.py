@@ -7,7 +7,7 @@
 
 Published: mean MSE 0.04254, PSNR 13.857 dB, DSSIM 0.13788 over the ten predicted frames: from scratch, it learnt to
 predict black. The paper's pre-trained RLadder was trained on KTH before: --initial_weights takes the weights of a run,
-and nothing else of it; give such a run an --output of its own.
+and nothing else of it. Give such a run a --title and an --output of its own.
 
 Protocol: as in mmnist_frnn.py, with batches of 6. Runs of both that stand side by side are scored and drawn together,
 each when it is evaluated, if they had the same data.

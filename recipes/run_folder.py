@@ -5,6 +5,7 @@ Keras puts there: the run's settings, the iteration, the seconds of training. So
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -47,24 +48,25 @@ class RunFolder:
             RunError: the folder holds another run, or something else.
         """
         settings = as_json(settings)
-        begun = self.begun()
-        if begun is None:
+        if self.begun is None:
             others = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
             if set(others) - {"checkpoints"}:
                 raise RunError(
                     f"{self.path} is not empty and holds no run of a recipe, but {', '.join(sorted(others)[:3])}. "
                     "Choose another folder with --output."
                 )
-        elif changed := _differences(identity(begun), identity(settings)):
+        elif changed := _differences(identity(self.begun), identity(settings)):
             raise RunError(
                 f"{self.path} holds a run with other settings or data:\n"
                 + "\n".join(f"    {name}: {old!r} in the folder, {new!r} now" for name, old, new in changed)
                 + "\nChoose another folder with --output, or delete this one."
             )
-        self.settings = begun or settings
-        if not (self.path / "settings.json").exists() or begun is None:
-            write_json(self.path / "settings.json", self.settings)
+        self.settings = self.begun or settings
+        path = self.path / "settings.json"
+        if self.begun is None or not path.exists():
+            write_json(path, self.settings)
 
+    @functools.cached_property
     def begun(self) -> dict | None:
         """The settings of the run in the folder; where settings.json does not tell, its networks do."""
         path = self.path / "settings.json"

@@ -72,7 +72,7 @@ def run(
     try:
         with _held(path):
             folder = RunFolder(path)
-            begun = None if "train" in stages else folder.begun()
+            begun = None if "train" in stages else folder.begun
             if "train" not in stages and begun is None:
                 raise RunError(f"There is no run in {path}. Run the stage train first.")
             if begun:
@@ -400,9 +400,12 @@ def analyse(folder: RunFolder):
         numbers, context, future = (kept.pop(name) for name in ("numbers", "context", "future"))
         title = results["title"]
         predictions = {name: kept[name] for name in scores.values if name in kept}
-        own = predictions[title]
+        own, iteration = predictions[title], results["iteration"]
     except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
         raise RunError(f"{folder.path} has no whole scores and samples ({error}). Run evaluate first.") from error
+    model, record = folder.trained()
+    if record["iteration"] != iteration:
+        raise RunError(f"{folder.results} is of iteration {iteration}. Run evaluate again.")
     path = folder.path
     evaluation.plot_curves(scores, path / "curves.png")
     few = {name: frames[:4] for name, frames in predictions.items()}
@@ -412,7 +415,6 @@ def analyse(folder: RunFolder):
         one = {name: frames[i : i + 1] for name, frames in predictions.items()}
         picture = path / "samples" / f"sequence-{number:05d}.png"
         evaluation.plot_strip(context[i : i + 1], future[i : i + 1], one, picture)
-    model, _ = folder.trained()
     if isinstance(model, models.FoldedRNN):
         cuts = {f"{depth} layers": _Watched(model.truncate(depth)) for depth in reversed(model.depths[:-1])}
         whole = {f"{model.depths[-1]} layers": _Known(own, model.data_format)}

@@ -14,6 +14,7 @@ import time
 import zipfile
 
 import keras
+import matplotlib
 import mmnist_frnn
 import numpy as np
 import pytest
@@ -123,6 +124,11 @@ def test_stages_one_by_one(tmp_path, capsys, monkeypatch):
     context = np.concatenate([context for context, _ in datasets.moving_mnist("test", **data)])[:2]
     np.testing.assert_allclose(np.stack(frames), model.forecast(context), atol=1e-5)
     assert len(list((tmp_path / "run" / "predictions").glob("*.png"))) == 2
+    matplotlib.use("agg")
+    assert "There is no window to show pictures in" in fails(tmp_path / "run", "predict", "--show")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    (tmp_path / "run" / "results.json").write_text(json.dumps({**results, "iteration": 4}))
+    assert "is of iteration 4. Run evaluate again" in fails(tmp_path / "run", "analyse")
     (tmp_path / "run" / "samples.npz").unlink()
     assert "Run evaluate first" in fails(tmp_path / "run", "analyse")
     assert "Run the stage train first" in fails(tmp_path / "none", "evaluate")
