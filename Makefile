@@ -8,7 +8,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: demo test test-tfio lint package results benchmark clean
 
 demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; train a small one; compare them.
-	$(VENV)/bin/python recipes/demo.py
+	@mkdir -p build
+	$(VENV)/bin/python recipes/demo.py 2> build/demo.log || { cat build/demo.log; exit 1; }  # Libraries chatter there.
 
 # Tests that run no Keras are marked `once`, and run on the first backend only.
 test: $(VENV)/test  ## Run all tests on all three backends.
