@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import keras
+import pytest
 from clips import write_clip
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
@@ -14,6 +15,7 @@ def run(block: str, namespace: dict) -> dict:
     return namespace
 
 
+@pytest.mark.once
 def test_code_runs(tmp_path, monkeypatch, capsys):
     fit = keras.Model.fit
 
@@ -48,6 +50,7 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
     assert namespace["predicted"].shape == (1, 3, 16, 20, 1)
 
 
+@pytest.mark.once
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text()):
         assert (README.parent / target).exists(), target
