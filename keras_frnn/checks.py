@@ -3,9 +3,12 @@
 import operator
 import os
 import pathlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
+
+RANGE_MARGIN = 1.001  # Of frames in [-1, 1] that went through float16 or an interpolation.
 
 
 def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
@@ -24,6 +27,11 @@ def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
 def check_positive_integer(value, name: str) -> int:
     """`value` as an integer of 1 or more. NumPy's count, too."""
     return check_positive_integers(value, name, 1)[0]
+
+
+def check_positive_integers_by_name(**values) -> list[int]:
+    """Each value as by `check_positive_integer`, in their order; the names are those of arguments."""
+    return [check_positive_integer(value, name) for name, value in values.items()]
 
 
 def check_integer(value, name: str, lowest: int | None = None, highest: int | None = None) -> int:
@@ -69,3 +77,20 @@ def nearest_multiples(length: int, factor: int) -> str:
     """The multiples of `factor` next to a length that is none, for messages."""
     lower = length // factor * factor
     return f"{lower} and {lower + factor}" if lower else f"{factor}"
+
+
+def shapes_fit(shape: Sequence[int | None], expected: Sequence[int | None]) -> bool:
+    """Whether two shapes are the same; an axis that is not known yet, None, fits any."""
+    return len(shape) == len(expected) and all(a == b or None in (a, b) for a, b in zip(shape, expected, strict=True))
+
+
+def check_range(frames: np.ndarray, what: str = ""):
+    """Raises where an array of frames has NaN or values outside [-1, 1]; `what` says whose they are."""
+    low, high = float(frames.min()), float(frames.max())
+    # NaN fails every comparison.
+    if not (low >= -RANGE_MARGIN and high <= RANGE_MARGIN):
+        found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
+        raise ValueError(
+            f"Expected frames with values in [-1, 1]. Received: {what}{found}. "
+            "For frames in [0, 1], pass `2 * frames - 1`; in [0, 255], `frames / 127.5 - 1`."
+        )

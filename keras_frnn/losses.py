@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-_MARGIN = 1.001  # For frames that went through float16 or an interpolation.
+from keras_frnn.checks import RANGE_MARGIN, check_range, shapes_fit
+
 _LEAST = 1e-4
 
 
@@ -46,18 +47,12 @@ class FrameCrossentropy(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         if isinstance(y_true, np.ndarray) and y_true.size:
-            low, high = y_true.min(), y_true.max()
-            if not -_MARGIN <= low <= high <= _MARGIN:
-                found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
-                raise ValueError(
-                    f"Expected frames with values in [-1, 1]. Received: y_true with {found}. "
-                    "For frames in [0, 1], pass `2 * frames - 1`; in [0, 255], `frames / 127.5 - 1`."
-                )
+            check_range(y_true, "y_true with ")
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
-        if len(shapes[0]) != len(shapes[1]) or any(a != b for a, b in zip(*shapes, strict=True) if None not in (a, b)):
+        if not shapes_fit(*shapes):
             raise ValueError(
                 f"Expected frames of the same shape. Received: y_true of shape {shapes[0]}, y_pred of shape {shapes[1]}"
             )
@@ -66,4 +61,4 @@ class FrameCrossentropy(keras.losses.Loss):
         # Not cut off at the least probability, where the gradient would vanish, too.
         predicted = _LEAST + (1 - 2 * _LEAST) * ops.clip((y_pred + 1) / 2, 0, 1)
         loss = -(white * ops.log(predicted) + (1 - white) * ops.log(1 - predicted))
-        return ops.mean(ops.where(ops.abs(y_true) <= _MARGIN, loss, np.nan), axis=-1)
+        return ops.mean(ops.where(ops.abs(y_true) <= RANGE_MARGIN, loss, np.nan), axis=-1)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_frnn.checks import check_integer, check_positive_integer
+from keras_frnn.checks import check_integer, check_positive_integer, check_positive_integers_by_name
 from keras_frnn.datasets.mnist_5k import mnist_5k
 from keras_frnn.datasets.stateless import mix, uniform
 from keras_frnn.datasets.windows import SPLITS, check_split
@@ -66,11 +66,8 @@ def moving_mnist(
     Reference: Srivastava et al., "Unsupervised Learning of Video Representations using LSTMs", ICML 2015.
     """
     check_split(split)
-    batch_size, context, horizon, size, num_digits = (
-        check_positive_integer(value, name)
-        for name, value in dict(
-            batch_size=batch_size, context=context, horizon=horizon, size=size, num_digits=num_digits
-        ).items()
+    batch_size, context, horizon, size, num_digits = check_positive_integers_by_name(
+        batch_size=batch_size, context=context, horizon=horizon, size=size, num_digits=num_digits
     )
     if sequences is not None:
         sequences = check_positive_integer(sequences, "sequences")

@@ -7,7 +7,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from keras_frnn.checks import check_integer, check_positive_integer, check_positive_integers
+from keras_frnn.checks import (
+    check_integer,
+    check_positive_integer,
+    check_positive_integers,
+    check_positive_integers_by_name,
+)
 from keras_frnn.datasets.stateless import mix, permuted, uniform
 
 SPLITS = ("train", "test")
@@ -52,11 +57,8 @@ def window_dataset(
 ) -> tf.data.Dataset:
     """See `video_folder`, which has the same arguments."""
     check_split(split)
-    batch_size, context, horizon, frame_step, num_shards = (
-        check_positive_integer(value, name)
-        for name, value in dict(
-            batch_size=batch_size, context=context, horizon=horizon, frame_step=frame_step, num_shards=num_shards
-        ).items()
+    batch_size, context, horizon, frame_step, num_shards = check_positive_integers_by_name(
+        batch_size=batch_size, context=context, horizon=horizon, frame_step=frame_step, num_shards=num_shards
     )
     if sequences is not None:
         sequences = check_positive_integer(sequences, "sequences")

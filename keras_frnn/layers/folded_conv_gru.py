@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.checks import check_finite
+from keras_frnn.checks import check_finite, shapes_fit
 from keras_frnn.layers import layout
 from keras_frnn.layers.conv_gru_cell import ConvGRUCell, independent_initializers, start_state
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
@@ -188,8 +188,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         time, *batch_and_size, _ = shape
         expected = (batch_and_size[0], time, *batch_and_size[1:])
         mask = ops.cast(ops.convert_to_tensor(mask), "bool")
-        fits = len(mask.shape) in (2, 4)
-        if not fits or any(a != b for a, b in zip(mask.shape, expected, strict=False) if None not in (a, b)):
+        if len(mask.shape) not in (2, 4) or not shapes_fit(mask.shape, expected[: len(mask.shape)]):
             raise ValueError(
                 f"Layer '{self.name}' expects a mask of shape {expected[:2]} or {expected} for this input. "
                 f"Received: mask of shape {tuple(mask.shape)}"
@@ -201,8 +200,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
         expected = self._state_shape(sequence_shape)
         shapes = [tuple(state.shape) for state in states]
-        fits = len(shapes) == 1 and len(shapes[0]) == 4
-        if not fits or any(a != b for a, b in zip(shapes[0], expected, strict=True) if None not in (a, b)):
+        if len(shapes) != 1 or not shapes_fit(shapes[0], expected):
             raise ValueError(
                 f"Layer '{self.name}' has one state, of shape {expected} for this input. "
                 f"Received: initial_state of shape {shapes[0] if len(shapes) == 1 else shapes}"

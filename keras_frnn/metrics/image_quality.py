@@ -9,7 +9,7 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_frnn.checks import check_data_format
+from keras_frnn.checks import check_data_format, shapes_fit
 
 _WINDOW, _SIGMA = 11, 1.5
 
@@ -95,11 +95,7 @@ def _to_unit_range(y_true, y_pred, value_range, data_format):
     data_format = check_data_format(data_format)
     y_true, y_pred = _to_float32(y_true, "y_true"), _to_float32(y_pred, "y_pred")
     shapes = tuple(y_true.shape), tuple(y_pred.shape)
-    if (
-        len(shapes[0]) != 5
-        or len(shapes[1]) != 5
-        or any(a != b for a, b in zip(*shapes, strict=True) if None not in (a, b))
-    ):
+    if len(shapes[0]) != 5 or not shapes_fit(*shapes):
         raise ValueError(
             "Expected two videos of the same shape (batch, time, height, width, channels). "
             f"Received: y_true of shape {shapes[0]}, y_pred of shape {shapes[1]}"

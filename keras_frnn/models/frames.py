@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_frnn.checks import check_range, shapes_fit
+
 _SEQUENCES = 32  # Of an array, how many are looked at before training on it.
 
 
@@ -55,14 +57,7 @@ def check_frames(frames):
         )
     if is_tensor:
         return frames
-    low, high = float(frames.min()), float(frames.max())
-    # NaN fails every comparison. The margin is for frames that went through float16 or an interpolation.
-    if not (low >= -1.001 and high <= 1.001):
-        found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
-        raise ValueError(
-            f"Expected frames with values in [-1, 1]. Received: {found}. "
-            "For frames in [0, 1], pass `2 * frames - 1`; in [0, 255], `frames / 127.5 - 1`."
-        )
+    check_range(frames)
     return frames.astype("float32", copy=False)
 
 
@@ -76,7 +71,7 @@ def to_numpy(frames):
 def check_future(shape, predicted_shape):
     """Raises if true future frames have another shape than predicted ones; axes that are not known yet fit."""
     shape, predicted_shape = check_rank(shape), tuple(predicted_shape)
-    if any(a != b for a, b in zip(shape, predicted_shape, strict=True) if None not in (a, b)):
+    if not shapes_fit(shape, predicted_shape):
         raise ValueError(
             f"The future frames must have the shape of the predicted ones, {predicted_shape}, whose second axis is the "
             f"model's horizon. Received: future of shape {shape}"

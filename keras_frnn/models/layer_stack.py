@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.checks import check_positive_integer, nearest_multiples
+from keras_frnn.checks import check_positive_integer, nearest_multiples, shapes_fit
 from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedLayer
@@ -252,11 +252,7 @@ class LayerStack(VideoPredictor):
         shape, checked = frames_shape, []
         for index, (layer, parts) in enumerate(zip(self.stack, state, strict=True)):
             shapes, given = layer.state_shapes(shape), tuple(tuple(part.shape) for part in parts)
-            fits = len(shapes) == len(given) and all(
-                len(a) == len(b) and all(m == n or None in (m, n) for m, n in zip(a, b, strict=True))
-                for a, b in zip(shapes, given, strict=True)
-            )
-            if not fits:
+            if len(shapes) != len(given) or not all(map(shapes_fit, given, shapes)):
                 raise ValueError(
                     f"The state does not fit frames of shape {frames_shape}: that of layer '{layer.name}' ({index + 1} "
                     f"of {len(self.stack)}) must have the shapes {shapes}, (batch, height, width, channels). "
