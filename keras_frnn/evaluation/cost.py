@@ -10,7 +10,6 @@ from keras_frnn.checks import check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
 from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
-from keras_frnn.layers.min_conv_gru_cell import MinConvGRUCell
 from keras_frnn.machine import median_seconds, peak_memory_bytes
 from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 from keras_frnn.models.folded_rnn import FoldedRNN
@@ -118,7 +117,7 @@ def _bytes_of(dtype: str) -> int:
     return int(dtype.rpartition("float")[2]) // 8
 
 
-def _kernel_size(update: ConvGRUCell | MinConvGRUCell) -> int:
+def _kernel_size(update: ConvGRUCell) -> int:
     return sum(math.prod(weight.shape) for weight in update.weights if len(weight.shape) == 4)
 
 

@@ -60,6 +60,8 @@ class ConvGRUCell(keras.layers.Layer):
     implementation.
     """
 
+    _gates = 3
+
     def __init__(
         self,
         filters: int,
@@ -73,7 +75,7 @@ class ConvGRUCell(keras.layers.Layer):
         self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.update_bias = update_bias
-        self._gate_initializers = independent_initializers(self.kernel_initializer, 3)
+        self._gate_initializers = independent_initializers(self.kernel_initializer, self._gates)
 
     def build(self, inputs_shape, states_shape=None):
         if len(inputs_shape) != 4 or inputs_shape[-1] is None:
@@ -81,8 +83,10 @@ class ConvGRUCell(keras.layers.Layer):
                 f"Cell '{self.name}' expects the frames of one step, of shape (batch, height, width, channels), and "
                 f"needs to know the number of channels. Received: shape={tuple(inputs_shape)}"
             )
-        _, *self.frame_size, input_channels = inputs_shape
-        self.input_channels = input_channels
+        _, *self.frame_size, self.input_channels = inputs_shape
+        self._add_weights(self.input_channels)
+
+    def _add_weights(self, input_channels: int):
         filters, gates = self.filters, self._gate_initializers
         inputs, state = slice(0, input_channels), slice(input_channels, None)
 

@@ -63,7 +63,7 @@ class FoldedConvGRU(FoldedKernelLayer):
     Reference: sections 3 and 3.1 of https://arxiv.org/abs/1712.00311
     """
 
-    _cell: type[keras.layers.Layer] = ConvGRUCell
+    _cell = ConvGRUCell
 
     def __init__(
         self,

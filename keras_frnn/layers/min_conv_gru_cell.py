@@ -5,11 +5,11 @@ from keras import ops
 
 from keras_frnn import backend
 from keras_frnn.layers import layout
-from keras_frnn.layers.conv_gru_cell import gate_biases, independent_initializers
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell, gate_biases
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
-class MinConvGRUCell(keras.layers.Layer):
+class MinConvGRUCell(ConvGRUCell):
     """A minimal convolutional gated recurrent unit, one direction of a recurrent layer.
 
     With state `h`, inputs `x`, `*` the elementwise product and `s` the logistic function:
@@ -19,7 +19,7 @@ class MinConvGRUCell(keras.layers.Layer):
         h' = z * c + (1 - z) * h
 
     Where the inputs of all steps are known, this is one convolution over all of them and one linear recurrence, which
-    needs no loop over convolutions. The weights:
+    needs no loop over convolutions. All else is as in a `ConvGRUCell`. The weights:
 
         kernel    (kh, kw, inputs, 2 * filters)    for z and c
         bias      (2 * filters,)                   for z and c
@@ -34,28 +34,24 @@ class MinConvGRUCell(keras.layers.Layer):
     https://arxiv.org/abs/2508.03614
     """
 
+    _gates = 2
+
     def __init__(
         self,
         filters: int,
-        kernel_size: tuple[int, ...],
+        kernel_size: int | tuple[int, ...],
         kernel_initializer="glorot_uniform",
         update_bias: float = -2.0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = tuple(kernel_size)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.update_bias = update_bias
-        self._gate_initializers = independent_initializers(self.kernel_initializer, 2)
+        super().__init__(filters, kernel_size, kernel_initializer, update_bias, **kwargs)
 
-    def build(self, inputs_shape):
-        self.input_channels, gates = inputs_shape[-1], self._gate_initializers
-
+    def _add_weights(self, input_channels):
         def draw_kernel(shape, dtype=None):
-            return ops.concatenate([gate((*shape[:-1], self.filters), dtype) for gate in gates], axis=-1)
+            gates = [gate((*shape[:-1], self.filters), dtype) for gate in self._gate_initializers]
+            return ops.concatenate(gates, axis=-1)
 
-        shape = (*self.kernel_size, self.input_channels, 2 * self.filters)
+        shape = (*self.kernel_size, input_channels, 2 * self.filters)
         self.kernel = self.add_weight(shape=shape, initializer=draw_kernel, name="kernel")
         self.bias = self.add_weight(shape=shape[-1:], initializer=gate_biases(self.update_bias, 0), name="bias")
 
@@ -91,20 +87,11 @@ class MinConvGRUCell(keras.layers.Layer):
         sequence = ops.cast(sequence, self.compute_dtype)
         kernel, bias = self._weights()
         if remat:
-            return _iterate_recomputing(sequence, kernel, bias, h, upsampling)[1:]
+            return _make_recomputing(upsampling)(sequence, kernel, bias, h)[1:]
         return _iterate(sequence, kernel, bias, h, upsampling, mask)[1:]
 
     def _weights(self):
         return [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "update_bias": self.update_bias,
-        }
 
 
 def _project(x, kernel, bias, upsampling):
@@ -125,24 +112,24 @@ def _iterate(sequence, kernel, bias, h, upsampling, mask=None):
     return backend.linear_recurrence(keep, c - keep * c, h)
 
 
-def _iterate_recomputing(sequence, kernel, bias, h, upsampling):
-    """`_iterate`, whose gradient computes it once more."""
+def _make_recomputing(upsampling):
+    """`_iterate` with a gradient that computes it once more, and keeps nothing for that."""
 
     def iterate(sequence, kernel, bias, h):
-        def gradient(*args, upstream=None):
-            (upstream,) = args[-1:] if upstream is None else (upstream,)
-            (now,) = backend.delay_until(upstream, sequence)
-            keep, c = _gates(*layout.over_time(lambda x: _project(x, kernel, bias, upsampling), now))
-            states = backend.linear_recurrence(keep, c - keep * c, h)
-            dkeep, db, dh = backend.linear_recurrence_gradients(keep, states, upstream)
-            dkeep = dkeep - db * c
-            dc = db * (1 - keep)
-            dx = ops.concatenate([-dkeep * keep * (1 - keep), dc * (1 - c * c)], axis=-1)
-            dsequence, dkernel = backend.upsampled_conv_gradients(
-                layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
-            )
-            return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), dh
+        return _iterate(sequence, kernel, bias, h, upsampling)
 
-        return _iterate(sequence, kernel, bias, h, upsampling), gradient
+    def back_in_time(upstream, inputs, kept):
+        sequence, kernel, bias, h = inputs
+        (now,) = backend.delay_until(upstream, sequence)
+        keep, c = _gates(*layout.over_time(lambda x: _project(x, kernel, bias, upsampling), now))
+        states = backend.linear_recurrence(keep, c - keep * c, h)
+        dkeep, db, dh = backend.linear_recurrence_gradients(keep, states, upstream)
+        dkeep = dkeep - db * c
+        dc = db * (1 - keep)
+        dx = ops.concatenate([-dkeep * keep * (1 - keep), dc * (1 - c * c)], axis=-1)
+        dsequence, dkernel = backend.upsampled_conv_gradients(
+            layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
+        )
+        return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), dh
 
-    return ops.custom_gradient(iterate)(sequence, kernel, bias, h)
+    return backend.with_written_gradient(lambda *inputs: (iterate(*inputs), ()), back_in_time, iterate)
