@@ -62,10 +62,14 @@ def write_text(path: pathlib.Path, text: str):
 
 
 @contextlib.contextmanager
-def held(folder: pathlib.Path) -> Iterator[bool]:
+def held(folder: pathlib.Path, busy: Exception | None = None) -> Iterator[bool]:
     """Makes a folder and keeps other processes out of it until the block, or this process, ends.
 
     It is kept by the system's lock on a file in it. When the block ends, the folder goes, if nothing else is in it.
+
+    Args:
+        folder: which.
+        busy: what to raise if another process holds it, in place of `BlockingIOError`.
 
     Yields:
         Whether it is held; False where the system has no such locks.
@@ -83,6 +87,8 @@ def held(folder: pathlib.Path) -> Iterator[bool]:
                 is_held = _lock(file)
                 if not is_held or os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
                     break
+            except BlockingIOError as error:
+                raise (busy or error) from None
             except (FileNotFoundError, FileExistsError):
                 if os.path.lexists(folder) and not folder.is_dir():
                     raise

@@ -69,8 +69,9 @@ def run(
         show: for predict, whether to open a window.
     """
     path = pathlib.Path(output or f"runs/{recipe}-{preset}")
+    busy = RunError(f"Another process is working in {path}. Wait for it, or pass another --output.")
     try:
-        with _held(path):
+        with held(path, busy):
             folder = RunFolder(path)
             begun = None if "train" in stages else folder.begun
             if "train" not in stages and begun is None:
@@ -548,16 +549,6 @@ def _test_array(path: str | None):
 
 
 # --- the place -------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _held(path: pathlib.Path) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(held(path))
-        except BlockingIOError:
-            raise RunError(f"Another process is working in {path}. Wait for it, or pass another --output.") from None
-        yield
 
 
 @contextlib.contextmanager

@@ -41,8 +41,10 @@ class CompiledCalls:
                 takes longer than one call.
             static: hashable; another value is another function.
         """
+        if keras.backend.backend() == "torch" or self._model.run_eagerly:
+            return function(*arguments, **static)
         weights = [variable.value for variable in self._model.variables]
-        if keras.backend.backend() == "torch" or self._model.run_eagerly or _is_traced((weights, arguments)):
+        if _is_traced((weights, arguments)):
             return function(*arguments, **static)
         shapes = keras.tree.map_structure(
             lambda x: None if x is None else (tuple(x.shape), keras.backend.standardize_dtype(x.dtype)), arguments

@@ -23,12 +23,11 @@ def plot_curves(scores: Scores, path: str | os.PathLike):
         ValueError: another suffix than `.png`.
     """
     check_suffix(path, ".png")
-    figure = Figure(figsize=(13.5, 3.6), layout="constrained")
+    figure, colors = Figure(figsize=(13.5, 3.6), layout="constrained"), model_colors(scores.values)
     for axes, (metric, label) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
         for name, values in scores.values.items():
-            color = model_colors(scores.values)[name]
             steps = np.arange(1, len(values[metric]) + 1)
-            axes.plot(steps, values[metric], marker="o", markersize=4, label=name, color=color)
+            axes.plot(steps, values[metric], marker="o", markersize=4, label=name, color=colors[name])
         axes.set(xlabel="predicted frame", title=f"{label} ({'more' if metric == 'psnr' else 'less'} is better)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers, nearest_multiples
 from keras_frnn.layers import layout
-from keras_frnn.models.frames import check_frames, check_rank
+from keras_frnn.models.frames import check_channels, check_frames, check_rank
 from keras_frnn.models.video_predictor import VideoPredictor
 
 
@@ -70,7 +70,7 @@ class ConvLSTMForecaster(VideoPredictor):
         )
 
     def make_weights(self, context_shape):
-        height, width, channels = self._check_fit(context_shape)
+        height, width, channels = self._checked_size(context_shape)
         size = (height // self.patch_size, width // self.patch_size)
         inputs = channels * self.patch_size**2
         for layer in self.encoder:
@@ -87,7 +87,8 @@ class ConvLSTMForecaster(VideoPredictor):
 
     def predict_frames(self, context, steps: int):
         context = check_frames(context)
-        height, width, channels = self._check_fit(context.shape)
+        height, width, channels = self._checked_size(context.shape)
+        check_channels(context.shape, self.context_shape, self.data_format)
         if self.data_format == "channels_first":
             context = ops.moveaxis(context, 2, -1)
         batch, time = ops.shape(context)[:2]
@@ -108,7 +109,11 @@ class ConvLSTMForecaster(VideoPredictor):
         frames = ops.reshape(frames, (batch, steps, height, width, channels))
         return ops.moveaxis(frames, -1, 2) if self.data_format == "channels_first" else frames
 
-    def _check_fit(self, shape) -> tuple:
+    def _check_fit(self, shape):
+        self._checked_size(shape)
+        check_channels(shape, self.context_shape, self.data_format)
+
+    def _checked_size(self, shape) -> tuple:
         height, width, channels = layout.frame_size_and_channels(check_rank(shape), self.data_format)
         for axis, length in (("height", height), ("width", width)):
             if length is None:
@@ -121,13 +126,6 @@ class ConvLSTMForecaster(VideoPredictor):
                     "Height and width of the frames must be multiples of "
                     f"patch_size={self.patch_size}; the nearest {axis}s that work: "
                     f"{nearest_multiples(length, self.patch_size)}. "
-                    f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
-                )
-        if self.built:
-            *_, expected = layout.frame_size_and_channels(self.context_shape, self.data_format)
-            if channels != expected:
-                raise ValueError(
-                    f"This network was built for frames of {expected} channel(s). "
                     f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
                 )
         return height, width, channels

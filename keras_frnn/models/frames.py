@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_frnn.checks import check_range, shapes_fit
+from keras_frnn.layers import layout
 
 _SEQUENCES = 32  # Of an array, how many are looked at before training on it.
 
@@ -75,6 +76,17 @@ def check_future(shape, predicted_shape):
         raise ValueError(
             f"The future frames must have the shape of the predicted ones, {predicted_shape}, whose second axis is the "
             f"model's horizon. Received: future of shape {shape}"
+        )
+
+
+def check_channels(shape, built_for, data_format: str):
+    """Raises if frames have another number of channels than those that a network was built for."""
+    *_, channels = layout.frame_size_and_channels(shape, data_format)
+    *_, expected = layout.frame_size_and_channels(built_for, data_format)
+    if channels != expected:
+        raise ValueError(
+            f"This network was built for frames of {expected} channel(s). "
+            f"Received: frames of shape {tuple(shape)} with data_format='{data_format}'"
         )
 
 

@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import ClassVar
 
 import keras
 import numpy as np
@@ -16,8 +15,8 @@ from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
-from keras_frnn.models.frames import check_frames, check_rank
-from keras_frnn.models.presets import built_in_presets, load_preset, save_preset
+from keras_frnn.models.frames import check_channels, check_frames, check_rank
+from keras_frnn.models.presets import BuiltInPresets, load_preset, save_preset
 from keras_frnn.models.topologies import layers_from_topology
 from keras_frnn.models.video_predictor import VideoPredictor
 
@@ -35,12 +34,7 @@ class LayerStack(VideoPredictor):
     """
 
     recurrent_layer: type[FoldedLayer]
-    presets: ClassVar[dict[str, dict]] = {}
-    """Trained networks in the package: their metadata, by name."""
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        cls.presets = built_in_presets(cls)
+    presets = BuiltInPresets()
 
     def __init__(self, layers: Sequence[FoldedLayer], horizon: int, **kwargs):
         layers = list(layers)
@@ -125,9 +119,7 @@ class LayerStack(VideoPredictor):
         Raises:
             ValueError: the frames do not fit the network, or the state does not fit the frames.
         """
-        if not ops.is_tensor(frames):
-            frames = check_frames(frames)
-        self._check_input(frames)
+        frames = self._checked_input(frames)
         if state is not None:
             state = self._checked_state(state, tuple(frames.shape))
         # A long video from memory takes no more of the backend's memory than a short one.
@@ -158,8 +150,8 @@ class LayerStack(VideoPredictor):
             return self._compiled_calls(self._decode_frames, state, steps=steps)
 
     def predict_frames(self, context, steps: int):
-        self._check_input(context)
-        return self._decode_frames(self._encode_frames(ops.convert_to_tensor(context), None), steps)
+        context = ops.convert_to_tensor(self._checked_input(context))
+        return self._decode_frames(self._encode_frames(context, None), steps)
 
     def _encode_frames(self, frames, state):
         return self._encode(layout.to_sequence(frames, self.data_format), state)
@@ -176,21 +168,16 @@ class LayerStack(VideoPredictor):
         """The sequence of future frames."""
         raise NotImplementedError
 
-    def _check_input(self, frames):
-        """Raises where frames do not fit; builds the network if they are its first."""
-        check_frames(frames)
+    def _checked_input(self, frames):
+        """Frames as `check_frames` returns them; builds the network if they are its first."""
+        frames = check_frames(frames)
         self._build_for(frames.shape)
         self._check_fit(frames.shape)
+        return frames
 
     def _check_fit(self, shape):
         self._check_frame_size(shape)
-        *_, channels = layout.frame_size_and_channels(shape, self.data_format)
-        *_, expected = layout.frame_size_and_channels(self.context_shape, self.data_format)
-        if channels != expected:
-            raise ValueError(
-                f"This network was built for frames of {expected} channel(s). "
-                f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"
-            )
+        check_channels(shape, self.context_shape, self.data_format)
 
     def _check_layers(self, layers: list):
         allowed = (FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, self.recurrent_layer)

@@ -17,15 +17,20 @@ BUILT_IN = pathlib.Path(__file__).parent.parent / "presets"
 _CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
 
 
-def built_in_presets(cls: type[keras.Model]) -> dict[str, dict]:
-    """The metadata of the presets in the package that are networks of this class, by name."""
-    contents = {path.parent.name: json.loads(path.read_text()) for path in sorted(BUILT_IN.glob(f"*/{_METADATA}"))}
-    return {name: metadata for name, metadata in contents.items() if metadata["class_name"] == cls.__name__}
+class BuiltInPresets:
+    """An attribute of a class: the metadata of the networks of this class in the package, by name.
+
+    They are read when they are asked for, not when the package is imported.
+    """
+
+    def __get__(self, _, cls: type[keras.Model]) -> dict[str, dict]:
+        contents = {path.parent.name: json.loads(path.read_text()) for path in sorted(BUILT_IN.glob(f"*/{_METADATA}"))}
+        return {name: metadata for name, metadata in contents.items() if metadata["class_name"] == cls.__name__}
 
 
-def load_preset(cls: type[keras.Model], preset: str | os.PathLike, load_weights: bool, **kwargs) -> keras.Model:
+def load_preset(cls, preset: str | os.PathLike, load_weights: bool, **kwargs) -> keras.Model:
     """See `LayerStack.from_preset`."""
-    names = built_in_presets(cls)
+    names = cls.presets
     folder = BUILT_IN / preset if preset in names else pathlib.Path(preset)
     missing = [name for name in (_CONFIG, _WEIGHTS, _METADATA) if not (folder / name).is_file()]
     if missing:

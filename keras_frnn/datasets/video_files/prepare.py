@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_frnn.checks import check_positive_integers
+from keras_frnn.checks import check_positive_integer
 from keras_frnn.datasets.video_files.clips import Clip, Format, shown
 from keras_frnn.datasets.video_files.decoder_pool import decoded
 from keras_frnn.datasets.video_files.partial_video import PartialVideo
@@ -55,12 +55,13 @@ def prepare(
     """
     source, output = pathlib.Path(source), pathlib.Path(output)
     workers = _cores() if workers is None else workers
-    check_positive_integers(workers, "workers", 1)
+    workers = check_positive_integer(workers, "workers")
     bad = dict(bad or {})
     total = len(clips) + len(bad)
     partial = output / ".partial"
+    busy = ValueError(f"Another run is writing to {output}. Wait for its end, or stop it.")
     try:
-        with _only_run(partial):
+        with held(partial, busy):
             paths = {split: output / f"{split}.hdf5" for split in SPLITS}
             stored = {split: stored_videos(path, format) for split, path in paths.items()}
             videos = [PartialVideo(clip, source, partial, format) for clip in clips]
@@ -111,17 +112,6 @@ def _progress(answers: Iterator, total: int, draw: bool) -> Iterator:
         yield answer
         if bar:
             bar.add(1)
-
-
-@contextlib.contextmanager
-def _only_run(partial: pathlib.Path) -> Iterator[None]:
-    """Keeps a second run out of the folder."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(held(partial))
-        except BlockingIOError:
-            raise ValueError(f"Another run is writing to {partial.parent}. Wait for its end, or stop it.") from None
-        yield
 
 
 def _cores() -> int:
