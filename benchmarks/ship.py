@@ -24,14 +24,15 @@ _DATA = dict(digits="mnist-5k", size=32, num_digits=2, speed=0.05, context=10, h
 
 CARD = """# {name}
 
-A `FoldedRNN` that predicts moving handwritten digits: `keras_frnn.models.FoldedRNN.from_preset("{name}")`. Written by
-`python benchmarks/ship.py` from `metadata.json`.
+A `FoldedRNN` that predicts moving handwritten digits: `keras_frnn.models.FoldedRNN.from_preset("{name}")`. Written
+by `python benchmarks/ship.py` from `metadata.json`.
 
 | | |
 | --- | --- |
 | frames | 32x32, one channel, float32 in [-1, 1]; two MNIST digits, 0.05 of their free range a frame |
 | weights | {weights:,}, stored as float16 |
 | training | {tmac} TMAC of forward passes, {steps} steps: `{command}` |
+| time of training | {minutes:.0f} minutes, on {backend} in {dtype} |
 | training data | the 4,000 training digits of `mnist-5k`, see `keras_frnn/datasets/mnist_5k.md` |
 | tested on | {sequences:,} sequences of the 1,000 test digits, 10 frames given, 10 predicted |
 | MSE | {mse:.4f}; {mse_to_copy:.3f} of copying the last frame |
@@ -96,6 +97,7 @@ def card(metadata: dict) -> str:
     steps = zip(mine["mse"], mine["psnr"], mine["dssim"], strict=True)
     return CARD.format(
         **metadata["training"],
+        minutes=float(metadata["training"]["seconds"]) / 60,
         **means,
         **ratios,
         name=_NAME.value,

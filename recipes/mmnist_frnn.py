@@ -14,8 +14,8 @@ use what learns more from less: cross-entropy, Adam with a falling rate, update 
 also keeps a running average of its weights.
 
 Cost of `paper`: 6,000,000 training sequences of 194 GMAC forward, about 3.5e18 multiply-accumulates with the gradient;
-105.7 M weights. A step on two busy CPU cores took 6.6 GB and 5.6 minutes on TensorFlow, 11.7 GB and 9.7 minutes on JAX,
-with compiling; its time on a GPU was not measured. Reached with `quick`: docs/results.md.
+105.7 M weights; a step fits into 24 GB on a CPU (a slow test holds it to that). Its time on a GPU was not measured, and
+its scores were not reached here.
 
 An interrupted run goes on with the same command.
 """

@@ -13,7 +13,7 @@ Protocol: as in mmnist_frnn.py, with batches of 6. Runs of both that stand side 
 each when it is evaluated, if they had the same data.
 
 Cost of `paper`: 3,000,000 training sequences of 540 GMAC forward, about 4.9e18 multiply-accumulates with the gradient;
-156.0 M weights. Its time on a GPU was not measured. Reached with `quick`: docs/results.md.
+156.0 M weights. Its time on a GPU was not measured, and its scores were not reached here.
 
 An interrupted run goes on with the same command.
 """
