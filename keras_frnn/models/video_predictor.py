@@ -100,8 +100,12 @@ class VideoPredictor(keras.Model):
             # Not `predict`, which sets up a data pipeline of its own: that takes longer than a small network.
             with backend.gradients(False):
                 frames = self._compiled_calls(self.predict_frames, part, at_once=True, steps=steps)
-            parts.append(ops.convert_to_numpy(frames).astype("float32"))
-        frames = np.concatenate(parts)
+            parts.append(self._finite(frames))
+        return np.concatenate(parts)
+
+    def _finite(self, frames) -> np.ndarray:
+        """Predicted frames as a float32 array; raises FloatingPointError where they are not finite."""
+        frames = ops.convert_to_numpy(frames).astype("float32")
         if not np.isfinite(frames).all():
             broken = [v.path for v in self.weights if not np.isfinite(ops.convert_to_numpy(v)).all()]
             raise FloatingPointError(
