@@ -365,7 +365,10 @@ FRAMES = np.zeros((2, 3, 16, 16, 1), "float32")
         ((FRAMES.repeat(2, -1), None, {}), "1 or 3 channels. Received, channels last: shape="),
         ((FRAMES, FRAMES[:1], {}), r"same batch and frame size. .*'future': \(1, 3"),
         ((FRAMES, FRAMES[:, :, 1:], {}), "same batch and frame size"),
-        ((FRAMES, FRAMES, {"m": FRAMES[:, 1:]}), "same number of frames. .* pass `future=None`"),
+        (
+            (FRAMES, FRAMES, {"m": FRAMES[:, 1:]}),
+            "same number of frames, and the future of no more. .* pass `future=None`",
+        ),
         ((FRAMES, None, {"m": FRAMES[:, 1:], "n": FRAMES}), "same number of frames"),
         ((FRAMES, FRAMES, FRAMES), "by model name. Received: ndarray"),
     ],
