@@ -368,8 +368,9 @@ def train(folder: str, output: str, steps: int, batch_size: int, context: int, h
     _check_suffix(output, ".keras")
 
     def data(start: int):
-        windows = dict(batch_size=batch_size, context=context, horizon=horizon)
-        return datasets.video_folder(folder, "train", **windows, start=start)
+        return datasets.video_folder(
+            folder, "train", batch_size=batch_size, context=context, horizon=horizon, start=start
+        )
 
     def save():
         with atomic_path(output) as temporary:
@@ -415,9 +416,15 @@ def evaluate(folder: str, model: str, sequences: int, horizon: int | None, outpu
     if output is not None:
         _check_suffix(output, ".csv")
     network = load(model)
-    context = network.context_shape[1] or 10
-    windows = dict(context=context, horizon=horizon or network.horizon, batch_size=20, sequences=sequences)
-    scores = evaluation.evaluate(network, datasets.video_folder(folder, "test", **windows))
+    data = datasets.video_folder(
+        folder,
+        "test",
+        batch_size=20,
+        context=network.context_shape[1] or 10,
+        horizon=horizon or network.horizon,
+        sequences=sequences,
+    )
+    scores = evaluation.evaluate(network, data)
     print(scores.table())
     if output is not None:
         scores.save_csv(output)
