@@ -1,10 +1,11 @@
-"""The command `keras-frnn`: forecasts of a clip or a camera, and a network of one's own videos, without a line of code.
+"""What the command `keras-frnn` does. Its command line is keras_frnn_command.py, beside the package.
 
-What takes long to import is imported where it is needed, so that `--help` answers at once.
+Each function is thin: from files to the functions of this package and back. What is wrong raises an error whose
+message is for the user.
 """
 
-import argparse
 import contextlib
+import json
 import math
 import os
 import pathlib
@@ -12,22 +13,19 @@ import sys
 import time
 from collections.abc import Iterator
 
+import keras
+import numpy as np
+
+from keras_frnn import datasets, evaluation, losses, models
+from keras_frnn.checks import check_suffix
+
+# OpenCV from there: it reads what that module sets, and its codecs keep quiet about damage.
+from keras_frnn.datasets.video_files.decode_worker import convert, cv2
+from keras_frnn.files import atomic_path
+
 PRESET = "moving-digits"
 _LARGEST_SIDE = 128  # Of frames, where the network takes any size.
 _MOST_COLUMNS = 12  # Of a strip, more of which are too small to see.
-
-
-def main(argv: list[str] | None = None):
-    """Runs one of the commands. What a user can mend ends in a sentence and exit status 1, or 2 for the usage."""
-    options = vars(_parser().parse_args(argv))
-    run = options.pop("run")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        run(**options)
-    except KeyboardInterrupt:
-        sys.exit("\nInterrupted.")
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        sys.exit(f"keras-frnn: {error}")
 
 
 # --- predict ---------------------------------------------------------------------------------------------------------
@@ -35,7 +33,7 @@ def main(argv: list[str] | None = None):
 
 def predict(clip: str, model: str, output: str, steps: int, given: int, start: int, frame_step: int, size):
     """Writes what the network predicts after the first frames of a clip, beside what the clip shows of it."""
-    _check_suffix(output, ".mp4", ".gif", ".png")
+    check_suffix(output, ".mp4", ".gif", ".png")
     network = load(model)
     shape = frame_shape(network, size, first_frame(clip).shape)
     frames, rate = read_clip(clip, shape, start, given + steps, frame_step)
@@ -51,8 +49,6 @@ def predict(clip: str, model: str, output: str, steps: int, given: int, start: i
 
 
 def _draw(network, context, truth, predictions: dict, output: str, rate: float):
-    from keras_frnn import evaluation
-
     if output.lower().endswith(".png"):
         steps = next(iter(predictions.values())).shape[1]
         every = math.ceil(steps / _MOST_COLUMNS)
@@ -71,9 +67,6 @@ def load(model: str, compile: bool = False):
     Raises:
         ValueError: it is none of these, or takes channels before height.
     """
-    import keras
-
-    from keras_frnn import models
 
     path = pathlib.Path(model)
     if path.suffix == ".keras":
@@ -97,8 +90,6 @@ def load(model: str, compile: bool = False):
 
 
 def _class_in(folder: pathlib.Path) -> str | None:
-    import json
-
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return json.loads((folder / "config.json").read_text())["class_name"]
     return None
@@ -122,9 +113,6 @@ def frame_shape(network, size: tuple[int, int] | None, source: tuple[int, ...]) 
 
 
 def _open(source: str | int):
-    # From there, because OpenCV reads what that module sets: codecs keep quiet about damage.
-    from keras_frnn.datasets.video_files.decode_worker import cv2
-
     if isinstance(source, str) and not os.path.isfile(source):
         raise FileNotFoundError(f"There is no video {source}.")
     if isinstance(source, str) and not os.access(source, os.R_OK):
@@ -157,10 +145,9 @@ def read_clip(source: str, shape: tuple[int, int, int], start: int, count: int, 
     Raises:
         OSError: the video cannot be read, or ends before `start`.
     """
-    import numpy as np
 
     video, frames = _open(source), []
-    rate = video.get(5)  # cv2.CAP_PROP_FPS
+    rate = video.get(cv2.CAP_PROP_FPS)
     for number in range(start + (count - 1) * frame_step + 1):
         if not video.grab():
             break
@@ -174,8 +161,6 @@ def read_clip(source: str, shape: tuple[int, int, int], start: int, count: int, 
 
 def _converted(frame, shape: tuple[int, int, int]):
     """A frame of OpenCV as a network's dataset has it, uint8 `(height, width, channels)`."""
-    from keras_frnn.datasets.video_files.decode_worker import convert
-
     height, width, channels = shape
     request = {"height": height, "width": width, "channels": channels, "cut": "centre", "frame_size": None}
     return convert(frame, request).reshape(shape)
@@ -189,7 +174,7 @@ def live(clip, camera, model, steps: int, frames: int | None, follow: float, hea
     if headless and output is None:
         raise ValueError("With --headless there is nothing to see but the file of --output. Pass one, such as out.mp4.")
     if output is not None:
-        _check_suffix(output, ".mp4")
+        check_suffix(output, ".mp4")
     network = load(model)
     if not hasattr(network, "stream"):
         raise ValueError(f"A {type(network).__name__} takes no frame at a time. Use a FoldedRNN or a LadderRNN.")
@@ -268,9 +253,6 @@ def _grows(path: str, seconds: float) -> bool:
 
 def _live_page(now, future):
     """The last frame and three of the forecast beside each other, uint8 RGB `(height, width, 3)`."""
-    import cv2
-    import numpy as np
-
     steps = sorted({1, (len(future) + 1) // 2, len(future)})
     predicted = np.clip((future + 1) * 127.5, 0, 255).round().astype("uint8")
     tiles = [("now", now, (90, 90, 90))]
@@ -293,9 +275,6 @@ def _live_page(now, future):
 @contextlib.contextmanager
 def _video_writer(output: str):
     """A function that adds a picture, uint8 RGB, to a video; the file is there when the block ends."""
-    import cv2
-
-    from keras_frnn.files import atomic_path
 
     writer = None
     with atomic_path(output) as temporary:
@@ -345,8 +324,6 @@ class _Window:
 
 def prepare(folder: str, output: str, size, grey: bool, test_fraction: float, accept_bad_videos: bool):
     """Decodes a folder of videos once, for training."""
-    from keras_frnn import datasets
-
     arguments = dict(size=size, color=not grey, test_fraction=test_fraction)
     bad = datasets.prepare_videos(folder, output, accept_bad_videos=accept_bad_videos, **arguments)
     for name, reason in sorted(bad.items()):
@@ -360,12 +337,8 @@ _STEPS_BETWEEN_SAVES = 500
 
 def train(folder: str, output: str, steps: int, batch_size: int, context: int, horizon: int, width: float, rate: float):
     """Trains a network on prepared videos. With the file of an interrupted training, it goes on."""
-    import keras
 
-    from keras_frnn import datasets, losses, models
-    from keras_frnn.files import atomic_path
-
-    _check_suffix(output, ".keras")
+    check_suffix(output, ".keras")
 
     def data(start: int):
         return datasets.video_folder(
@@ -411,10 +384,8 @@ def train(folder: str, output: str, steps: int, batch_size: int, context: int, h
 
 def evaluate(folder: str, model: str, sequences: int, horizon: int | None, output: str | None):
     """Scores a network on the test videos, beside copying the last frame."""
-    from keras_frnn import datasets, evaluation
-
     if output is not None:
-        _check_suffix(output, ".csv")
+        check_suffix(output, ".csv")
     network = load(model)
     data = datasets.video_folder(
         folder,
@@ -429,114 +400,3 @@ def evaluate(folder: str, model: str, sequences: int, horizon: int | None, outpu
     if output is not None:
         scores.save_csv(output)
         print(f"Written to {output}.")
-
-
-# --- the command line ------------------------------------------------------------------------------------------------
-
-
-def _check_suffix(path: str, *suffixes: str):
-    from keras_frnn.checks import check_suffix
-
-    check_suffix(path, *suffixes)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
-    return int(text)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, found, width = text.partition("x")
-    if not found or not height.isdecimal() or not width.isdecimal() or not int(height) * int(width):
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH in pixels, such as 64x80, got {text!r}")
-    return int(height), int(width)
-
-
-def _positive_float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "keras-frnn", description="Folded recurrent networks that predict the future frames of a video."
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def command(run, help: str):
-        part = commands.add_parser(run.__name__, help=help, description=run.__doc__, allow_abbrev=False)
-        part.set_defaults(run=run)
-        return part
-
-    def model(part, default=PRESET):
-        part.add_argument(
-            "--model", default=default, help=f"{PRESET}, a .keras file, or a preset's folder (%(default)s)"
-        )
-
-    def size(part):
-        part.add_argument(
-            "--size", type=_size, help="HEIGHTxWIDTH of the frames (as the network was built, or the clip's)"
-        )
-
-    part = command(predict, "what comes after the first frames of a clip")
-    part.add_argument("clip", help="any file that FFmpeg reads")
-    model(part)
-    part.add_argument("--output", default="out.mp4", help="out.mp4, out.gif or out.png (%(default)s)")
-    part.add_argument("--steps", type=_positive, default=30, help="frames to predict (%(default)s)")
-    part.add_argument("--given", type=_positive, default=10, help="frames that the network sees (%(default)s)")
-    part.add_argument("--start", type=_count, default=0, help="number of the first given frame (%(default)s)")
-    part.add_argument("--frame-step", type=_positive, default=1, help="2 takes every second frame (%(default)s)")
-    size(part)
-
-    part = command(live, "a camera or a file, frame by frame, with the forecast beside")
-    part.add_argument("clip", nargs="?", help="a file, which may still grow; without one, the camera")
-    part.add_argument("--camera", type=_count, default=0, help="its number (%(default)s)")
-    model(part)
-    part.add_argument("--steps", type=_positive, default=10, help="frames to predict each time (%(default)s)")
-    part.add_argument("--frames", type=_positive, help="end after as many frames")
-    part.add_argument("--follow", type=_positive_float, default=0.0, help="seconds to wait for a file to grow (0)")
-    part.add_argument("--headless", action="store_true", help="open no window")
-    part.add_argument("--output", help="keep what is shown, out.mp4")
-    size(part)
-
-    part = command(prepare, "decode a folder of your own videos")
-    part.add_argument("folder", help="videos, in subfolders or not")
-    part.add_argument("--output", default="prepared", help="folder for train.hdf5 and test.hdf5 (%(default)s)")
-    part.add_argument("--size", type=_size, default=(64, 64), help="HEIGHTxWIDTH of the stored frames (64x64)")
-    part.add_argument("--grey", action="store_true", help="store grey frames; else colour")
-    part.add_argument("--test-fraction", type=float, default=0.2, help="share of the videos for testing (%(default)s)")
-    part.add_argument("--accept-bad-videos", action="store_true", help="store what can be read of bad videos")
-
-    part = command(train, "train a network on them")
-    part.add_argument("folder", nargs="?", default="prepared", help="what prepare wrote (%(default)s)")
-    part.add_argument("--output", default="model.keras", help="the network; training goes on from it (%(default)s)")
-    part.add_argument("--steps", type=_positive, default=2000, help="optimizer steps (%(default)s)")
-    part.add_argument("--batch-size", type=_positive, default=4, help="sequences a step (%(default)s)")
-    part.add_argument("--context", type=_positive, default=10, help="given frames (%(default)s)")
-    part.add_argument("--horizon", type=_positive, default=10, help="predicted frames (%(default)s)")
-    part.add_argument("--width", type=_positive_float, default=1.0, help="factor on the channels (%(default)s)")
-    part.add_argument("--rate", type=_positive_float, default=2e-3, help="first learning rate (%(default)s)")
-
-    part = command(evaluate, "score it on the test videos")
-    part.add_argument("folder", nargs="?", default="prepared", help="what prepare wrote (%(default)s)")
-    model(part, "model.keras")
-    part.add_argument("--sequences", type=_positive, default=200, help="test sequences (%(default)s)")
-    part.add_argument("--horizon", type=_positive, help="frames to predict (the network's)")
-    part.add_argument("--output", help="scores.csv")
-    return parser
-
-
-if __name__ == "__main__":
-    main()

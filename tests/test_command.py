@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from clips import decoded, write_clip
 
+import keras_frnn_command
 from keras_frnn import command, datasets, models
 
 TOPOLOGY = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)]
 
 
 def run(*words):
-    command.main([str(word) for word in words])
+    keras_frnn_command.main([str(word) for word in words])
 
 
 def fails(capsys, *words) -> str:
