@@ -5,7 +5,6 @@ b-th run of positions, and of nothing else.
 """
 
 import concurrent.futures
-import contextlib
 import importlib.util
 import operator
 import os
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import keras
 import numpy as np
+
+from keras_frnn.optional import tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -69,6 +70,10 @@ class VideoBatches(keras.utils.PyDataset):
 
     Attributes:
         num_batches: None where there is no end; then `fit` needs `steps_per_epoch`.
+
+    Raises:
+        IndexError: from `dataset[b]`, there is no such batch.
+        TypeError: from `len(dataset)`, there is no end.
     """
 
     # Keras' own `workers` stay at 1. They lose the first batch of a dataset without end: `fit` builds loss and metrics
@@ -168,19 +173,3 @@ def _tf_dataset(batches: VideoBatches, shapes) -> "tf.data.Dataset":
 
     numbers = tf.data.Dataset.range(_ENDLESS if num_batches is None else num_batches)
     return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def tensorflow(what: str, instead: str):
-    """The module, for what reads data through it; an `ImportError` says what needs it and what to do `instead`."""
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise ImportError(
-            f"{what} needs TensorFlow, which does not work here ({error}): `pip install tensorflow`. {instead}"
-        ) from error
-    if keras.backend.backend() != "tensorflow":
-        # It only feeds the other backends: it must not take their accelerator's memory. Where it was in use before,
-        # this is an error: what it holds already cannot be taken back.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
-    return tf

@@ -2,9 +2,10 @@
 
 import importlib.util
 import itertools
+import pathlib
 import pickle
+import re
 import shutil
-import subprocess
 import sys
 import threading
 
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_frnn import datasets, evaluation, models
+from keras_frnn import datasets, evaluation, models, reference
 from keras_frnn.datasets import faces
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
@@ -142,14 +143,20 @@ def test_what_is_wrong_while_reading_is_told_by_tensorflow_too(stored, tmp_path)
 
 
 @pytest.mark.once
-def test_formats_are_checked(monkeypatch):
+def test_formats_are_checked():
     with pytest.raises(ValueError, match="`format` must be 'tf', 'keras' or None. Received: format='torch'"):
         datasets.moving_mnist("test", **DIGITS, format="torch")
     with pytest.raises(ValueError, match="Received: format=''"):
         datasets.from_arrays(VIDEOS, **WINDOWS, format="")
+
+
+@pytest.mark.once
+def test_what_needs_tensorflow_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # As if it was not installed.
     with pytest.raises(ImportError, match=r"format='tf' needs TensorFlow.*`pip install tensorflow`. format='keras'"):
         datasets.moving_mnist("test", **DIGITS, format="tf")
+    with pytest.raises(ImportError, match=r"authors' checkpoints needs TensorFlow.*What `model.save` wrote"):
+        reference.load_checkpoint(network(), "model-0")
 
 
 def network() -> keras.Model:
@@ -201,27 +208,16 @@ def test_what_has_no_end_or_no_batch():
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="Keras takes a DataLoader on Torch alone")
 def test_in_a_data_loader(stored):
-    from torch.utils.data import DataLoader
-
-    # An endless dataset has no length: the sampler names the batches of this epoch.
+    """The example of docs/data.md."""
+    page = pathlib.Path(__file__).parent.parent.parent / "docs" / "data.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     data = datasets.video_folder(stored, "train", **WINDOWS, format="keras")
-    loader = DataLoader(data, batch_size=None, sampler=range(2, 6), num_workers=2)
+    exec(example.replace('datasets.kth("data/kth", "train", format="keras")', "given"), namespace := {"given": data})
+    loader = namespace["loader"]
+    assert (loader.dataset, list(loader.sampler), loader.num_workers) == (data, list(range(1000)), 2)
+    loader = type(loader)(data, batch_size=None, sampler=range(2, 6), num_workers=2)
     assert_equal(first(loader, 9), [data[number] for number in range(2, 6)])
     model = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=2)
     model.compile("sgd", "mse")
     model.fit(loader, verbose=0)
     assert int(model.optimizer.iterations) == 4
-
-
-@pytest.mark.once
-def test_nothing_imports_tensorflow_but_its_face():
-    code = (
-        "import os, sys\n"
-        "os.environ['KERAS_BACKEND'] = 'torch'\n"
-        "sys.modules['tensorflow'] = None\n"
-        "from keras_frnn import datasets, evaluation, layers, losses, metrics, models, optimizers, reference\n"
-        "import numpy as np\n"
-        "datasets.moving_mnist('test', 'mnist-5k', size=32, format='keras')[0]\n"
-        "datasets.from_arrays(np.zeros((1, 20, 8, 8, 1), 'uint8'), format='keras')[0]\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import h5py
 import numpy as np
 
-from keras_frnn.datasets.faces import tensorflow
 from keras_frnn.datasets.video_files.store_checks import check_attributes, check_chunks, damage_explained, open_video
 from keras_frnn.datasets.windows import check_split
+from keras_frnn.optional import tensorflow
 
 _READERS = ("h5py", "tfio")
 
