@@ -5,7 +5,7 @@ BACKENDS := tensorflow jax torch
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-tfio lint package results benchmark clean
+.PHONY: demo test test-torch test-tfio lint package results benchmark clean
 
 demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; train a small one; compare them.
 	@mkdir -p build
@@ -19,6 +19,17 @@ test: $(VENV)/test  ## Run all tests on all three backends.
 			|| exit 1; \
 		selected="not slow and not once"; \
 	done
+
+# Not compiling what is installed saves half of the time.
+test-torch: $(VENV)-torch/bin/pip  ## Test data and a recipe in an environment of Keras and Torch, without TensorFlow.
+	$(VENV)-torch/bin/pip install -q --no-compile -c tests/constraints.txt \
+		keras torch numpy h5py opencv-python-headless matplotlib pillow absl-py pytest
+	$(VENV)-torch/bin/pip install -q --no-deps -e .
+	! $(VENV)-torch/bin/python -c "import tensorflow" 2> /dev/null
+	KERAS_BACKEND=torch $(VENV)-torch/bin/python -m pytest -q tests/datasets --ignore=tests/datasets/test_preparation.py
+	rm -rf $(VENV)-torch/run
+	KERAS_BACKEND=torch $(VENV)-torch/bin/python recipes/mmnist_frnn.py --preset=quick --output=$(VENV)-torch/run \
+		--iterations=3 --batch_size=2 --test_sequences=4 --samples=1
 
 test-tfio: $(VENV)-tfio/bin/pip  ## Test the reader of the extra `tfio` in an environment with TensorFlow 2.16.
 	$(VENV)-tfio/bin/pip install -q -e .[tfio] pytest==9.2.0 keras==3.15.1
@@ -48,7 +59,7 @@ benchmark: $(VENV)/demo  ## Measure what the models cost and how fast videos com
 	$(VENV)/bin/python benchmarks/speed.py
 
 # Where Python comes without its venv module's pip (some Linux distributions), virtualenv does the same.
-$(VENV)/bin/pip $(VENV)-tfio/bin/pip: %/bin/pip:
+$(VENV)/bin/pip $(VENV)-tfio/bin/pip $(VENV)-torch/bin/pip: %/bin/pip:
 	$(PYTHON) -m venv $* || { \
 		rm -rf $* && \
 		$(PYTHON) -m pip install -q --target $(VENV)-tools virtualenv && \
@@ -63,4 +74,4 @@ $(VENV)/test: $(VENV)/demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-tfio $(VENV)-tools build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-tfio $(VENV)-torch $(VENV)-tools build dist *.egg-info

@@ -79,7 +79,7 @@ def main(_):
     model = models.FoldedRNN.from_preset(folder)
     test = datasets.moving_mnist("test", **_DATA, batch_size=50, sequences=_SEQUENCES)
     scores = evaluation.evaluate(model, test).to_dict()
-    first = evaluation.evaluate(model, test.take(1)).to_dict()["values"]["model"]
+    first = evaluation.evaluate(model, [next(iter(test))]).to_dict()["values"]["model"]
     metadata = {
         "training": training,
         "data": _DATA,

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import stages as command_line
-import tensorflow as tf
 from absl import logging
 from run_folder import (
     RunError,
@@ -31,6 +30,7 @@ from stages import Experiment
 
 from keras_frnn import datasets, evaluation, layers, losses, models, optimizers
 from keras_frnn.backend import accelerator
+from keras_frnn.datasets.faces import Dataset
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.files import atomic_path, held
 from keras_frnn.machine import machine
@@ -109,10 +109,10 @@ def run(
         sys.exit(128 + signal.SIGINT)
     except (RunError, ValueError, OSError, ImportError, FloatingPointError) as error:
         sys.exit(f"{error}")
-    except (RuntimeError, MemoryError, tf.errors.OpError) as error:
+    except Exception as error:
         if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
             sys.exit("There is not enough memory. Pass a smaller --batch_size, or --remat for a FoldedRNN.")
-        if isinstance(error, tf.errors.OpError):  # What a dataset raised while it was read.
+        if type(error).__module__.startswith("tensorflow"):  # What a dataset raised while it was read.
             lines = [line for line in str(error).splitlines() if "Error: " in line]
             sys.exit(f"The data cannot be read: {(lines or [str(error)])[-1]}")
         raise
@@ -137,7 +137,8 @@ def train(experiment: Experiment, folder: RunFolder):
         print(f"Going on from iteration {done:,} of {experiment.iterations:,}.", flush=True)
     data = train_data(experiment, done)
     if model is None:
-        model = make_model(experiment, data.element_spec[0].shape)
+        context, _ = next(iter(data))
+        model = make_model(experiment, context.shape)
     checkpoints = _Checkpoints(folder, experiment, done, seconds)
     if done < experiment.iterations:
         with checkpoints.stopped_by_signals():
@@ -483,26 +484,28 @@ def contexts(experiment: Experiment, count: int) -> Iterator[np.ndarray]:
         windows["context"], rest = windows["context"] - 1, 1
     windows["horizon"] = 1
     data = _dataset(dataclasses.replace(experiment, windows=windows), "test", batch_size=1, sequences=count)
-    for context, future in data.take(count):
+    for context, future in data:
         yield np.concatenate([keras.ops.convert_to_numpy(frames) for frames in (context, future[:, :rest])], axis=1)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-def train_data(experiment: Experiment, done: int) -> tf.data.Dataset:
+def train_data(experiment: Experiment, done: int) -> Dataset:
     """The endless training batches from an iteration on, which are a function of it and the seed alone."""
     batch, seed = experiment.batch_size, experiment.seed
     return _dataset(experiment, "train", batch_size=batch, seed=seed, start=done * batch, **experiment.augmentation)
 
 
-def test_data(experiment: Experiment) -> tf.data.Dataset:
+def test_data(experiment: Experiment) -> Dataset:
     """The test sequences, once."""
     return _dataset(experiment, "test", batch_size=_TEST_BATCH, sequences=experiment.test_sequences)
 
 
-def _dataset(experiment: Experiment, split: str, **arguments) -> tf.data.Dataset:
+def _dataset(experiment: Experiment, split: str, **arguments) -> Dataset:
     make, source, windows = getattr(datasets, experiment.dataset), dict(experiment.source), experiment.windows
+    # TensorFlow is loaded where it is the backend, and nowhere else.
+    arguments["format"] = "tf" if keras.backend.backend() == "tensorflow" else "keras"
     with _fits("dataset", experiment):
         if experiment.dataset == "moving_mnist":
             test_array = source.pop("test_array", None)

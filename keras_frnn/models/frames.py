@@ -103,7 +103,7 @@ def peek(data, future=None):
     if is_array(data):
         return to_numpy(data[:_SEQUENCES]), None if future is None else to_numpy(future[:_SEQUENCES]), data
     if isinstance(data, keras.utils.PyDataset):
-        batch = data[0]
+        batch = None if data.num_batches == 0 else data[0]
     elif hasattr(data, "element_spec"):  # tf.data
         for part in keras.tree.flatten(data.element_spec)[:2]:
             check_rank(part.shape)
