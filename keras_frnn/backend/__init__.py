@@ -17,6 +17,7 @@ What the rest of the library calls:
     CompiledCalls               functions of a model, compiled for arguments of shapes that come again
     gradients                   a context in which Torch records no gradient that nobody takes
     accelerator                 the GPU or TPU in use
+    batch_shards                among how many devices JAX splits a batch
 """
 
 from keras_frnn.backend.compilation import CompiledCalls, gradients
@@ -32,7 +33,7 @@ from keras_frnn.backend.convolution import (
     upsampled_conv,
     upsampled_conv_gradients,
 )
-from keras_frnn.backend.devices import accelerator
+from keras_frnn.backend.devices import accelerator, batch_shards
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
 from keras_frnn.backend.time_loop import delay_until, scan
 from keras_frnn.backend.written_gradient import with_written_gradient
@@ -40,6 +41,7 @@ from keras_frnn.backend.written_gradient import with_written_gradient
 __all__ = [
     "CompiledCalls",
     "accelerator",
+    "batch_shards",
     "delay_until",
     "flipped",
     "gradients",
