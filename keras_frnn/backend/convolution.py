@@ -139,6 +139,16 @@ def torch_convolves(x) -> bool:
     return x.dtype != torch.float16 or torch.ops.mkldnn._is_mkldnn_fp16_supported()
 
 
+def read_kernel(variable, dtype: str):
+    """The tensor of a kernel. In Torch, its gradient gets the kernel's strides, also along axes of length 1.
+
+    Those mean nothing, and Torch leaves them as they are; but `DistributedDataParallel` compares them, and warns.
+    """
+    if keras.backend.backend() == "torch":
+        variable = ops.reshape(ops.reshape(variable, (-1,)), variable.shape)  # Both are views.
+    return ops.cast(variable, dtype)
+
+
 def packed(kernel):
     """The same kernel, in memory as convolutions read it. For a loop: packing costs as much as a small convolution."""
     if keras.backend.backend() != "torch":

@@ -25,6 +25,15 @@ def batch_shards() -> int:
     return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
 
 
+def batch_processes() -> int:
+    """The number of processes that give JAX a part each of a batch."""
+    if batch_shards() == 1:
+        return 1
+    import jax
+
+    return jax.process_count()
+
+
 def _outside_of_traces():
     """What is being traced for compilation is not on any device yet."""
     backend = keras.backend.backend()

@@ -91,7 +91,7 @@ class MinConvGRUCell(ConvGRUCell):
         return _iterate(sequence, kernel, bias, h, upsampling, mask)[1:]
 
     def _weights(self):
-        return [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
+        return backend.read_kernel(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
 
 
 def _project(x, kernel, bias, upsampling):
