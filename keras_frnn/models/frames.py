@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_frnn.backend import batch_processes, batch_shards
 from keras_frnn.checks import check_range, shapes_fit
 from keras_frnn.layers import layout
 
@@ -76,6 +77,23 @@ def check_future(shape, predicted_shape):
         raise ValueError(
             f"The future frames must have the shape of the predicted ones, {predicted_shape}, whose second axis is the "
             f"model's horizon. Received: future of shape {shape}"
+        )
+
+
+def check_shared(sequences: int, batch_size: int | None = None):
+    """Raises if the devices of `keras.distribution` cannot share batches of so many sequences equally.
+
+    Args:
+        sequences: in a batch, or to be cut into batches.
+        batch_size: of those batches, of which the last may be smaller.
+    """
+    shards = max(1, batch_shards() // batch_processes())
+    batch = sequences if batch_size is None else min(batch_size, sequences)
+    if odd := next((size for size in (batch, sequences % batch) if size % shards), None):
+        of = "" if batch_size is None else f", {batch} a batch and {sequences % batch} left over"
+        raise ValueError(
+            f"{shards} devices cannot share a batch of {odd} sequence(s) equally. Give batches that are multiples of "
+            f"{shards}. Received: {sequences} sequence(s){of}"
         )
 
 

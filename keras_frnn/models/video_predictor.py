@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_frnn import backend
 from keras_frnn.checks import check_positive_integer
-from keras_frnn.models.frames import check_frames, check_future, check_rank, is_array, peek, to_numpy
+from keras_frnn.models.frames import check_frames, check_future, check_rank, check_shared, is_array, peek, to_numpy
 
 # Keras' layers are made by one thread at a time: two that call a new model at once would both make its weights.
 _building = threading.RLock()
@@ -122,11 +122,12 @@ class VideoPredictor(keras.Model):
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """`keras.Model.fit`; shape, dtype and range of the first frames are checked. `y` has `horizon` frames."""
-        x = self._checked(x, y)
+        batch_size = args[0] if args else kwargs.get("batch_size")
+        x = self._checked(x, y, batch_size)
         validation = kwargs.get("validation_data")
         if validation is not None:
             if is_array(validation):
-                self._checked(*validation[:2])
+                self._checked(*validation[:2], kwargs.get("validation_batch_size") or batch_size)
             else:
                 kwargs["validation_data"] = self._checked(validation)
         if not is_array(x) and len(args) < 7:
@@ -136,12 +137,13 @@ class VideoPredictor(keras.Model):
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """`keras.Model.evaluate`; shape, dtype and range of the first frames are checked."""
         if "_use_cached_eval_dataset" not in kwargs:  # As `fit` calls it, which has checked them.
-            x = self._checked(x, y)
+            x = self._checked(x, y, args[0] if args else kwargs.get("batch_size"))
         return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """`keras.Model.predict`; shape, dtype and range of the first frames are checked."""
-        return super().predict(self._checked(x), *args, **kwargs)
+        batch_size = args[0] if args else kwargs.get("batch_size")
+        return super().predict(self._checked(x, batch_size=batch_size), *args, **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """`keras.Model.train_on_batch`; shape and dtype of all frames are checked, the range of the first."""
@@ -155,11 +157,15 @@ class VideoPredictor(keras.Model):
         """`keras.Model.predict_on_batch`; shape and dtype of all frames are checked, the range of the first."""
         return super().predict_on_batch(self._checked_batch(x))
 
-    def _checked(self, x, y=None):
+    def _checked(self, x, y=None, batch_size=None):
         if x is None:
             return x  # Keras says so.
         context, future, x = peek(x, y)
         self._check_batch(context, future)
+        if is_array(x):
+            check_shared(len(x), batch_size or 32)  # Keras' default.
+        else:
+            check_shared(len(context))
         return x
 
     def _checked_batch(self, x, y=None):
@@ -171,6 +177,7 @@ class VideoPredictor(keras.Model):
         else:
             self._check_batch(to_numpy(x), to_numpy(y))
             self._has_seen_frames = True
+        check_shared(len(x))
         return x
 
     def _check_batch(self, context, future):
