@@ -1,4 +1,4 @@
-"""Docstrings of this package as mkdocstrings reads them best: it knows other sections, and examples that are indented."""
+"""Docstrings of this package as mkdocstrings shows them best: it knows other sections, and indented examples."""
 
 import re
 
