@@ -5,7 +5,7 @@ BACKENDS := tensorflow jax torch
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-torch test-tfio lint package results benchmark clean
+.PHONY: demo test test-torch test-tfio lint package docs results benchmark clean
 
 demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; train a small one; compare them.
 	@mkdir -p build
@@ -50,6 +50,9 @@ package: $(VENV)/test  ## Build sdist and wheel, install the wheel into an empty
 		context, _ = next(iter(datasets.moving_mnist('test', 'mnist-5k', size=32, batch_size=1))); \
 		print(keras_frnn.__version__, models.FoldedRNN.from_preset('moving-digits').forecast(context).shape)"
 
+docs: $(VENV)/docs  ## Write the site to build/site; a warning is an error.
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+
 results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs in runs/.
 	$(VENV)/bin/python docs/results_page.py
 
@@ -71,6 +74,10 @@ $(VENV)/demo: $(VENV)/bin/pip pyproject.toml tests/constraints.txt
 
 $(VENV)/test: $(VENV)/demo
 	$(VENV)/bin/pip install -q -c tests/constraints.txt -e .[dev]
+	touch $@
+
+$(VENV)/docs: $(VENV)/demo
+	$(VENV)/bin/pip install -q -c tests/constraints.txt -e .[docs]
 	touch $@
 
 clean:
