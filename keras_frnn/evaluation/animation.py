@@ -33,8 +33,8 @@ def save_animation(
     Args:
         context: frames that were given, `(batch, context, height, width, channels)`: floating point in [-1, 1], as a
             model takes them, or uint8, as a camera gives them; 1 or 3 channels.
-        future: true future frames, `(batch, horizon, height, width, channels)`; None where they are not known: the
-            top row then ends with question marks.
+        future: true future frames, `(batch, horizon, height, width, channels)`; None where they are not known, fewer
+            where only the first are: the top row then ends with question marks.
         predictions: by model, predicted frames, `(batch, horizon, height, width, channels)`.
         path: file to write, `.gif` or `.mp4`.
         frame_rate: frames a second; the last one stays for a second.

@@ -1,0 +1,245 @@
+"""What the command `keras-frnn` does; its command line is keras_frnn_command.py, beside the package.
+
+Each function is thin: from files to the functions of this package and back. What is wrong raises an error whose
+message is for the user.
+"""
+
+import collections
+import itertools
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+
+import cv2
+import keras
+import numpy as np
+
+from keras_frnn import evaluation, models
+from keras_frnn.checks import check_suffix
+from keras_frnn.datasets.video_files.decode_worker import convert
+from keras_frnn.layers import layout
+
+_RATE = 10.0  # Frames a second, where a video does not tell.
+
+
+def predict(
+    clip: str,
+    model: str,
+    output: str,
+    steps: int | None,
+    context: int,
+    start: int,
+    frame_step: int,
+    size: tuple[int, int] | None,
+    rate: float | None,
+):
+    """Draws the truth beside the prediction, and the prediction alone beyond the clip's end."""
+    suffix = check_suffix(output, ".mp4", ".gif", ".png")
+    network, video = load_model(model), Video(clip)
+    steps = steps or network.horizon
+    frames = video.read(frame_shape(network, video.size, size), start, context + steps, frame_step)
+    given, future, predicted = forecast(network, frames, context, steps)
+    pictures = given[None], future[None] if len(future) else None, {"prediction": predicted[None]}
+    if suffix == ".png":
+        evaluation.plot_strip(*pictures, output, data_format="channels_last")
+    else:
+        rate = rate or (video.rate or _RATE) / frame_step
+        evaluation.save_animation(*pictures, output, frame_rate=rate, data_format="channels_last")
+    height, width, _ = frames.shape[1:]
+    print(
+        f"{output}: frames of {height}x{width}, {len(given)} given, {len(predicted)} predicted, {len(future)} of these "
+        "beside the truth."
+    )
+    if len(future):
+        print(score(future, predicted[: len(future)], given[-1]))
+
+
+def load_model(name: str) -> models.FoldedRNN:
+    """A network of the package by its name, a .keras file, or a folder that has one of these or a preset.
+
+    Raises:
+        ValueError: there is none, it does not load, or is no model of this package.
+    """
+    families = (models.FoldedRNN, models.LadderRNN)
+    names = [preset for family in families for preset in family.presets]
+    path = pathlib.Path(name)
+    for family in families:
+        if name in family.presets:
+            return family.from_preset(name)
+    if (path / "metadata.json").is_file():
+        try:
+            class_name = json.loads((path / "metadata.json").read_text())["class_name"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path / 'metadata.json'} is damaged ({error}).") from error
+        family = next((family for family in families if family.__name__ == class_name), models.FoldedRNN)
+        return family.from_preset(path)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise ValueError(
+            f"There is no model {name!r}. Expected {', '.join(names)}, a .keras file, or a folder with model.keras or "
+            "that `save_to_preset` wrote."
+        )
+    try:
+        network = keras.saving.load_model(path, compile=False)
+    # What is wrong with a file shows in errors of zipfile, h5py and Keras.
+    except Exception as error:
+        raise ValueError(f"{path} is not a network that Keras loads: {str(error).strip().splitlines()[0]}") from error
+    if not hasattr(network, "forecast") or not hasattr(network, "context_shape"):
+        raise ValueError(f"{path} holds a {type(network).__name__}. Expected a trained network of keras_frnn.models.")
+    return network
+
+
+def frame_shape(model, video_size: tuple[int, int], size: tuple[int, int] | None = None) -> tuple[int, int, int]:
+    """(height, width, channels) of the frames that a model is to see of a video.
+
+    Args:
+        model: the network.
+        video_size: (height, width) of the video's frames.
+        size: (height, width) to take in any case; by default what the model was built for, or, where it was built for
+            frames of any size, the largest that fits it and the video.
+    """
+    *built, channels = layout.frame_size_and_channels(model.context_shape, _data_format(model))
+    if channels not in (1, 3):
+        raise ValueError(f"This model takes frames of {channels} channels. Videos have 1, grey, or 3, colour.")
+    sides = []
+    for axis in range(2):
+        factor = math.prod(layer.factors[axis] for layer in getattr(model, "stack", ()))
+        sides.append(built[axis] or max(video_size[axis] // factor, 1) * factor)
+    height, width = size or sides
+    return height, width, channels
+
+
+def forecast(model, frames: np.ndarray, context: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What was given, what is known of the future, and what is predicted.
+
+    Args:
+        model: the network.
+        frames: float32 `(time, height, width, channels)` in [-1, 1].
+        context: how many frames are given; all, where there are no more.
+        steps: how many are predicted.
+
+    Returns:
+        Three such arrays: `min(context, time)` frames, up to `steps`, `steps`.
+    """
+    given, future = frames[:context], frames[context : context + steps]
+    predicted = _channels_last(model, model.forecast(_as_model(model, given)[None], steps))[0]
+    return given, future, predicted
+
+
+def score(future: np.ndarray, predicted: np.ndarray, last: np.ndarray) -> str:
+    """A line with the mean squared error, of frames in [0, 1], and that of the last given frame."""
+    errors = (float(np.square((future - frames) / 2).mean()) for frames in (predicted, last[None]))
+    return "MSE {:.4f}; of the last given frame, copied: {:.4f}.".format(*errors)
+
+
+def _data_format(model) -> str:
+    return getattr(model, "data_format", None) or "channels_last"
+
+
+def _as_model(model, frames: np.ndarray) -> np.ndarray:
+    return np.moveaxis(frames, -1, -3) if _data_format(model) == "channels_first" else frames
+
+
+def _channels_last(model, frames: np.ndarray) -> np.ndarray:
+    return np.moveaxis(frames, -3, -1) if _data_format(model) == "channels_first" else frames
+
+
+class Video:
+    """The frames of a file or a camera, one after the other, as OpenCV reads them.
+
+    Args:
+        source: a path, or a camera's number.
+
+    Attributes:
+        size: (height, width) of its frames.
+        rate: frames a second; 0 where it does not tell.
+
+    Raises:
+        OSError: there is no such file or camera, or no video in it.
+    """
+
+    def __init__(self, source: str):
+        self.source = source
+        self._is_camera = source.isdecimal() and not os.path.exists(source)
+        self._capture = self._open()
+        more, self._first = self._capture.read()
+        if not more:
+            raise OSError(f"{self._name()} has no frame that decodes.")
+        self.size = self._first.shape[:2]
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate < 1000 else 0.0
+
+    def _name(self) -> str:
+        return f"Camera {self.source}" if self._is_camera else self.source
+
+    def _open(self) -> cv2.VideoCapture:
+        if not self._is_camera and not os.path.isfile(self.source):
+            found = "is a folder" if os.path.isdir(self.source) else "does not exist"
+            raise FileNotFoundError(f"Expected a video file. Received: {self.source!r}, which {found}.")
+        capture = cv2.VideoCapture(int(self.source) if self._is_camera else self.source)
+        if not capture.isOpened():
+            reason = "does not open." if self._is_camera else "does not decode: no video that FFmpeg knows."
+            raise OSError(f"{self._name()} {reason}")
+        return capture
+
+    def frames(self, follow: float | None = None) -> Iterator[np.ndarray]:
+        """Its frames, BGR uint8 `(height, width, 3)`.
+
+        Args:
+            follow: how many seconds to wait at the end of a file that grows.
+        """
+        frame, seen, waited = self._first, 0, time.monotonic()
+        while True:
+            while frame is not None:
+                seen, waited = seen + 1, time.monotonic()
+                yield frame
+                frame = self._capture.read()[1]
+            if follow is None or self._is_camera or time.monotonic() - waited > follow:
+                return
+            time.sleep(min(0.1, follow / 4))
+            # OpenCV does not look at a file again whose end it has seen.
+            self._capture = self._open()
+            if all(self._capture.grab() for _ in range(seen)):
+                frame = self._capture.read()[1]
+
+    def read(self, shape: tuple[int, int, int], start: int, count: int, step: int = 1) -> np.ndarray:
+        """Some of its frames, cut at the centre to the shape's aspect and resized.
+
+        Args:
+            shape: (height, width, channels).
+            start: number of the first; -3 is the third from the end.
+            count: how many at most; fewer where it ends before.
+            step: 2 takes every second.
+
+        Returns:
+            float32 `(time, height, width, channels)` in [-1, 1].
+
+        Raises:
+            ValueError: there are not so many frames.
+        """
+        length = itertools.count()
+        counted = (frame for frame, _ in zip(self.frames(), length, strict=False))
+        if start < 0:
+            frames = list(collections.deque(counted, maxlen=-start))
+            missing, frames = len(frames) < -start, frames[::step][:count]
+        else:
+            frames = list(itertools.islice(counted, start, start + count * step, step))
+            missing = not frames
+        if missing:
+            raise ValueError(f"{self.source} has {next(length)} frames. Received: --start={start}")
+        return to_float(np.stack([resize(frame, shape) for frame in frames]))
+
+
+def resize(frame: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """A frame as OpenCV reads it, uint8 of (height, width, channels): as `datasets.prepare_videos` stores it."""
+    height, width, channels = shape
+    request = {"height": height, "width": width, "channels": channels, "cut": "centre", "frame_size": None}
+    return convert(frame, request).reshape(shape)
+
+
+def to_float(frames: np.ndarray) -> np.ndarray:
+    return frames.astype("float32") / 127.5 - 1

@@ -1,0 +1,115 @@
+"""The command line of `keras-frnn`. What it does is in keras_frnn/command.py.
+
+It lies beside the package, whose import loads Keras: `--help` answers at once.
+"""
+
+import argparse
+import os
+import re
+import sys
+
+_SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command line, that of the process by default; returns the exit code: 0, or 1 with a sentence why.
+
+    Raises:
+        SystemExit: with 2, where the command line itself is wrong; with 0 after `--help`.
+    """
+    arguments = vars(_parser().parse_args(argv))
+    name = arguments.pop("command")
+    for variable, value in (
+        ("TF_CPP_MIN_LOG_LEVEL", "3"),
+        ("OPENCV_LOG_LEVEL", "OFF"),
+        ("OPENCV_FFMPEG_LOGLEVEL", "-8"),
+    ):
+        os.environ.setdefault(variable, value)
+    try:
+        from keras_frnn import command
+
+        getattr(command, name)(**arguments)
+    except KeyboardInterrupt:
+        print(f"\nkeras-frnn {name}: interrupted.", file=sys.stderr)
+        return 1
+    # Also what a backend says: a user of the command has no use for its stack trace.
+    except Exception as error:
+        text = str(error).strip() or "no reason is given"
+        known = isinstance(error, (ValueError, OSError, FloatingPointError, ImportError))
+        print(f"\nkeras-frnn {name}: {text if known else f'{type(error).__name__}: {text}'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="keras-frnn",
+        usage="keras-frnn COMMAND ...; keras-frnn COMMAND --help",
+        description="Predicts the future frames of videos with folded recurrent networks.",
+        epilog="The environment variable KERAS_BACKEND is tensorflow, jax or torch.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, usage: str, help: str):
+        added = commands.add_parser(
+            name,
+            usage=f"keras-frnn {name} {usage}",
+            help=help,
+            description=help,
+            allow_abbrev=False,
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=100),
+        )
+        return added.add_argument
+
+    model = dict(
+        default="moving-digits", metavar="MODEL", help="moving-digits, a .keras file or a folder [moving-digits]"
+    )
+    size = dict(
+        type=_size, metavar="HEIGHTxWIDTH", help="of the frames that the model sees [as it was built, or the video's]"
+    )
+    windows = {
+        "--context": dict(type=_positive, default=10, metavar="N", help="frames that are given [10]"),
+        "--horizon": dict(type=_positive, default=10, metavar="N", help="frames to be predicted [10]"),
+        "--frame-step": dict(type=_positive, default=1, metavar="N", help="2 takes every second frame [1]"),
+    }
+
+    add = command(
+        "predict", "CLIP [--FLAG=VALUE ...]", "Draw a clip's truth beside its prediction, and what follows its end."
+    )
+    add("clip", metavar="CLIP", help="a video file")
+    add("--model", **model)
+    add("--output", default="out.mp4", metavar="FILE", help=".mp4 or .gif, or .png for a strip [out.mp4]")
+    add("--steps", type=_positive, metavar="N", help="frames to predict [as the model was trained for]")
+    add("--context", **windows["--context"])
+    add("--start", type=int, default=0, metavar="N", help="first given frame; -10: the tenth from the end [0]")
+    add("--frame-step", **windows["--frame-step"])
+    add("--size", **size)
+    add("--rate", type=_rate, metavar="FPS", help="frames a second to write [the clip's]")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    if not (match := _SIZE.fullmatch(text)):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 64x80, not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, not {text!r}")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number, not {text!r}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
