@@ -86,6 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--frame-step", **windows["--frame-step"])
     add("--size", **size)
     add("--rate", type=_rate, metavar="FPS", help="frames a second to write [the clip's]")
+    add = command("live", "[--FLAG=VALUE ...]", "Predict while frames come from a camera or a file; Ctrl-C ends it.")
+    add("--camera", default="0", metavar="SOURCE", help="a camera's number, or a video file [0]")
+    add("--model", **model)
+    add("--steps", type=_positive, metavar="N", help="frames to look ahead [as the model was trained for]")
+    add("--every", type=_positive, default=1, metavar="N", help="predict after every n-th frame [1]")
+    add("--frames", type=_positive, metavar="N", help="end after so many frames")
+    add("--follow", type=_rate, metavar="SECONDS", help="of a file that grows: wait so long for more")
+    add("--headless", action="store_true", help="open no window")
+    add("--output", metavar="FILE", help="write what is shown, .mp4")
+    add("--size", **size)
     return parser
 
 

@@ -5,6 +5,7 @@ message is for the user.
 """
 
 import collections
+import contextlib
 import itertools
 import json
 import math
@@ -20,6 +21,7 @@ import numpy as np
 from keras_frnn import evaluation, models
 from keras_frnn.checks import check_suffix
 from keras_frnn.datasets.video_files.decode_worker import convert
+from keras_frnn.evaluation.animation import mp4_writer
 from keras_frnn.layers import layout
 
 _RATE = 10.0  # Frames a second, where a video does not tell.
@@ -55,6 +57,114 @@ def predict(
     )
     if len(future):
         print(score(future, predicted[: len(future)], given[-1]))
+
+
+def live(
+    camera: str,
+    model: str,
+    steps: int | None,
+    every: int,
+    frames: int | None,
+    follow: float | None,
+    headless: bool,
+    output: str | None,
+    size: tuple[int, int] | None,
+):
+    """Takes frames as they come, draws what is forecast beside them, and tells how many a second there are."""
+    if output is not None:
+        check_suffix(output, ".mp4")
+    network = load_model(model)
+    if not hasattr(network, "stream"):
+        raise ValueError(
+            f"A {type(network).__name__} cannot take one frame at a time. Pass a FoldedRNN or a LadderRNN."
+        )
+    show = None if headless else _window()
+    video, steps = Video(camera), steps or network.horizon
+    shape = frame_shape(network, video.size, size)
+    stream = network.stream(_as_model(network, np.empty(shape)).shape)
+    # What is compiled with the first frames would be most of the time.
+    warm_up = min(2 * every, frames or 2 * every)
+    begun, seen, shown = time.perf_counter(), 0, time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        write = stack.enter_context(mp4_writer(output, video.rate or _RATE)) if output else None
+        predicted = None
+        # Ctrl-C is how it is meant to end: what was written until then is kept.
+        with contextlib.suppress(KeyboardInterrupt):
+            for frame in itertools.islice(video.frames(follow), frames):
+                seen_frame = resize(frame, shape)
+                stream.update(_as_model(network, seen_frame))
+                seen += 1
+                if seen % every == 0:
+                    predicted = _channels_last(network, stream.forecast(steps)[None])[0]
+                if seen == warm_up:
+                    begun = time.perf_counter()
+                page = live_page(seen_frame, predicted, steps)
+                if write:
+                    write(page)
+                if show and not show(page):
+                    break
+                if (now := time.perf_counter()) - shown > 1:
+                    print(f"\r{seen} frames, {_rate(seen - warm_up, now - begun)}", end="", flush=True)
+                    shown = now
+    print(f"\r{seen} frames of {shape[0]}x{shape[1]}, {_rate(seen - warm_up, time.perf_counter() - begun)}.")
+    if output:
+        print(f"Written to {output}.")
+
+
+def _rate(frames: int, seconds: float) -> str:
+    return f"{frames / seconds:.1f} frames a second" if frames > 0 and seconds > 0 else "too few to time"
+
+
+def live_page(frame: np.ndarray, predicted: np.ndarray | None, steps: int, height: int = 160) -> np.ndarray:
+    """The frame of now, and up to four of those predicted, side by side: RGB uint8 `(height, width, 3)`.
+
+    Args:
+        frame: uint8 `(height, width, channels)`.
+        predicted: float32 `(steps, height, width, channels)` in [-1, 1]; None where nothing is predicted yet.
+        steps: how many are predicted.
+        height: of the frames, in pixels; a multiple of their own.
+    """
+    scale, top = max(1, round(height / frame.shape[0])), 24
+    chosen = sorted({round(step) for step in np.linspace(1, steps, min(4, steps))})
+    tiles = [("now", frame)]
+    for step in chosen:
+        known = predicted is not None
+        pixels = (
+            np.clip((predicted[step - 1] + 1) * 127.5, 0, 255).round().astype("uint8") if known else frame * 0 + 128
+        )
+        tiles.append((f"+{step}", pixels))
+    columns = []
+    for name, pixels in tiles:
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).repeat(scale, 0).repeat(scale, 1)
+        # Video codecs want even sizes.
+        column = np.full((top + pixels.shape[0] + pixels.shape[0] % 2, pixels.shape[1] + 4, 3), 255, "uint8")
+        column[top : top + pixels.shape[0], 2:-2] = pixels
+        cv2.putText(column, name, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        columns.append(column)
+    page = np.concatenate(columns, axis=1)
+    return page if page.shape[1] % 2 == 0 else np.pad(page, ((0, 0), (0, 1), (0, 0)), constant_values=255)
+
+
+def _window():
+    """A function that shows a page, and tells whether its window is still open."""
+    from matplotlib import pyplot
+
+    if pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
+        raise OSError("There is no screen for a window. Pass --headless, with --output=out.mp4 to keep what is drawn.")
+    figure, image = None, None
+
+    def show(page: np.ndarray) -> bool:
+        nonlocal figure, image
+        if figure is None:
+            figure = pyplot.figure("keras-frnn", figsize=(page.shape[1] / 100, page.shape[0] / 100))
+            axes = figure.add_axes((0, 0, 1, 1))
+            axes.set_axis_off()
+            image = axes.imshow(page)
+        image.set_data(page)
+        pyplot.pause(0.001)
+        return pyplot.fignum_exists(figure.number)
+
+    return show
 
 
 def load_model(name: str) -> models.FoldedRNN:

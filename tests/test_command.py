@@ -1,5 +1,6 @@
 """The command `keras-frnn`, as its user sees it: files, lines, exit codes."""
 
+import itertools
 import subprocess
 import sys
 
@@ -113,6 +114,76 @@ class TestPredict:
         ]:
             assert message in run("predict", *arguments, code=1)
         assert set(tmp_path.iterdir()) == before
+
+
+class TestLive:
+    def test_forecast_beside_each_frame(self, run, tmp_path):
+        write_clip("clip.avi", frames=5)
+        out = run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", "--steps=3")
+        assert "5 frames of 32x32" in out
+        assert "frames a second" in out
+        network = command.load_model("moving-digits")
+        frames = command.Video("clip.avi").read((32, 32, 1), 0, 5)
+        pages = decoded("out.mp4")
+        assert len(pages) == 5
+        future = network.forecast(frames[None], 3)[0]
+        tiles = [frames[-1], *future]
+        width = pages.shape[2] // 4
+        for tile, column in zip(tiles, np.split(pages[-1][24:], np.arange(1, 4) * width, axis=1), strict=True):
+            expected = ((tile + 1) * 127.5).repeat(5, 0).repeat(5, 1)
+            assert np.abs(column[:160, 2:162].astype(float) - expected).mean() < 6
+        assert {path.name for path in tmp_path.iterdir()} == {"clip.avi", "out.mp4"}
+
+    def test_every_nth_frame_and_how_many(self, run, monkeypatch):
+        save_network(data_format="channels_first", shape=(3, None, None))
+        write_clip("clip.avi", size=(24, 16), frames=8, color=True)
+        drawn = []
+        page = command.live_page
+        monkeypatch.setattr(command, "live_page", lambda *given: drawn.append(given[1]) or page(*given))
+        arguments = ["--camera=clip.avi", "--model=model.keras", "--headless", "--every=2"]
+        assert "6 frames of 16x24" in run("live", *arguments, "--frames=6")
+        assert [forecast is None for forecast in drawn] == [True, *[False] * 5]
+        assert [a is b for a, b in itertools.pairwise(drawn)] == [False, True, False, True, False]
+        assert drawn[-1].shape == (2, 16, 24, 3)
+
+    def test_a_file_that_grows(self, run, tmp_path):
+        """Frames that come after the end was read are taken, each once."""
+        whole = decoded(write_clip("whole.avi", frames=9, codec="MJPG"))
+        write_clip("grows.avi", frames=4, codec="MJPG")
+        frames = []
+        for frame in command.Video("grows.avi").frames(follow=0.3):
+            frames.append(frame)
+            if len(frames) == 4:
+                (tmp_path / "whole.avi").replace(tmp_path / "grows.avi")
+        assert len(frames) == 9
+        np.testing.assert_array_equal(frames[4:], whole[4:])
+
+    def test_interrupted_it_keeps_what_it_wrote(self, run, monkeypatch):
+        write_clip("clip.avi", frames=5)
+        real = command.resize
+
+        def interrupted(frame, shape, seen=[]):  # noqa: B006
+            seen.append(frame)
+            if len(seen) == 4:
+                raise KeyboardInterrupt
+            return real(frame, shape)
+
+        monkeypatch.setattr(command, "resize", interrupted)
+        assert "3 frames" in run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", "--steps=1")
+        assert len(decoded("out.mp4")) == 3
+
+    def test_errors(self, run, tmp_path, monkeypatch):
+        monkeypatch.setenv("MPLBACKEND", "agg")
+        write_clip("clip.avi", frames=3)
+        for arguments, message in [
+            (["--camera=no.avi", "--headless"], "'no.avi', which does not exist"),
+            (["--camera=97", "--headless"], "Camera 97 does not open"),
+            (["--camera=clip.avi"], "no screen for a window. Pass --headless"),
+            (["--camera=clip.avi", "--headless", "--output=out.gif"], "must end in .mp4"),
+            (["--camera=clip.avi", "--headless", "--size=30x30"], "Frame height 30 does not fit"),
+        ]:
+            assert message in run("live", *arguments, code=1)
+        assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
 
 
 def test_command_line(capsys):
