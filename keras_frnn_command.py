@@ -96,6 +96,39 @@ def _parser() -> argparse.ArgumentParser:
     add("--headless", action="store_true", help="open no window")
     add("--output", metavar="FILE", help="write what is shown, .mp4")
     add("--size", **size)
+    add = command("prepare", "FOLDER [--FLAG=VALUE ...]", "Decode a folder of videos, once, for train and evaluate.")
+    add("folder", metavar="FOLDER", help="of video files, also in its subfolders")
+    add("--output", default="prepared", metavar="FOLDER", help="to write to [prepared]")
+    add("--size", type=_size, default=(64, 64), metavar="HEIGHTxWIDTH", help="of the stored frames [64x64]")
+    add("--grey", action="store_true", help="store grey frames, not colour")
+    add("--test-fraction", type=float, default=0.2, metavar="PART", help="of the videos that are for testing [0.2]")
+    add("--accept-bad-videos", action="store_true", help="store what can be read of bad videos")
+    add("--workers", type=_positive, metavar="N", help="decoding processes [one a core]")
+
+    add = command("train", "FOLDER [--FLAG=VALUE ...]", "Train a network on prepared videos; the same command goes on.")
+    add("folder", metavar="FOLDER", help="that `keras-frnn prepare` wrote")
+    add("--output", default="model.keras", metavar="FILE", help="the network, .keras [model.keras]")
+    add(
+        "--network",
+        choices=("quick", "small", "paper"),
+        default="quick",
+        help="how large; minutes, hours, a GPU [quick]",
+    )
+    add("--steps", type=_positive, default=600, metavar="N", help="training steps in all [600]")
+    add("--batch", type=_positive, default=2, metavar="N", help="sequences a step [2]")
+    for name, options in windows.items():
+        add(name, **options)
+    add("--learning-rate", type=_rate, default=2e-3, metavar="RATE", help="of Adam [0.002]")
+    add("--mirror", action="store_true", help="mirror half of the sequences: not for text, maps, traffic")
+    add("--save-every", type=_positive, default=100, metavar="N", help="steps between saves, with pictures [100]")
+
+    add = command("evaluate", "FOLDER [--FLAG=VALUE ...]", "Score networks on the test videos of a prepared folder.")
+    add("folder", metavar="FOLDER", help="that `keras-frnn prepare` wrote")
+    add("--model", action="append", metavar="MODEL", help="again for each network [model.keras]")
+    for name, options in windows.items():
+        add(name, **options)
+    add("--sequences", type=_positive, metavar="N", help="a choice of so many test sequences [all]")
+    add("--output", metavar="FILE", help="also write the scores, .csv")
     return parser
 
 

@@ -13,17 +13,25 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import keras
 import numpy as np
 
-from keras_frnn import evaluation, models
+from keras_frnn import callbacks, datasets, evaluation, losses, models
 from keras_frnn.checks import check_suffix
+from keras_frnn.datasets.video_files.clips import shown
 from keras_frnn.datasets.video_files.decode_worker import convert
 from keras_frnn.evaluation.animation import mp4_writer
+from keras_frnn.files import atomic_path
 from keras_frnn.layers import layout
 
+_NETWORKS = {
+    "quick": [("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)],
+    "small": models.scale_topology(models.PAPER_TOPOLOGY, 1 / 4),
+    "paper": models.PAPER_TOPOLOGY,
+}
 _RATE = 10.0  # Frames a second, where a video does not tell.
 
 
@@ -128,10 +136,10 @@ def live_page(frame: np.ndarray, predicted: np.ndarray | None, steps: int, heigh
     chosen = sorted({round(step) for step in np.linspace(1, steps, min(4, steps))})
     tiles = [("now", frame)]
     for step in chosen:
-        known = predicted is not None
-        pixels = (
-            np.clip((predicted[step - 1] + 1) * 127.5, 0, 255).round().astype("uint8") if known else frame * 0 + 128
-        )
+        if predicted is None:
+            pixels = np.full_like(frame, 128)
+        else:
+            pixels = np.clip((predicted[step - 1] + 1) * 127.5, 0, 255).round().astype("uint8")
         tiles.append((f"+{step}", pixels))
     columns = []
     for name, pixels in tiles:
@@ -167,8 +175,126 @@ def _window():
     return show
 
 
-def load_model(name: str) -> models.FoldedRNN:
+def prepare(
+    folder: str,
+    output: str,
+    size: tuple[int, int],
+    grey: bool,
+    test_fraction: float,
+    accept_bad_videos: bool,
+    workers: int | None,
+):
+    """Decodes the videos of a folder, see `datasets.prepare_videos`."""
+    bad = datasets.prepare_videos(
+        folder,
+        output,
+        size,
+        color=not grey,
+        test_fraction=test_fraction,
+        accept_bad_videos=accept_bad_videos,
+        workers=workers,
+    )
+    for name, reason in sorted(bad.items()):
+        print(f"accepted: {shown(name)}: {reason}")
+    print(f"Written to {output}: {', '.join(sorted(path.name for path in pathlib.Path(output).glob('*.hdf5')))}")
+
+
+def train(
+    folder: str,
+    output: str,
+    network: str,
+    steps: int,
+    batch: int,
+    context: int,
+    horizon: int,
+    frame_step: int,
+    learning_rate: float,
+    mirror: bool,
+    save_every: int,
+):
+    """Trains a network on prepared videos, or goes on with that of `output`; saves it, and draws what it predicts."""
+    check_suffix(output, ".keras")
+    path = pathlib.Path(output)
+    windows: dict[str, Any] = dict(context=context, horizon=horizon, frame_step=frame_step)
+    if path.exists():
+        model = _trained(path, horizon)
+        done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+        print(f"{path} has {done} training steps; it goes on with its own network and optimizer.")
+    else:
+        model, done = models.FoldedRNN.from_topology(_NETWORKS[network], horizon, update_bias=-2.0), 0
+        model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), losses.FrameCrossentropy())
+    if done >= steps:
+        raise ValueError(f"{path} is trained: it has {done} steps. For more, pass --steps={done + 1000}, for example.")
+    test = datasets.video_folder(folder, "test", batch_size=4, **windows, sequences=4)
+    shown_context, shown_future = (keras.ops.convert_to_numpy(frames) for frames in next(iter(test)))
+    pictures = path.with_name(f"{path.stem}-pictures")
+    watching = [
+        callbacks.ForecastPictures(shown_context, shown_future, pictures),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: _save(model, path)),
+    ]
+    # An epoch lies between saves; the last one may be shorter.
+    for epochs, length in ((steps - done) // save_every, save_every), (1, (steps - done) % save_every):
+        if epochs * length:
+            # Each step's sequences are a function of its number: an interrupted training goes on with the next ones.
+            data = datasets.video_folder(
+                folder, "train", batch_size=batch, **windows, mirror=mirror, start=done * batch
+            )
+            before = math.ceil(done / save_every)
+            model.fit(
+                data,
+                steps_per_epoch=length,
+                initial_epoch=before,
+                epochs=before + epochs,
+                callbacks=watching,
+            )
+            done += epochs * length
+    print(f"Written to {path}; pictures of {len(shown_context)} test sequences are in {pictures}.")
+
+
+def _save(model: keras.Model, path: pathlib.Path):
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+
+
+def _trained(path: pathlib.Path, horizon: int) -> models.FoldedRNN:
+    """A network that training goes on with, and its optimizer."""
+    model = load_model(str(path), compile=True)
+    if model.optimizer is None or model.horizon != horizon:
+        found = "no optimizer" if model.optimizer is None else f"--horizon={model.horizon}"
+        raise ValueError(
+            f"{path} was not trained with these settings: it has {found}. Choose another --output, or delete that file."
+        )
+    return model
+
+
+def evaluate(
+    folder: str,
+    model: list[str] | None,
+    context: int,
+    horizon: int,
+    frame_step: int,
+    sequences: int | None,
+    output: str | None,
+):
+    """Scores networks on the test videos, and the copy of the last given frame beside them."""
+    if output is not None:
+        check_suffix(output, ".csv")
+    names = model or ["model.keras"]
+    compared = {name: load_model(name) for name in names}
+    windows: dict[str, Any] = dict(context=context, horizon=horizon, frame_step=frame_step, sequences=sequences)
+    scores = evaluation.evaluate(compared, datasets.video_folder(folder, "test", batch_size=10, **windows))
+    print(scores.table())
+    if output is not None:
+        scores.save_csv(output)
+        print(f"\nWritten to {output}.")
+
+
+def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
     """A network of the package by its name, a .keras file, or a folder that has one of these or a preset.
+
+    Args:
+        name: which.
+        compile: whether a .keras file's optimizer and loss come with it.
 
     Raises:
         ValueError: there is none, it does not load, or is no model of this package.
@@ -194,7 +320,7 @@ def load_model(name: str) -> models.FoldedRNN:
             "that `save_to_preset` wrote."
         )
     try:
-        network = keras.saving.load_model(path, compile=False)
+        network = keras.saving.load_model(path, compile=compile)
     # What is wrong with a file shows in errors of zipfile, h5py and Keras.
     except Exception as error:
         raise ValueError(f"{path} is not a network that Keras loads: {str(error).strip().splitlines()[0]}") from error

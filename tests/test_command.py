@@ -11,7 +11,7 @@ from clips import decoded, write_clip
 from PIL import Image
 
 import keras_frnn_command
-from keras_frnn import command, models
+from keras_frnn import command, datasets, models
 
 pytestmark = pytest.mark.once
 
@@ -184,6 +184,58 @@ class TestLive:
         ]:
             assert message in run("live", *arguments, code=1)
         assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
+
+
+class TestOwnVideos:
+    def test_three_commands(self, run, tmp_path, monkeypatch):
+        for i in range(3):
+            write_clip(tmp_path / "videos" / f"{i}.avi", size=(40, 30), frames=9, seed=i, color=True)
+        assert "Written to prepared: test.hdf5, train.hdf5" in run(
+            "prepare", "videos", "--size=12x16", "--workers=1", "--output=prepared"
+        )
+        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("pool", 4), ("recurrent", 3, 3)])
+        windows = ["--context=3", "--horizon=2"]
+        arguments = ["train", "prepared", *windows, "--save-every=2"]
+        assert "Written to model.keras" in run(*arguments, "--steps=3")
+        assert len(list((tmp_path / "model-pictures").glob("*.png"))) == 2
+        first = command.load_model("model.keras", compile=True)
+        assert int(first.optimizer.iterations) == 3
+        assert first.context_shape[2:] == (12, 16, 3)
+
+        # It goes on with the sequences that come next, and with the optimizer's state.
+        starts, make = [], datasets.video_folder
+        monkeypatch.setattr(
+            datasets, "video_folder", lambda *given, **by: starts.append(by.get("start")) or make(*given, **by)
+        )
+        assert "model.keras has 3 training steps" in run(*arguments, "--steps=5")
+        assert [start for start in starts if start is not None] == [3 * 2]
+        assert int(command.load_model("model.keras", compile=True).optimizer.iterations) == 5
+        assert "model.keras is trained: it has 5 steps" in run(*arguments, "--steps=5", code=1)
+        assert "it has --horizon=2. Choose another" in run(*arguments[:3], "--horizon=1", "--steps=9", code=1)
+
+        out = run("evaluate", "prepared", *windows, "--sequences=3", "--output=scores.csv")
+        assert "over 3 test sequences" in out
+        rows = [row.split(",")[:2] for row in (tmp_path / "scores.csv").read_text().splitlines()]
+        assert rows[1:] == [[name, step] for name in ("model.keras", "copy_last_frame") for step in ("1", "2")]
+        assert "frames of 12x16" in run("predict", "videos/0.avi", "--model=model.keras", "--output=out.png")
+
+        for wrong, message in [
+            (["train", "nowhere", "--output=new.keras"], "There is no file"),
+            (["train", "prepared", "--output=model.h5"], "must end in .keras"),
+            (["train", "prepared", "--output=new.keras", "--context=50"], "has no video of 60 frames"),
+            (["evaluate", "prepared", "--model=moving-digits", *windows], "built for frames of 1 channel"),
+            (["evaluate", "prepared", "--model=no.keras"], "There is no model 'no.keras'"),
+            (["evaluate", "prepared", "--output=scores.txt"], "must end in .csv"),
+        ]:
+            assert message in run(*wrong, code=1), wrong
+
+    def test_bad_videos_are_named(self, run, tmp_path):
+        write_clip(tmp_path / "videos" / "good.avi", frames=4)
+        (tmp_path / "videos" / "bad.avi").write_bytes(b"no video")
+        arguments = ["prepare", "videos", "--size=8x8", "--workers=1", "--grey"]
+        assert "bad.avi: does not decode" in run(*arguments, code=1)
+        assert "accepted: bad.avi: does not decode" in run(*arguments, "--accept-bad-videos")
+        assert "There is no video in" in run("prepare", "prepared", code=1)
 
 
 def test_command_line(capsys):
