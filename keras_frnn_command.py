@@ -129,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
         add(name, **options)
     add("--sequences", type=_positive, metavar="N", help="a choice of so many test sequences [all]")
     add("--output", metavar="FILE", help="also write the scores, .csv")
+
+    add = command(
+        "app", "[--FLAG=VALUE ...]", "Open a page on this machine to play with a network; needs keras-frnn[app]."
+    )
+    add("--model", **model)
+    add("--port", type=_positive, default=7860, metavar="N", help="the page is http://127.0.0.1:N [7860]")
     return parser
 
 

@@ -289,6 +289,13 @@ def evaluate(
         print(f"\nWritten to {output}.")
 
 
+def app(model: str, port: int):
+    """Serves a page to play with a network, on this machine alone, see `keras_frnn.app`."""
+    from keras_frnn.app import launch
+
+    launch(model, port)
+
+
 def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
     """A network of the package by its name, a .keras file, or a folder that has one of these or a preset.
 
