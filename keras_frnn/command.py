@@ -1,402 +1,488 @@
-"""What the command `keras-frnn` does. Its command line is keras_frnn_command.py, beside the package.
+"""What the command `keras-frnn` does; its command line is keras_frnn_command.py, beside the package.
 
 Each function is thin: from files to the functions of this package and back. What is wrong raises an error whose
 message is for the user.
 """
 
+import collections
 import contextlib
+import itertools
 import json
 import math
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
+import cv2
 import keras
 import numpy as np
 
-from keras_frnn import datasets, evaluation, losses, models
+from keras_frnn import callbacks, datasets, evaluation, losses, models
 from keras_frnn.checks import check_suffix
-
-# OpenCV from there: it reads what that module sets, and its codecs keep quiet about damage.
-from keras_frnn.datasets.video_files.decode_worker import convert, cv2
+from keras_frnn.datasets.video_files.clips import shown
+from keras_frnn.datasets.video_files.decode_worker import convert
+from keras_frnn.evaluation.animation import mp4_writer
 from keras_frnn.files import atomic_path
+from keras_frnn.layers import layout
 
-PRESET = "moving-digits"
-_LARGEST_SIDE = 128  # Of frames, where the network takes any size.
-_MOST_COLUMNS = 12  # Of a strip, more of which are too small to see.
-
-
-# --- predict ---------------------------------------------------------------------------------------------------------
-
-
-def predict(clip: str, model: str, output: str, steps: int, given: int, start: int, frame_step: int, size):
-    """Writes what the network predicts after the first frames of a clip, beside what the clip shows of it."""
-    check_suffix(output, ".mp4", ".gif", ".png")
-    network = load(model)
-    shape = frame_shape(network, size, first_frame(clip).shape)
-    frames, rate = read_clip(clip, shape, start, given + steps, frame_step)
-    context, truth = frames[:given], frames[given:]
-    future = network.forecast(context[None] / 127.5 - 1, steps)
-    _draw(network, context[None], truth[None] if len(truth) else None, {network.name: future}, output, rate)
-    known = f"{len(truth)} of them beside what came" if len(truth) else "after the end of the clip"
-    print(f"Written to {output}: {len(context)} given frames, {steps} predicted ones, {known}.")
-    if model == PRESET:
-        print(
-            f"{PRESET} knows white digits on black, nothing else. For your own videos: keras-frnn prepare, then train."
-        )
+_NETWORKS = {
+    "quick": [("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)],
+    "small": models.scale_topology(models.PAPER_TOPOLOGY, 1 / 4),
+    "paper": models.PAPER_TOPOLOGY,
+}
+_RATE = 10.0  # Frames a second, where a video does not tell.
 
 
-def _draw(network, context, truth, predictions: dict, output: str, rate: float):
-    if output.lower().endswith(".png"):
-        steps = next(iter(predictions.values())).shape[1]
-        every = math.ceil(steps / _MOST_COLUMNS)
-        picked = range(every, steps + 1, every)
-        shown = context[:, -_MOST_COLUMNS:]
-        evaluation.plot_strip(shown, truth, predictions, output, picked, data_format="channels_last")
+def predict(
+    clip: str,
+    model: str,
+    output: str,
+    steps: int | None,
+    context: int,
+    start: int,
+    frame_step: int,
+    size: tuple[int, int] | None,
+    rate: float | None,
+):
+    """Draws the truth beside the prediction, and the prediction alone beyond the clip's end."""
+    suffix = check_suffix(output, ".mp4", ".gif", ".png")
+    network, video = load_model(model), Video(clip)
+    steps = steps or network.horizon
+    frames = video.read(frame_shape(network, video.size, size), start, context + steps, frame_step)
+    given, future, predicted = forecast(network, frames, context, steps)
+    pictures = given[None], future[None] if len(future) else None, {"prediction": predicted[None]}
+    if suffix == ".png":
+        evaluation.plot_strip(*pictures, output, data_format="channels_last")
     else:
-        # A GIF's frames last hundredths of a second, and some viewers slow down fast ones.
-        rate = min(rate, 20) if output.lower().endswith(".gif") else rate
-        evaluation.save_animation(context, truth, predictions, output, rate, data_format="channels_last")
+        rate = rate or (video.rate or _RATE) / frame_step
+        evaluation.save_animation(*pictures, output, frame_rate=rate, data_format="channels_last")
+    height, width, _ = frames.shape[1:]
+    print(
+        f"{output}: frames of {height}x{width}, {len(given)} given, {len(predicted)} predicted, {len(future)} of these "
+        "beside the truth."
+    )
+    if len(future):
+        print(score(future, predicted[: len(future)], given[-1]))
 
 
-def load(model: str, compile: bool = False):
-    """A network: a preset of the package, a folder of `save_to_preset`, or a file of `model.save`.
+def live(
+    camera: str,
+    model: str,
+    steps: int | None,
+    every: int,
+    frames: int | None,
+    follow: float | None,
+    headless: bool,
+    output: str | None,
+    size: tuple[int, int] | None,
+):
+    """Takes frames as they come, draws what is forecast beside them, and tells how many a second there are."""
+    if output is not None:
+        check_suffix(output, ".mp4")
+    network = load_model(model)
+    if not hasattr(network, "stream"):
+        raise ValueError(
+            f"A {type(network).__name__} cannot take one frame at a time. Pass a FoldedRNN or a LadderRNN."
+        )
+    show = None if headless else _window()
+    video, steps = Video(camera), steps or network.horizon
+    shape = frame_shape(network, video.size, size)
+    stream = network.stream(_as_model(network, np.empty(shape)).shape)
+    # What is compiled with the first frames would be most of the time.
+    warm_up = min(2 * every, frames or 2 * every)
+    begun, seen, shown = time.perf_counter(), 0, time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        write = stack.enter_context(mp4_writer(output, video.rate or _RATE)) if output else None
+        predicted = None
+        # Ctrl-C is how it is meant to end: what was written until then is kept.
+        with contextlib.suppress(KeyboardInterrupt):
+            for frame in itertools.islice(video.frames(follow), frames):
+                seen_frame = resize(frame, shape)
+                stream.update(_as_model(network, seen_frame))
+                seen += 1
+                if seen % every == 0:
+                    predicted = _channels_last(network, stream.forecast(steps)[None])[0]
+                if seen == warm_up:
+                    begun = time.perf_counter()
+                page = live_page(seen_frame, predicted, steps)
+                if write:
+                    write(page)
+                if show and not show(page):
+                    break
+                if (now := time.perf_counter()) - shown > 1:
+                    print(f"\r{seen} frames, {_rate(seen - warm_up, now - begun)}", end="", flush=True)
+                    shown = now
+    print(f"\r{seen} frames of {shape[0]}x{shape[1]}, {_rate(seen - warm_up, time.perf_counter() - begun)}.")
+    if output:
+        print(f"Written to {output}.")
+
+
+def _rate(frames: int, seconds: float) -> str:
+    return f"{frames / seconds:.1f} frames a second" if frames > 0 and seconds > 0 else "too few to time"
+
+
+def live_page(frame: np.ndarray, predicted: np.ndarray | None, steps: int, height: int = 160) -> np.ndarray:
+    """The frame of now, and up to four of those predicted, side by side: RGB uint8 `(height, width, 3)`.
+
+    Args:
+        frame: uint8 `(height, width, channels)`.
+        predicted: float32 `(steps, height, width, channels)` in [-1, 1]; None where nothing is predicted yet.
+        steps: how many are predicted.
+        height: of the frames, in pixels; a multiple of their own.
+    """
+    scale, top = max(1, round(height / frame.shape[0])), 24
+    chosen = sorted({round(step) for step in np.linspace(1, steps, min(4, steps))})
+    tiles = [("now", frame)]
+    for step in chosen:
+        if predicted is None:
+            pixels = np.full_like(frame, 128)
+        else:
+            pixels = np.clip((predicted[step - 1] + 1) * 127.5, 0, 255).round().astype("uint8")
+        tiles.append((f"+{step}", pixels))
+    columns = []
+    for name, pixels in tiles:
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).repeat(scale, 0).repeat(scale, 1)
+        # Video codecs want even sizes.
+        column = np.full((top + pixels.shape[0] + pixels.shape[0] % 2, pixels.shape[1] + 4, 3), 255, "uint8")
+        column[top : top + pixels.shape[0], 2:-2] = pixels
+        cv2.putText(column, name, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        columns.append(column)
+    page = np.concatenate(columns, axis=1)
+    return page if page.shape[1] % 2 == 0 else np.pad(page, ((0, 0), (0, 1), (0, 0)), constant_values=255)
+
+
+def _window():
+    """A function that shows a page, and tells whether its window is still open."""
+    from matplotlib import pyplot
+
+    if pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
+        raise OSError("There is no screen for a window. Pass --headless, with --output=out.mp4 to keep what is drawn.")
+    figure, image = None, None
+
+    def show(page: np.ndarray) -> bool:
+        nonlocal figure, image
+        if figure is None:
+            figure = pyplot.figure("keras-frnn", figsize=(page.shape[1] / 100, page.shape[0] / 100))
+            axes = figure.add_axes((0, 0, 1, 1))
+            axes.set_axis_off()
+            image = axes.imshow(page)
+        image.set_data(page)
+        pyplot.pause(0.001)
+        return pyplot.fignum_exists(figure.number)
+
+    return show
+
+
+def prepare(
+    folder: str,
+    output: str,
+    size: tuple[int, int],
+    grey: bool,
+    test_fraction: float,
+    accept_bad_videos: bool,
+    workers: int | None,
+):
+    """Decodes the videos of a folder, see `datasets.prepare_videos`."""
+    bad = datasets.prepare_videos(
+        folder,
+        output,
+        size,
+        color=not grey,
+        test_fraction=test_fraction,
+        accept_bad_videos=accept_bad_videos,
+        workers=workers,
+    )
+    for name, reason in sorted(bad.items()):
+        print(f"accepted: {shown(name)}: {reason}")
+    print(f"Written to {output}: {', '.join(sorted(path.name for path in pathlib.Path(output).glob('*.hdf5')))}")
+
+
+def train(
+    folder: str,
+    output: str,
+    network: str,
+    steps: int,
+    batch: int,
+    context: int,
+    horizon: int,
+    frame_step: int,
+    learning_rate: float,
+    mirror: bool,
+    save_every: int,
+):
+    """Trains a network on prepared videos, or goes on with that of `output`; saves it, and draws what it predicts."""
+    check_suffix(output, ".keras")
+    path = pathlib.Path(output)
+    windows: dict[str, Any] = dict(context=context, horizon=horizon, frame_step=frame_step)
+    if path.exists():
+        model = _trained(path, horizon)
+        done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+        print(f"{path} has {done} training steps; it goes on with its own network and optimizer.")
+    else:
+        model, done = models.FoldedRNN.from_topology(_NETWORKS[network], horizon, update_bias=-2.0), 0
+        model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), losses.FrameCrossentropy())
+    if done >= steps:
+        raise ValueError(f"{path} is trained: it has {done} steps. For more, pass --steps={done + 1000}, for example.")
+    test = datasets.video_folder(folder, "test", batch_size=4, **windows, sequences=4)
+    shown_context, shown_future = (keras.ops.convert_to_numpy(frames) for frames in next(iter(test)))
+    pictures = path.with_name(f"{path.stem}-pictures")
+    watching = [
+        callbacks.ForecastPictures(shown_context, shown_future, pictures),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: _save(model, path)),
+    ]
+    # An epoch lies between saves; the last one may be shorter.
+    for epochs, length in ((steps - done) // save_every, save_every), (1, (steps - done) % save_every):
+        if epochs * length:
+            # Each step's sequences are a function of its number: an interrupted training goes on with the next ones.
+            data = datasets.video_folder(
+                folder, "train", batch_size=batch, **windows, mirror=mirror, start=done * batch
+            )
+            before = math.ceil(done / save_every)
+            model.fit(
+                data,
+                steps_per_epoch=length,
+                initial_epoch=before,
+                epochs=before + epochs,
+                callbacks=watching,
+            )
+            done += epochs * length
+    print(f"Written to {path}; pictures of {len(shown_context)} test sequences are in {pictures}.")
+
+
+def _save(model: keras.Model, path: pathlib.Path):
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+
+
+def _trained(path: pathlib.Path, horizon: int) -> models.FoldedRNN:
+    """A network that training goes on with, and its optimizer."""
+    model = load_model(str(path), compile=True)
+    if model.optimizer is None or model.horizon != horizon:
+        found = "no optimizer" if model.optimizer is None else f"--horizon={model.horizon}"
+        raise ValueError(
+            f"{path} was not trained with these settings: it has {found}. Choose another --output, or delete that file."
+        )
+    return model
+
+
+def evaluate(
+    folder: str,
+    model: list[str] | None,
+    context: int,
+    horizon: int,
+    frame_step: int,
+    sequences: int | None,
+    output: str | None,
+):
+    """Scores networks on the test videos, and the copy of the last given frame beside them."""
+    if output is not None:
+        check_suffix(output, ".csv")
+    names = model or ["model.keras"]
+    compared = {name: load_model(name) for name in names}
+    windows: dict[str, Any] = dict(context=context, horizon=horizon, frame_step=frame_step, sequences=sequences)
+    scores = evaluation.evaluate(compared, datasets.video_folder(folder, "test", batch_size=10, **windows))
+    print(scores.table())
+    if output is not None:
+        scores.save_csv(output)
+        print(f"\nWritten to {output}.")
+
+
+def app(model: str, port: int):
+    """Serves a page to play with a network, on this machine alone, see `keras_frnn.app`."""
+    from keras_frnn.app import launch
+
+    launch(model, port)
+
+
+def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
+    """A network of the package by its name, a .keras file, or a folder that has one of these or a preset.
+
+    Args:
+        name: which.
+        compile: whether a .keras file's optimizer and loss come with it.
 
     Raises:
-        ValueError: it is none of these, or takes channels before height.
+        ValueError: there is none, it does not load, or is no model of this package.
     """
-
-    path = pathlib.Path(model)
-    if path.suffix == ".keras":
-        if not path.is_file():
-            raise ValueError(f"There is no file {model}.")
+    families = (models.FoldedRNN, models.LadderRNN)
+    names = [preset for family in families for preset in family.presets]
+    path = pathlib.Path(name)
+    for family in families:
+        if name in family.presets:
+            return family.from_preset(name)
+    if (path / "metadata.json").is_file():
         try:
-            network = keras.saving.load_model(path, compile=compile)
-        except Exception as error:  # Damage shows in errors of zipfile, h5py, json and Keras.
-            raise ValueError(f"{model} cannot be loaded as a Keras model: {error}") from error
-    else:
-        family = models.LadderRNN if _class_in(path) == "LadderRNN" else models.FoldedRNN
-        network = family.from_preset(model)
-    if not callable(getattr(network, "forecast", None)):
+            class_name = json.loads((path / "metadata.json").read_text())["class_name"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path / 'metadata.json'} is damaged ({error}).") from error
+        family = next((family for family in families if family.__name__ == class_name), models.FoldedRNN)
+        return family.from_preset(path)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
         raise ValueError(
-            f"Expected a network that predicts frames, such as a FoldedRNN. Received: {model} holds a "
-            f"{type(network).__name__}."
+            f"There is no model {name!r}. Expected {', '.join(names)}, a .keras file, or a folder with model.keras or "
+            "that `save_to_preset` wrote."
         )
-    if getattr(network, "data_format", "channels_last") != "channels_last":
-        raise ValueError(f"{model} takes channels before height. This command needs a network of channels_last layers.")
+    try:
+        network = keras.saving.load_model(path, compile=compile)
+    # What is wrong with a file shows in errors of zipfile, h5py and Keras.
+    except Exception as error:
+        raise ValueError(f"{path} is not a network that Keras loads: {str(error).strip().splitlines()[0]}") from error
+    if not hasattr(network, "forecast") or not hasattr(network, "context_shape"):
+        raise ValueError(f"{path} holds a {type(network).__name__}. Expected a trained network of keras_frnn.models.")
     return network
 
 
-def _class_in(folder: pathlib.Path) -> str | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return json.loads((folder / "config.json").read_text())["class_name"]
-    return None
+def frame_shape(model, video_size: tuple[int, int], size: tuple[int, int] | None = None) -> tuple[int, int, int]:
+    """(height, width, channels) of the frames that a model is to see of a video.
 
-
-def frame_shape(network, size: tuple[int, int] | None, source: tuple[int, ...]) -> tuple[int, int, int]:
-    """(height, width, channels) of the frames to give a network: as asked for, as it was built, or as the clip is."""
-    *built, channels = network.context_shape[2:]
+    Args:
+        model: the network.
+        video_size: (height, width) of the video's frames.
+        size: (height, width) to take in any case; by default what the model was built for, or, where it was built for
+            frames of any size, the largest that fits it and the video.
+    """
+    *built, channels = layout.frame_size_and_channels(model.context_shape, _data_format(model))
     if channels not in (1, 3):
-        raise ValueError(f"The network takes frames of {channels} channels. A video has 1, grey, or 3, colour.")
-    if size is None and None not in built:
-        size = tuple(built)
-    if size is None:
-        scale = min(1, _LARGEST_SIDE / max(source[:2]))
-        factors = [math.prod(layer.factors[axis] for layer in getattr(network, "stack", ())) for axis in (0, 1)]
-        size = tuple(max(1, round(n * scale / factor)) * factor for n, factor in zip(source, factors, strict=False))
-    return (*size, channels)
+        raise ValueError(f"This model takes frames of {channels} channels. Videos have 1, grey, or 3, colour.")
+    sides = []
+    for axis in range(2):
+        factor = math.prod(layer.factors[axis] for layer in getattr(model, "stack", ()))
+        sides.append(built[axis] or max(video_size[axis] // factor, 1) * factor)
+    height, width = size or sides
+    return height, width, channels
 
 
-# --- videos ----------------------------------------------------------------------------------------------------------
+def forecast(model, frames: np.ndarray, context: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What was given, what is known of the future, and what is predicted.
 
-
-def _open(source: str | int):
-    if isinstance(source, str) and not os.path.isfile(source):
-        raise FileNotFoundError(f"There is no video {source}.")
-    if isinstance(source, str) and not os.access(source, os.R_OK):
-        raise PermissionError(f"No permission to read {source}.")
-    video = cv2.VideoCapture(source)
-    if not video.isOpened():
-        what = (
-            f"Camera {source} does not open." if isinstance(source, int) else f"{source} is no video that FFmpeg knows."
-        )
-        raise OSError(what)
-    return video
-
-
-def first_frame(source: str):
-    """The first frame of a clip, uint8 `(height, width, 3)`."""
-    video = _open(source)
-    more, frame = video.read()
-    video.release()
-    if not more:
-        raise OSError(f"{source} has no frames that decode.")
-    return frame
-
-
-def read_clip(source: str, shape: tuple[int, int, int], start: int, count: int, frame_step: int):
-    """Frames of a video, cut at the centre to the aspect ratio and shrunk, and how many there are a second.
+    Args:
+        model: the network.
+        frames: float32 `(time, height, width, channels)` in [-1, 1].
+        context: how many frames are given; all, where there are no more.
+        steps: how many are predicted.
 
     Returns:
-        uint8 `(up to count, height, width, channels)`, and the rate after `frame_step`.
+        Three such arrays: `min(context, time)` frames, up to `steps`, `steps`.
+    """
+    given, future = frames[:context], frames[context : context + steps]
+    predicted = _channels_last(model, model.forecast(_as_model(model, given)[None], steps))[0]
+    return given, future, predicted
+
+
+def score(future: np.ndarray, predicted: np.ndarray, last: np.ndarray) -> str:
+    """A line with the mean squared error, of frames in [0, 1], and that of the last given frame."""
+    errors = (float(np.square((future - frames) / 2).mean()) for frames in (predicted, last[None]))
+    return "MSE {:.4f}; of the last given frame, copied: {:.4f}.".format(*errors)
+
+
+def _data_format(model) -> str:
+    return getattr(model, "data_format", None) or "channels_last"
+
+
+def _as_model(model, frames: np.ndarray) -> np.ndarray:
+    return np.moveaxis(frames, -1, -3) if _data_format(model) == "channels_first" else frames
+
+
+def _channels_last(model, frames: np.ndarray) -> np.ndarray:
+    return np.moveaxis(frames, -3, -1) if _data_format(model) == "channels_first" else frames
+
+
+class Video:
+    """The frames of a file or a camera, one after the other, as OpenCV reads them.
+
+    Args:
+        source: a path, or a camera's number.
+
+    Attributes:
+        size: (height, width) of its frames.
+        rate: frames a second; 0 where it does not tell.
 
     Raises:
-        OSError: the video cannot be read, or ends before `start`.
+        OSError: there is no such file or camera, or no video in it.
     """
 
-    video, frames = _open(source), []
-    rate = video.get(cv2.CAP_PROP_FPS)
-    for number in range(start + (count - 1) * frame_step + 1):
-        if not video.grab():
-            break
-        if number >= start and (number - start) % frame_step == 0:
-            frames.append(_converted(video.retrieve()[1], shape))
-    video.release()
-    if not frames:
-        raise OSError(f"{source} has no frames that decode{f' after frame {start}' if start else ''}.")
-    return np.stack(frames), (rate if 1 <= rate <= 240 else 25) / frame_step
+    def __init__(self, source: str):
+        self.source = source
+        self._is_camera = source.isdecimal() and not os.path.exists(source)
+        self._capture = self._open()
+        more, self._first = self._capture.read()
+        if not more:
+            raise OSError(f"{self._name()} has no frame that decodes.")
+        self.size = self._first.shape[:2]
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate < 1000 else 0.0
+
+    def _name(self) -> str:
+        return f"Camera {self.source}" if self._is_camera else self.source
+
+    def _open(self) -> cv2.VideoCapture:
+        if not self._is_camera and not os.path.isfile(self.source):
+            found = "is a folder" if os.path.isdir(self.source) else "does not exist"
+            raise FileNotFoundError(f"Expected a video file. Received: {self.source!r}, which {found}.")
+        capture = cv2.VideoCapture(int(self.source) if self._is_camera else self.source)
+        if not capture.isOpened():
+            reason = "does not open." if self._is_camera else "does not decode: no video that FFmpeg knows."
+            raise OSError(f"{self._name()} {reason}")
+        return capture
+
+    def frames(self, follow: float | None = None) -> Iterator[np.ndarray]:
+        """Its frames, BGR uint8 `(height, width, 3)`.
+
+        Args:
+            follow: how many seconds to wait at the end of a file that grows.
+        """
+        frame, seen, waited = self._first, 0, time.monotonic()
+        while True:
+            while frame is not None:
+                seen, waited = seen + 1, time.monotonic()
+                yield frame
+                frame = self._capture.read()[1]
+            if follow is None or self._is_camera or time.monotonic() - waited > follow:
+                return
+            time.sleep(min(0.1, follow / 4))
+            # OpenCV does not look at a file again whose end it has seen.
+            self._capture = self._open()
+            if all(self._capture.grab() for _ in range(seen)):
+                frame = self._capture.read()[1]
+
+    def read(self, shape: tuple[int, int, int], start: int, count: int, step: int = 1) -> np.ndarray:
+        """Some of its frames, cut at the centre to the shape's aspect and resized.
+
+        Args:
+            shape: (height, width, channels).
+            start: number of the first; -3 is the third from the end.
+            count: how many at most; fewer where it ends before.
+            step: 2 takes every second.
+
+        Returns:
+            float32 `(time, height, width, channels)` in [-1, 1].
+
+        Raises:
+            ValueError: there are not so many frames.
+        """
+        length = itertools.count()
+        counted = (frame for frame, _ in zip(self.frames(), length, strict=False))
+        if start < 0:
+            frames = list(collections.deque(counted, maxlen=-start))
+            missing, frames = len(frames) < -start, frames[::step][:count]
+        else:
+            frames = list(itertools.islice(counted, start, start + count * step, step))
+            missing = not frames
+        if missing:
+            raise ValueError(f"{self.source} has {next(length)} frames. Received: --start={start}")
+        return to_float(np.stack([resize(frame, shape) for frame in frames]))
 
 
-def _converted(frame, shape: tuple[int, int, int]):
-    """A frame of OpenCV as a network's dataset has it, uint8 `(height, width, channels)`."""
+def resize(frame: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """A frame as OpenCV reads it, uint8 of (height, width, channels): as `datasets.prepare_videos` stores it."""
     height, width, channels = shape
     request = {"height": height, "width": width, "channels": channels, "cut": "centre", "frame_size": None}
     return convert(frame, request).reshape(shape)
 
 
-# --- live ------------------------------------------------------------------------------------------------------------
-
-
-def live(clip, camera, model, steps: int, frames: int | None, follow: float, headless: bool, output: str | None, size):
-    """Takes frames as they come and shows, beside each, what the network expects to see next."""
-    if headless and output is None:
-        raise ValueError("With --headless there is nothing to see but the file of --output. Pass one, such as out.mp4.")
-    if output is not None:
-        check_suffix(output, ".mp4")
-    network = load(model)
-    if not hasattr(network, "stream"):
-        raise ValueError(f"A {type(network).__name__} takes no frame at a time. Use a FoldedRNN or a LadderRNN.")
-    source = camera if clip is None else clip
-    coming = _coming(source, follow)
-    first = next(coming, None)
-    if first is None:
-        raise OSError(f"No frame comes from {source}.")
-    shape = frame_shape(network, size, first.shape)
-    stream = network.stream(shape)
-    window = None if headless else _Window()
-    count = 0
-    with contextlib.ExitStack() as stack:
-        write = stack.enter_context(_video_writer(output)) if output else None
-        # What is compiled with the first frames is not what a camera waits for.
-        for _ in range(2):
-            stream.update(_converted(first, shape))
-            stream.forecast(steps)
-        stream.reset()
-        begun = reported = time.perf_counter()
-        frame = first
-        while frame is not None:
-            now = _converted(frame, shape)
-            stream.update(now)
-            page = _live_page(now, stream.forecast(steps))
-            count += 1
-            if write:
-                write(page)
-            if window and not window.show(page):
-                break
-            if time.perf_counter() - reported > 1:
-                reported = time.perf_counter()
-                print(f"\r{count} frames, {count / (reported - begun):.1f} a second", end="", file=sys.stderr)
-            if count == frames:
-                break
-            frame = next(coming, None)
-        seconds = time.perf_counter() - begun
-    print(f"\r{count} frames, {count / seconds:.1f} a second, each with a forecast of {steps}.", file=sys.stderr)
-    if output:
-        print(f"Written to {output}.")
-
-
-def _coming(source: str | int, follow: float) -> Iterator:
-    """The frames of a camera, or of a file that ends when it has not grown for `follow` seconds."""
-    video, seen, last = _open(source), 0, None
-    while True:
-        more, frame = video.read()
-        if not more and (isinstance(source, int) or not _grows(source, follow)):
-            break
-        if not more:
-            # FFmpeg does not look again at the end of a file: it is opened again, and what was seen is left out. The
-            # last frame is not: half of it may have been missing.
-            video.release()
-            video, last = _open(source), None
-            for _ in range(seen):
-                video.grab()
-        elif follow:
-            if last is not None:
-                seen += 1
-                yield last
-            last = frame
-        else:
-            yield frame
-    if last is not None:
-        yield last
-
-
-def _grows(path: str, seconds: float) -> bool:
-    size, end = os.path.getsize(path), time.monotonic() + seconds
-    while time.monotonic() < end:
-        if os.path.getsize(path) != size:
-            return True
-        time.sleep(min(0.1, seconds))
-    return False
-
-
-def _live_page(now, future):
-    """The last frame and three of the forecast beside each other, uint8 RGB `(height, width, 3)`."""
-    steps = sorted({1, (len(future) + 1) // 2, len(future)})
-    predicted = np.clip((future + 1) * 127.5, 0, 255).round().astype("uint8")
-    tiles = [("now", now, (90, 90, 90))]
-    tiles += [(f"+{step}", predicted[step - 1], (255, 176, 0)) for step in steps]
-    scale = max(1, round(192 / now.shape[0]))
-    height, width = now.shape[0] * scale, now.shape[1] * scale
-    margin, header = 8, 32
-    page = np.full((header + height + margin, margin + len(tiles) * (width + margin), 3), 255, "uint8")
-    page = page[: page.shape[0] // 2 * 2, : page.shape[1] // 2 * 2]  # Video codecs want even sizes.
-    for column, (name, frame, color) in enumerate(tiles):
-        left = margin + column * (width + margin)
-        large = cv2.resize(frame, (width, height), interpolation=cv2.INTER_NEAREST)
-        large = large if large.ndim == 3 else large[..., None]
-        page[header : header + height, left : left + width] = large
-        cv2.rectangle(page, (left - 2, header - 2), (left + width + 1, header + height + 1), color, 2)
-        cv2.putText(page, name, (left, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
-    return page
-
-
-@contextlib.contextmanager
-def _video_writer(output: str):
-    """A function that adds a picture, uint8 RGB, to a video; the file is there when the block ends."""
-
-    writer = None
-    with atomic_path(output) as temporary:
-
-        def write(page):
-            nonlocal writer
-            if writer is None:
-                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), 25, page.shape[1::-1])
-                if not writer.isOpened():
-                    raise OSError(f"OpenCV cannot write a video to {output}.")
-            writer.write(page[..., ::-1])
-
-        interrupted = None
-        try:
-            yield write
-        except KeyboardInterrupt as error:  # What was seen so far is kept.
-            interrupted = error
-        if writer is not None:
-            writer.release()
-    if interrupted:
-        raise interrupted
-
-
-class _Window:
-    """A window of Matplotlib, which the package needs anyway; OpenCV's is not in its light build."""
-
-    def __init__(self):
-        from matplotlib import pyplot
-
-        if pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
-            raise OSError("There is no window here to show frames in. Pass --headless --output=out.mp4.")
-        self._pyplot, self._image = pyplot, None
-
-    def show(self, page) -> bool:
-        """Shows a page; returns whether the window is still open."""
-        if self._image is None:
-            self.figure, axes = self._pyplot.subplots(num="keras-frnn live")
-            axes.set_axis_off()
-            self._image = axes.imshow(page)
-        self._image.set_data(page)
-        self._pyplot.pause(0.001)
-        return self._pyplot.fignum_exists(self.figure.number)
-
-
-# --- one's own videos ------------------------------------------------------------------------------------------------
-
-
-def prepare(folder: str, output: str, size, grey: bool, test_fraction: float, accept_bad_videos: bool):
-    """Decodes a folder of videos once, for training."""
-    arguments = dict(size=size, color=not grey, test_fraction=test_fraction)
-    bad = datasets.prepare_videos(folder, output, accept_bad_videos=accept_bad_videos, **arguments)
-    for name, reason in sorted(bad.items()):
-        print(f"accepted: {name!r}: {reason}")
-    print(f"Written to {output}. Next: keras-frnn train {output}")
-
-
-_TOPOLOGY = [("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)]
-_STEPS_BETWEEN_SAVES = 500
-
-
-def train(folder: str, output: str, steps: int, batch_size: int, context: int, horizon: int, width: float, rate: float):
-    """Trains a network on prepared videos. With the file of an interrupted training, it goes on."""
-
-    check_suffix(output, ".keras")
-
-    def data(start: int):
-        return datasets.video_folder(
-            folder, "train", batch_size=batch_size, context=context, horizon=horizon, start=start
-        )
-
-    def save():
-        with atomic_path(output) as temporary:
-            network.save(temporary)
-
-    def check_and_save(_, logs):
-        if not math.isfinite(logs["loss"]):
-            raise FloatingPointError(f"The loss became {logs['loss']}. Pass a smaller --rate.")
-        save()
-
-    data(0)  # What is wrong with it shows before a network is made.
-    schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.02)
-    done = 0
-    if os.path.exists(output):
-        network = load(output, compile=True)
-        done = int(network.optimizer.iterations) if getattr(network, "optimizer", None) else 0
-        if not 0 < done < steps:
-            what = f"which has had its {done:,} steps" if done else "which this command has not trained"
-            raise ValueError(f"There is a network in {output}, {what}. Pass another --output, or more --steps.")
-        network.optimizer.learning_rate = schedule
-        print(f"Going on from step {done:,} of {steps:,}.")
-    else:
-        network = models.FoldedRNN.from_topology(models.scale_topology(_TOPOLOGY, width), horizon, update_bias=-2.0)
-        network.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), losses.FrameCrossentropy())
-    callbacks = [keras.callbacks.TerminateOnNaN(), keras.callbacks.LambdaCallback(on_epoch_end=check_and_save)]
-    try:
-        while done < steps:
-            count = min(_STEPS_BETWEEN_SAVES, steps - done)
-            print(f"Steps {done + 1:,} to {done + count:,} of {steps:,}")
-            network.fit(data(done), steps_per_epoch=count, shuffle=False, callbacks=callbacks)
-            done += count
-    except KeyboardInterrupt:
-        if network.built and int(network.optimizer.iterations):
-            save()
-        sys.exit(f"\nInterrupted. {output} keeps what was learnt; the same command goes on.")
-    print(f"Written to {output}. Next: keras-frnn evaluate {folder} --model={output}")
-
-
-def evaluate(folder: str, model: str, sequences: int, horizon: int | None, output: str | None):
-    """Scores a network on the test videos, beside copying the last frame."""
-    if output is not None:
-        check_suffix(output, ".csv")
-    network = load(model)
-    data = datasets.video_folder(
-        folder,
-        "test",
-        batch_size=20,
-        context=network.context_shape[1] or 10,
-        horizon=horizon or network.horizon,
-        sequences=sequences,
-    )
-    scores = evaluation.evaluate(network, data)
-    print(scores.table())
-    if output is not None:
-        scores.save_csv(output)
-        print(f"Written to {output}.")
+def to_float(frames: np.ndarray) -> np.ndarray:
+    return frames.astype("float32") / 127.5 - 1

@@ -1,5 +1,6 @@
 """Frames as they are drawn."""
 
+import math
 from collections.abc import Mapping
 
 import keras
@@ -30,8 +31,8 @@ def to_display(context, future, predictions: Mapping, data_format: str | None = 
     shapes = {name: frames.shape for name, frames in videos.items()}
     if len({(shape[0], *shape[2:]) for shape in shapes.values()}) > 1:
         raise ValueError(f"All frames must have the same batch and frame size. Received, channels last: {shapes}")
-    predicted = {shape[1] for name, shape in shapes.items() if name not in ("context", "future")}
-    if len(predicted) > 1 or (predicted and future is not None and shapes["future"][1] > max(predicted)):
+    lengths = {shape[1] for name, shape in shapes.items() if name not in ("context", "future")}
+    if len(lengths) > 1 or ("future" in shapes and shapes["future"][1] > min(lengths, default=math.inf)):
         raise ValueError(
             "Predictions must be of the same number of frames, and the future of no more. Received, channels last: "
             f"{shapes}. Cut them to the shortest, or pass `future=None`."
