@@ -99,9 +99,9 @@ def test_a_batch_by_its_number(stored):
     ends = datasets.video_folder(stored, "test", **WINDOWS, format="keras")
     assert [len(context) for context, _ in ends] == [4, 4, 4, 4, 2]
     assert len(ends) == ends.num_batches == 5
-    for number in (-1, 5):
-        with pytest.raises(IndexError, match=f"There is no batch {number} in a dataset of 5 batches"):
-            ends[number]
+    for data, number, count in ((ends, -1, 5), (ends, 5, 5), (endless, -1, "endlessly many")):
+        with pytest.raises(IndexError, match=f"There is no batch {number}: the dataset has {count}, from 0 on"):
+            data[number]
     assert first(datasets.video_folder(stored, "test", **WINDOWS, start=100, format="keras"), 1) == []
 
 
