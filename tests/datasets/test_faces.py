@@ -212,9 +212,9 @@ def test_in_a_data_loader(stored):
     page = pathlib.Path(__file__).parent.parent.parent / "docs" / "data.md"
     (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     data = datasets.video_folder(stored, "train", **WINDOWS, format="keras")
-    exec(example.replace('datasets.kth("data/kth", "train", format="keras")', "given"), namespace := {"given": data})
+    exec(example, namespace := {})
     loader = namespace["loader"]
-    assert (loader.dataset, list(loader.sampler), loader.num_workers) == (data, list(range(1000)), 2)
+    assert (loader.dataset, list(loader.sampler), loader.num_workers) == (namespace["data"], list(range(1000)), 2)
     loader = type(loader)(data, batch_size=None, sampler=range(2, 6), num_workers=2)
     assert_equal(first(loader, 9), [data[number] for number in range(2, 6)])
     model = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=2)
