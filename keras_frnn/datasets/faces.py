@@ -110,7 +110,8 @@ class VideoBatches(keras.utils.PyDataset):
     def __getitem__(self, number: int) -> Pair:
         number = operator.index(number)
         if number < 0 or (self.num_batches is not None and number >= self.num_batches):
-            raise IndexError(f"There is no batch {number} in a dataset of {self.num_batches or 'endless'} batches.")
+            count = "endlessly many" if self.num_batches is None else self.num_batches
+            raise IndexError(f"There is no batch {number}: the dataset has {count}, from 0 on.")
         # Threads do not cross a fork.
         process = os.getpid()
         if process not in self._ahead:

@@ -99,9 +99,9 @@ def test_a_batch_by_its_number(stored):
     ends = datasets.video_folder(stored, "test", **WINDOWS, format="keras")
     assert [len(context) for context, _ in ends] == [4, 4, 4, 4, 2]
     assert len(ends) == ends.num_batches == 5
-    for number in (-1, 5):
-        with pytest.raises(IndexError, match=f"There is no batch {number} in a dataset of 5 batches"):
-            ends[number]
+    for data, number, count in ((ends, -1, 5), (ends, 5, 5), (endless, -1, "endlessly many")):
+        with pytest.raises(IndexError, match=f"There is no batch {number}: the dataset has {count}, from 0 on"):
+            data[number]
     assert first(datasets.video_folder(stored, "test", **WINDOWS, start=100, format="keras"), 1) == []
 
 
@@ -212,9 +212,9 @@ def test_in_a_data_loader(stored):
     page = pathlib.Path(__file__).parent.parent.parent / "docs" / "data.md"
     (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     data = datasets.video_folder(stored, "train", **WINDOWS, format="keras")
-    exec(example.replace('datasets.kth("data/kth", "train", format="keras")', "given"), namespace := {"given": data})
+    exec(example, namespace := {})
     loader = namespace["loader"]
-    assert (loader.dataset, list(loader.sampler), loader.num_workers) == (data, list(range(1000)), 2)
+    assert (loader.dataset, list(loader.sampler), loader.num_workers) == (namespace["data"], list(range(1000)), 2)
     loader = type(loader)(data, batch_size=None, sampler=range(2, 6), num_workers=2)
     assert_equal(first(loader, 9), [data[number] for number in range(2, 6)])
     model = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=2)
