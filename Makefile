@@ -5,7 +5,7 @@ BACKENDS := tensorflow jax torch
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-torch test-tfio lint package docs results benchmark clean
+.PHONY: demo test test-torch test-tfio lint package docs results benchmark gpu clean
 
 demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; train a small one; compare them.
 	@mkdir -p build
@@ -60,9 +60,19 @@ benchmark: $(VENV)/demo  ## Measure what the models cost and how fast videos com
 	$(VENV)/bin/python benchmarks/cost.py
 	$(VENV)/bin/python benchmarks/pipeline.py
 	$(VENV)/bin/python benchmarks/speed.py
+	$(VENV)/bin/python benchmarks/scaling.py
+
+gpu: $(VENV)-gpu/bin/pip  ## Test and measure on this machine's NVIDIA GPU, with Torch and JAX; see docs/gpu.md.
+	$(VENV)-gpu/bin/pip install -q -c tests/constraints.txt \
+		keras torch "jax[cuda12]" numpy h5py opencv-python-headless matplotlib pillow absl-py pytest
+	$(VENV)-gpu/bin/pip install -q --no-deps -e .
+	for backend in torch jax; do \
+		KERAS_BACKEND=$$backend $(VENV)-gpu/bin/python -m pytest -q -m accelerator tests/test_accelerator.py && \
+		KERAS_BACKEND=$$backend $(VENV)-gpu/bin/python benchmarks/gpu.py || exit 1; \
+	done
 
 # Where Python comes without its venv module's pip (some Linux distributions), virtualenv does the same.
-$(VENV)/bin/pip $(VENV)-tfio/bin/pip $(VENV)-torch/bin/pip: %/bin/pip:
+$(VENV)/bin/pip $(VENV)-tfio/bin/pip $(VENV)-torch/bin/pip $(VENV)-gpu/bin/pip: %/bin/pip:
 	$(PYTHON) -m venv $* || { \
 		rm -rf $* && \
 		$(PYTHON) -m pip install -q --target $(VENV)-tools virtualenv && \
@@ -81,4 +91,4 @@ $(VENV)/docs: $(VENV)/demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-tfio $(VENV)-torch $(VENV)-tools build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-tfio $(VENV)-torch $(VENV)-gpu $(VENV)-tools build dist *.egg-info

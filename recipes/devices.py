@@ -50,15 +50,19 @@ def join(count: int, batch_size: int, kind: str | None = None) -> Place:
     Raises:
         ValueError: there are not as many devices, or they do not divide the batch.
     """
+    _check_batch(batch_size, count)
     engine = keras.backend.backend()
     place = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[engine](count, kind)
-    if batch_size % place.devices:
-        near = -(-batch_size // place.devices) * place.devices
-        raise ValueError(
-            f"{place.devices} devices cannot share a batch of {batch_size} sequences equally. Pass a batch that they "
-            f"divide, such as --batch_size={near}, or other --devices."
-        )
+    _check_batch(batch_size, place.devices)
     return place
+
+
+def _check_batch(batch_size: int, devices: int):
+    if batch_size % devices:
+        raise ValueError(
+            f"{devices} devices cannot share a batch of {batch_size} sequences equally. Pass a batch that they divide, "
+            f"such as --batch_size={-(-batch_size // devices) * devices}, or other --devices."
+        )
 
 
 def _check(count: int, found: int, what: str, how: str):
