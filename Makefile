@@ -5,7 +5,8 @@ BACKENDS := tensorflow jax torch
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-torch test-tfio lint package docs results benchmark gpu clean
+.PHONY: demo test test-torch test-tfio test-keras-lowest test-keras-newest lint package docs notebooks results \
+	benchmark gpu clean
 
 demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; train a small one; compare them.
 	@mkdir -p build
@@ -35,6 +36,17 @@ test-tfio: $(VENV)-tfio/bin/pip  ## Test the reader of the extra `tfio` in an en
 	$(VENV)-tfio/bin/pip install -q -e .[tfio] pytest==9.2.0 keras==3.15.1
 	KERAS_BACKEND=tensorflow $(VENV)-tfio/bin/python -m pytest -q -o filterwarnings= tests/tfio_reader.py
 
+# Keras alone is of another version: the rest of .venv is as it is.
+LOWEST_KERAS := $(shell sed -n 's/.*"keras>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+test-keras-lowest: KERAS := keras==$(LOWEST_KERAS).*
+test-keras-newest: KERAS := keras
+test-keras-lowest test-keras-newest: test-keras-%: $(VENV)/test  ## Compare networks with the authors' under another Keras.
+	rm -rf build/keras-$*
+	$(VENV)/bin/pip install -q --no-deps --target build/keras-$* "$(KERAS)"
+	export PYTHONPATH=build/keras-$* KERAS_BACKEND=torch && \
+		$(VENV)/bin/python -c "import keras; print('Keras', keras.__version__, 'in', keras.__path__[0])" && \
+		$(VENV)/bin/python -m pytest -q -o filterwarnings= tests/models/test_golden.py
+
 lint: $(VENV)/test  ## Check style and types.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -52,6 +64,9 @@ package: $(VENV)/test  ## Build sdist and wheel, install the wheel into an empty
 
 docs: $(VENV)/docs  ## Write the site to build/site; a warning is an error.
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+
+notebooks: $(VENV)/docs  ## Execute the notebooks and write them back; minutes.
+	KERAS_BACKEND=tensorflow $(VENV)/bin/python notebooks/execute.py
 
 results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs in runs/.
 	$(VENV)/bin/python docs/results_page.py

@@ -64,12 +64,12 @@ SECTIONS = {
     "Layers without memory": (
         "One kernel in both directions, two biases.",
         [
-            ("`tanh(conv(x, W) + b)`", "encode", CONV, "return self._convolve(sequence, self.kernel, self.bias), ()"),
+            ("`tanh(conv(x, W) + b)`", "encode", CONV, "self.bias), ()"),
             (
                 "`tanh(conv(y, W') + b')`",
                 "decode; `W'` is `W` flipped, its channel axes swapped",
                 CONV,
-                "backend.transposed(self.kernel), self.decoder_bias",
+                "self.decoder_bias, upsampling)",
             ),
             ("max pooling", "encode", POOL, "backend.max_pool(x, self.pool_size), sequence), ()"),
             ("nearest-neighbour upsampling", "decode", POOL, "return backend.upsample(sequence, "),

@@ -9,6 +9,8 @@ import pytest
 from clips import write_clip
 from documents import PAGES, README, ROOT, python_blocks, run, shorten_training
 
+import keras_frnn
+
 # processes.md is a whole program, which tests/test_processes.py runs.
 _WITH_CODE = [page for page in PAGES if python_blocks(page) and page.name != "processes.md"]
 
@@ -36,8 +38,8 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.once
 def test_pictures_of_the_idea_count_the_updates():
-    # Three layers, four given and four predicted frames: 7 steps of the ladder, both ways through its layers; the
-    # folded network 4 times up and 4 times down, and its deepest layer thrice more.
+    # Three layers, four given and four predicted frames: 7 steps of the ladder, both ways through them. The folded
+    # network goes 4 times up and 4 times down, and its deepest layer 3 times more.
     titles = [axes.get_title(loc="left") for axes in idea_figures.schedule().axes]
     assert [re.search(r"\((\d+) updates", title)[1] for title in titles] == ["42", "27"]
 
@@ -45,3 +47,9 @@ def test_pictures_of_the_idea_count_the_updates():
 @pytest.mark.once
 def test_equations_lead_to_their_lines():
     assert paper_to_code.PAGE.read_text() == paper_to_code.page(), "lines have moved: run python docs/paper_to_code.py"
+
+
+@pytest.mark.once
+def test_files_of_the_release_name_its_version():
+    assert f"\n## {keras_frnn.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()[:50]
+    assert f"\nversion: {keras_frnn.__version__}\n" in (ROOT / "CITATION.cff").read_text()
