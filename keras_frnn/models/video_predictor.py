@@ -227,10 +227,18 @@ class VideoPredictor(keras.Model):
         )
 
     def summary(self, line_length=None, positions=None, print_fn=None, **kwargs):
-        """`keras.Model.summary`, and the shape of the predicted frames."""
+        """`keras.Model.summary`, and the shape of the predicted frames.
+
+        Raises:
+            ValueError: the model is not built, so that no layer knows its shapes and weights.
+        """
+        if not self.built:
+            raise ValueError(
+                f"A {type(self).__name__} makes its weights for the number of channels of its first frames. Call it on "
+                "frames, or `model.build((None, context, height, width, channels))`, before `model.summary()`."
+            )
         super().summary(line_length, positions, print_fn, **kwargs)
-        if self.built:
-            (print_fn or print)(f" Output of the model: {self.compute_output_shape(self.context_shape)}")
+        (print_fn or print)(f" Output of the model: {self.compute_output_shape(self.context_shape)}")
 
     def compute_output_shape(self, context_shape):
         return (context_shape[0], self.horizon, *context_shape[2:])

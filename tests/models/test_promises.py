@@ -323,6 +323,15 @@ class TestKeras:
         assert text.count("(None, 4,") == 3
         assert "(None, 4, 8, 8, 4)" in text
         assert "Output of the model: (None, 5, 16, 16, 1)" in text
+        # Every row has its weights, and together they are those of the model.
+        counts = [layer.count_params() for layer in model.stack]
+        assert [int(count.replace(",", "")) for count in re.findall(r"\(None, 4,.*│ +([\d,]+) │", text)] == counts
+        assert f"Total params: {sum(counts):,}" in text
+        assert "unbuilt" not in text
+
+    def test_summary_of_a_model_without_weights(self):
+        with pytest.raises(ValueError, match="makes its weights for the number of channels of its first frames"):
+            make().summary()
 
     def test_quantize(self):
         model = make()
