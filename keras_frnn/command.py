@@ -435,17 +435,25 @@ class Video:
         Args:
             follow: how many seconds to wait at the end of a file that grows.
         """
-        frame, seen, waited = self._first, 0, time.monotonic()
+        frame, seen, size = self._first, 0, 0 if self._is_camera else os.path.getsize(self.source)
         while True:
+            last = None
             while frame is not None:
-                seen, waited = seen + 1, time.monotonic()
-                yield frame
-                frame = self._capture.read()[1]
-            if follow is None or self._is_camera or time.monotonic() - waited > follow:
+                if follow is None:
+                    yield frame
+                elif last is not None:
+                    seen += 1
+                    yield last
+                last, frame = frame, self._capture.read()[1]
+            if follow is None:
                 return
-            time.sleep(min(0.1, follow / 4))
+            # Of the last frame, half may not be there yet: it comes when another does, or when the file has ended.
+            if self._is_camera or not _grows(self.source, size, follow):
+                if last is not None:
+                    yield last
+                return
             # OpenCV does not look at a file again whose end it has seen.
-            self._capture = self._open()
+            self._capture, size = self._open(), os.path.getsize(self.source)
             if all(self._capture.grab() for _ in range(seen)):
                 frame = self._capture.read()[1]
 
@@ -475,6 +483,16 @@ class Video:
         if missing:
             raise ValueError(f"{self.source} has {next(length)} frames. Received: --start={start}")
         return to_float(np.stack([resize(frame, shape) for frame in frames]))
+
+
+def _grows(path: str, size: int, seconds: float) -> bool:
+    """Waits until a file has another size; returns whether it has within as many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.path.getsize(path) != size:
+            return True
+        time.sleep(min(0.1, seconds / 4))
+    return False
 
 
 def resize(frame: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
