@@ -123,6 +123,8 @@ def _jax(count: int, kind: str | None) -> Place:
 def _torch(count: int, kind: str | None) -> Place:
     import torch
 
+    if count == 1 and "WORLD_SIZE" not in os.environ:
+        return Place()
     started = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", 1)))
     has_gpu = torch.cuda.is_available() and kind != "cpu"
     if has_gpu or kind not in (None, "cpu"):
