@@ -199,11 +199,13 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
             kernel = jax.ShapeDtypeStruct(shape, x.dtype)
             return jax.linear_transpose(lambda kernel: _conv(x, kernel), kernel)(gradient)[0]
 
-        frames = len(x)
+        frames = x.shape[0]
+        if not isinstance(frames, int):  # An exported model takes any number of them.
+            return of_frames(x, gradient)
         if jax_is_on_cpu():
             # XLA for CPUs is much faster at this on no more than what their caches hold.
             frames = max(1, _CACHED_VALUES // (x[0].size + gradient[0].size))
-        return sum(of_frames(x[i : i + frames], gradient[i : i + frames]) for i in range(0, len(x), frames))
+        return sum(of_frames(x[i : i + frames], gradient[i : i + frames]) for i in range(0, x.shape[0], frames))
     import torch
 
     if not torch_convolves(x):
