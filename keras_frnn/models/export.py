@@ -26,7 +26,7 @@ _NEEDED = {
 
 _REFUSED = {
     ("tf_saved_model", "torch"): "Keras needs torch_xla for it, of which there is none for this Torch",
-    ("openvino", "jax"): "OpenVINO does not read what JAX gives to TensorFlow since JAX 0.8",
+    ("openvino", "jax"): "Keras asks jax2tf for `enable_xla=False`, which JAX ignores by now",
     ("litert", "jax"): "Keras has no LiteRT export for JAX",
     ("torch", "tensorflow"): "an exported program of Torch is made by Torch alone",
     ("torch", "jax"): "an exported program of Torch is made by Torch alone",
