@@ -19,6 +19,7 @@ import time
 import keras
 import numpy as np
 from absl import app, flags
+from conv_muon import ConvMuon
 
 from keras_frnn import datasets, evaluation, layers, losses, models
 from keras_frnn.files import atomic_path
@@ -33,7 +34,8 @@ _DIGITS = flags.DEFINE_multi_integer("num_digits", [2], "Digits in training sequ
 _SPEEDS = flags.DEFINE_multi_float("speed", [0.05], "Speed in training; repeated: batches in turns.")
 _BATCH = flags.DEFINE_integer("batch_size", 2, "Sequences in a step.")
 _LOSS = flags.DEFINE_enum("loss", "crossentropy", ["crossentropy", "mse", "mae"], "Loss.")
-_RATE = flags.DEFINE_float("rate", 2e-3, "Highest learning rate of Adam.")
+_OPTIMIZER = flags.DEFINE_enum("optimizer", "adam", ["adam", "muon"], "Optimizer.")
+_RATE = flags.DEFINE_float("rate", 2e-3, "Highest learning rate.")
 _COOLDOWN = flags.DEFINE_float("cooldown", 1, "Last share of the budget in which the rate falls, as a cosine.")
 _EMA = flags.DEFINE_float("ema", 0, "Momentum of the weights' exponential moving average; 0: none.")
 _DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all layers but the lowest with weights.")
@@ -157,7 +159,10 @@ def main(argv):
     if model is None:
         model = make_model()
         ema = dict(use_ema=True, ema_momentum=_EMA.value) if _EMA.value else {}
-        optimizer = keras.optimizers.Adam(_RATE.value, clipnorm=1.0, **ema)
+        if _OPTIMIZER.value == "muon":
+            optimizer = ConvMuon(_RATE.value, global_clipnorm=1.0, weight_decay=0, adam_weight_decay=0, **ema)
+        else:
+            optimizer = keras.optimizers.Adam(_RATE.value, clipnorm=1.0, **ema)
         model.compile(optimizer, losses.FrameCrossentropy() if _LOSS.value == "crossentropy" else _LOSS.value)
     cost = evaluation.cost(model, (_SIZE.value, _SIZE.value, 1), _CONTEXT.value, _HORIZON.value)
     gmac = cost.macs / 1e9

@@ -32,6 +32,21 @@ def described(topology: str) -> str:
     )
 
 
+def training(given: dict) -> list[str]:
+    """How a trial was trained, where it was not as the page says of all."""
+    words = {
+        "optimizer": "{}",
+        "rate": "rate {}",
+        "context": "{} given",
+        "horizon": "{} predicted",
+        "batch_size": "batch {}",
+    }
+    told = [words[key].format(given[key]) for key in words if key in given and (key, given[key]) != ("batch_size", "2")]
+    if "initial" in given:
+        told.append(f"from {pathlib.Path(given['initial']).parent.name}")
+    return told
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [f"| {' | '.join(header)} |", "| --- |" + " ---: |" * (len(header) - 1)]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
@@ -44,11 +59,10 @@ def trials() -> str:
         given = settings(row["command"])
         network = described(given.pop("topology"))
         size = given.pop("size", "32")
-        rate = f", rate {given['rate']}" if "rate" in given else ""
         steps = ", ".join(f"{float(row[f'dssim_{step}']):.3f}" for step in (1, 5, 10))
         rows.append(
             [
-                network + rate,
+                "; ".join([network, *training(given)]),
                 f"{size}x{size}",
                 row["tmac"],
                 f"{int(row['steps']):,}",

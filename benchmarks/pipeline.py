@@ -1,10 +1,11 @@
 """How fast videos come: prepared KTH and UCF101 windows, generated Moving MNIST sequences, and decoding.
 
-    python benchmarks/pipeline.py
+    python benchmarks/pipeline.py                          all
+    python benchmarks/pipeline.py --nodecoding --nowrite    how fast batches come, and nothing is written
 
 Stored videos and video files of the datasets' formats are made for it in a temporary folder. Training batches are read
-as `fit` reads them. Decoding is compared with what one process reads through OpenCV when it keeps nothing. Writes
-benchmarks/results/pipeline.json and .md.
+as `fit` reads them, in both formats. Decoding is compared with what one process reads through OpenCV when it keeps
+nothing. Writes benchmarks/results/pipeline.json and .md.
 """
 
 import contextlib
@@ -21,12 +22,15 @@ import numpy as np
 from absl import app, flags
 
 from keras_frnn import datasets
+from keras_frnn.datasets.faces import FORMATS
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 
 _SECONDS = flags.DEFINE_float("seconds", 5.0, "Of each measurement.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "How often each is measured; the median counts.")
 _VIDEOS = flags.DEFINE_integer("videos", 60, "Videos of each kind.")
+_DECODING = flags.DEFINE_bool("decoding", True, "Measure decoding, too.")
+_WRITE = flags.DEFINE_bool("write", True, "Write the results, and not only print them.")
 
 BATCH_SIZE = 12
 # Name: frame size, frames, codec, camera noise. With this noise, files have a few kB a frame, as the datasets' have.
@@ -42,12 +46,14 @@ def main(_):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         rows = []
-        for name, rate in _reading_rates(folder).items():
-            rows.append({"what": name, "unit": "sequences/s", "rate": rate, "target": TARGETS[name]})
-        for name, clip in CLIPS.items():
+        for name, rates in _reading_rates(folder).items():
+            rows.append({"what": name, "unit": "sequences/s", "rates": rates, "target": TARGETS[name]})
+        for name, clip in CLIPS.items() if _DECODING.value else ():
             rows.append({"what": f"decoding {name}", "unit": "frames/s", **_decoding(folder / name, name, *clip)})
     text = _table(rows)
     print(text)
+    if not _WRITE.value:
+        return
     results = pathlib.Path(__file__).parent / "results"
     with atomic_path(results / "pipeline.json") as temporary:
         temporary.write_text(
@@ -57,20 +63,24 @@ def main(_):
         temporary.write_text(text)
 
 
-def _reading_rates(folder: pathlib.Path) -> dict[str, float]:
+def _reading_rates(folder: pathlib.Path) -> dict[str, dict[str, float]]:
     for name, shape in (("kth", (480, 64, 80, 1)), ("ucf101", (186, 64, 85, 3))):
         _write_store(folder / name / "train.hdf5", shape)
-    pipelines = {
-        "KTH": datasets.kth(folder / "kth", "train", batch_size=BATCH_SIZE),
-        "UCF101": datasets.ucf101(folder / "ucf101", "train", batch_size=BATCH_SIZE),
-        "Moving MNIST": datasets.moving_mnist("train", digits="mnist-5k", batch_size=BATCH_SIZE),
-    }
+    pipelines = {}
+    for format in FORMATS:
+        common = dict(split="train", batch_size=BATCH_SIZE, format=format)
+        pipelines |= {
+            ("KTH", format): datasets.kth(folder / "kth", **common),
+            ("UCF101", format): datasets.ucf101(folder / "ucf101", **common),
+            ("Moving MNIST", format): datasets.moving_mnist(digits="mnist-5k", **common),
+        }
     # Interleaved, so that all see the same moods of the machine.
-    rates = {name: [] for name in pipelines}
+    rates = {key: [] for key in pipelines}
     for _ in range(_REPEATS.value):
-        for name, pipeline in pipelines.items():
-            rates[name].append(_rate(pipeline))
-    return {name: statistics.median(values) for name, values in rates.items()}
+        for key, pipeline in pipelines.items():
+            rates[key].append(_rate(pipeline))
+    names = dict.fromkeys(name for name, _ in pipelines)
+    return {name: {format: statistics.median(rates[name, format]) for format in FORMATS} for name in names}
 
 
 def _write_store(path: pathlib.Path, shape: tuple):
@@ -141,10 +151,16 @@ def _table(rows: list[dict]) -> str:
         "",
         f"Training sequences of 10 + 10 frames, batch {BATCH_SIZE}, KTH and UCF101 at 64x80, Moving MNIST at 64x64:",
         "",
-        "| | sequences a second | target |",
-        "| --- | ---: | ---: |",
+        "| sequences a second | " + " | ".join(f'`format="{format}"`' for format in FORMATS) + " | target |",
+        "| --- |" + " ---: |" * (len(FORMATS) + 1),
     ]
-    lines += [f"| {row['what']} | {row['rate']:,.0f} | {row['target']:,} |" for row in rows if "plain" not in row]
+    lines += [
+        f"| {row['what']} | {' | '.join(f'{rate:,.0f}' for rate in row['rates'].values())} | {row['target']:,} |"
+        for row in rows
+        if "rates" in row
+    ]
+    if not _DECODING.value:
+        return "\n".join(lines) + "\n"
     lines += [
         "",
         "From files to HDF5, against reading alone with `cv2.VideoCapture` in one process:",

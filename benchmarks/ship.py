@@ -1,7 +1,7 @@
 """Puts a trained network into the package as a preset, with its scores, a recorded forecast and a model card.
 
-python benchmarks/ship.py --model=runs/long/averaged.keras     the last row of results/learning.csv is its training
-python benchmarks/ship.py                                      scores the network again that is there
+python benchmarks/ship.py --model=runs/4/averaged.keras --stages=4    the last rows of learning.csv are its training
+python benchmarks/ship.py                                             scores the network again that is there
 """
 
 import csv
@@ -18,7 +18,10 @@ from keras_frnn.models.presets import BUILT_IN
 
 _MODEL = flags.DEFINE_string("model", None, "Saved model; by default the weights that the preset has.")
 _NAME = flags.DEFINE_string("name", "moving-digits", "Name of the preset.")
-_TRAINING = flags.DEFINE_string("training", "benchmarks/results/learning.csv", "Table whose last row is the training.")
+_TRAINING = flags.DEFINE_string(
+    "training", "benchmarks/results/learning.csv", "Table whose last rows are the training."
+)
+_STAGES = flags.DEFINE_integer("stages", 1, "How many rows: trainings that each went on from the one before.")
 _SEQUENCES = 1000
 _DATA = dict(digits="mnist-5k", size=32, num_digits=2, speed=0.05, context=10, horizon=10)
 
@@ -31,8 +34,7 @@ by `python benchmarks/ship.py` from `metadata.json`.
 | --- | --- |
 | frames | 32x32, one channel, float32 in [-1, 1]; two MNIST digits, 0.05 of their free range a frame |
 | weights | {weights:,}, stored as float16 |
-| training | {tmac} TMAC of forward passes, {steps} steps: `{command}` |
-| time of training | {minutes:.0f} minutes, on {backend} in {dtype} |
+| training | {tmac:.1f} TMAC of forward passes, {steps:,} steps, {minutes:.0f} minutes |
 | training data | the 4,000 training digits of `mnist-5k`, see `keras_frnn/datasets/mnist_5k.md` |
 | tested on | {sequences:,} sequences of the 1,000 test digits, 10 frames given, 10 predicted |
 | MSE | {mse:.4f}; {mse_to_copy:.3f} of copying the last frame |
@@ -44,6 +46,12 @@ It knows digits, two at a time, at that size and speed. Other frames are outside
 | frame | MSE | PSNR in dB | DSSIM |
 | ---: | ---: | ---: | ---: |
 {by_step}
+
+Trained by these commands, each on from the network of the one before:
+
+```
+{commands}
+```
 """
 
 
@@ -52,10 +60,9 @@ def main(_):
     if _MODEL.value:
         model = keras.saving.load_model(_MODEL.value, compile=False)
         with open(_TRAINING.value, newline="") as file:
-            *_, row = csv.DictReader(file)
-        training = {
-            key: row[key] for key in ("command", "gmac_a_sequence", "tmac", "steps", "seconds", "backend", "dtype")
-        }
+            rows = list(csv.DictReader(file))[-_STAGES.value :]
+        keys = ("command", "gmac_a_sequence", "tmac", "steps", "seconds", "backend", "dtype")
+        training = [{key: row[key] for key in keys} for row in rows]
     else:
         model = models.FoldedRNN.from_preset(_NAME.value)
         training = models.FoldedRNN.presets[_NAME.value]["training"]
@@ -72,7 +79,7 @@ def main(_):
     model = models.FoldedRNN.from_preset(folder)
     test = datasets.moving_mnist("test", **_DATA, batch_size=50, sequences=_SEQUENCES)
     scores = evaluation.evaluate(model, test).to_dict()
-    first = evaluation.evaluate(model, test.take(1)).to_dict()["values"]["model"]
+    first = evaluation.evaluate(model, [next(iter(test))]).to_dict()["values"]["model"]
     metadata = {
         "training": training,
         "data": _DATA,
@@ -94,16 +101,20 @@ def card(metadata: dict) -> str:
     mine, copy = (metadata["scores"]["values"][name] for name in ("model", "copy_last_frame"))
     means = {metric: float(np.mean(mine[metric])) for metric in ("mse", "dssim")}
     ratios = {f"{metric}_to_copy": mean / float(np.mean(copy[metric])) for metric, mean in means.items()}
-    steps = zip(mine["mse"], mine["psnr"], mine["dssim"], strict=True)
+    stages = metadata["training"]
+    tmac, steps, seconds = (sum(float(stage[key]) for stage in stages) for key in ("tmac", "steps", "seconds"))
+    by_step = zip(mine["mse"], mine["psnr"], mine["dssim"], strict=True)
     return CARD.format(
-        **metadata["training"],
-        minutes=float(metadata["training"]["seconds"]) / 60,
+        tmac=tmac,
+        steps=round(steps),
+        minutes=seconds / 60,
+        commands="\n".join(stage["command"] for stage in stages),
         **means,
         **ratios,
         name=_NAME.value,
         weights=metadata["weights"],
         sequences=metadata["scores"]["sequences"],
-        by_step="\n".join(f"| +{i} | {a:.4f} | {b:.2f} | {c:.4f} |" for i, (a, b, c) in enumerate(steps, start=1)),
+        by_step="\n".join(f"| +{i} | {a:.4f} | {b:.2f} | {c:.4f} |" for i, (a, b, c) in enumerate(by_step, start=1)),
     )
 
 

@@ -211,17 +211,16 @@ def encode() -> dict:
 
 
 def streaming() -> dict:
-    """Encoding one new frame and decoding ten, against the same convolutions, one after the other, and nothing else."""
+    """A stream's new frame in and ten out, against the same convolutions, one after the other, and nothing else."""
     model = folded(1 / 8)
-    frame = np.zeros((1, 1, 64, 64, 1), "float32")
-    model.build(frame.shape)
-    state = model.encode(frame)
+    stream, frame = model.stream((64, 64, 1)), np.zeros((64, 64, 1), "float32")
+    stream.update(frame)  # The frames after the first are compiled apart: they go on from a state.
 
-    def stream():
-        after = model.encode(frame, state)
-        return keras.ops.convert_to_numpy(model.decode(after, FRAMES))
+    def step():
+        stream.update(frame)
+        return stream.forecast(FRAMES)
 
-    seconds = take_turns(20, stream=stream, convolutions=baselines.convolutions(model.stack, 1, context=1))
+    seconds = take_turns(20, stream=step, convolutions=baselines.convolutions(model.stack, 1, context=1))
     return {"seconds": seconds, "ratio": seconds["stream"] / seconds["convolutions"]}
 
 

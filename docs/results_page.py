@@ -1,4 +1,4 @@
-"""Writes docs/results.md, and its pictures, from the runs in runs/. No number in it is typed.
+"""Writes docs/results.md, and its pictures, from the runs in runs/ and the study's results. No number in it is typed.
 
 make demo && make results
 """
@@ -7,9 +7,12 @@ import json
 import pathlib
 import shutil
 
+import study_section
+
 from keras_frnn.files import atomic_path
 
 ROOT = pathlib.Path(__file__).parent.parent
+STUDY = ROOT / "benchmarks" / "results" / "study.json"
 PICTURES = {
     "animation.gif": "What was given and what was predicted, beside the truth",
     "strip.png": "One sequence over time; +1 is the first predicted frame",
@@ -30,6 +33,8 @@ def main():
         for picture in pictures:
             with atomic_path(ROOT / "docs" / "figures" / f"{path.parent.name}-{picture}") as temporary:
                 shutil.copyfile(path.parent / picture, temporary)
+    if STUDY.exists():
+        text += study_section.section(json.loads(STUDY.read_text()))
     with atomic_path(ROOT / "docs" / "results.md") as temporary:
         temporary.write_text(text)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from keras_frnn import layers, losses, metrics, models, optimizers
 
 if TYPE_CHECKING:
-    from keras_frnn import datasets, evaluation, reference
+    from keras_frnn import callbacks, datasets, evaluation, reference
 
-__version__ = "0.1.0"
-__all__ = ["datasets", "evaluation", "layers", "losses", "metrics", "models", "optimizers", "reference"]
+__version__ = "0.2.0"
+__all__ = ["callbacks", "datasets", "evaluation", "layers", "losses", "metrics", "models", "optimizers", "reference"]
 
 
 def __getattr__(name: str):

@@ -17,6 +17,7 @@ from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.models.layer_stack import LayerStack
+from keras_frnn.optional import tensorflow
 
 _GATES = [f"{kind}{gate}" for kind in "bw" for gate in (1, 2, 3)]
 _GATES_BACK = [f"{name}_back" for name in _GATES]
@@ -41,6 +42,7 @@ def load_checkpoint(model: LayerStack, path: str | os.PathLike):
         FileNotFoundError: there is no checkpoint at `path`.
         ValueError: the checkpoint does not fit the model: the other family of networks, another topology, a variable
             that is missing or has another shape. No weight has changed then.
+        ImportError: TensorFlow is not installed.
     """
     if not isinstance(model, LayerStack):
         raise ValueError(f"Only a FoldedRNN or LadderRNN has such checkpoints. Received: model={model!r}")
@@ -81,8 +83,8 @@ def load_checkpoint(model: LayerStack, path: str | os.PathLike):
 
 def _read(path) -> dict[int, dict[int, tuple[str, np.ndarray]]]:
     """By layer and number, the name and values of each variable; optimizer slots and counters are left out."""
-    import tensorflow as tf  # Reading needs TensorFlow under any backend; nothing else here does.
-
+    # Reading needs TensorFlow under any backend; nothing else here does.
+    tf = tensorflow("Reading the authors' checkpoints", "What `model.save` wrote from one is read without it.")
     path = os.fspath(path)
     if not os.path.exists(f"{path}.index"):
         raise FileNotFoundError(

@@ -20,7 +20,12 @@ from keras_frnn.files import atomic_path
 
 _RECORD = "run.json"
 _KEPT = 5
-_OF_THE_PLACE = ("device", "data", "test_array")  # Where a run computes, and where its data lie, changes nothing.
+_OF_THE_PLACE = (
+    "device",
+    "devices",
+    "data",
+    "test_array",
+)  # Where a run computes, and where its data lie, changes nothing.
 
 
 class RunError(Exception):

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import stages as command_line
-import tensorflow as tf
 from absl import logging
+from devices import Place, join
 from run_folder import (
     RunError,
     RunFolder,
@@ -31,6 +31,7 @@ from stages import Experiment
 
 from keras_frnn import datasets, evaluation, layers, losses, models, optimizers
 from keras_frnn.backend import accelerator
+from keras_frnn.datasets.faces import Dataset
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.files import atomic_path, held
 from keras_frnn.machine import machine
@@ -71,6 +72,13 @@ def run(
     path = pathlib.Path(output or f"runs/{recipe}-{preset}")
     busy = RunError(f"Another process is working in {path}. Wait for it, or pass another --output.")
     try:
+        place = Place()
+        if "train" in stages:
+            kind = experiment.device.partition(":")[0] if experiment.device else None
+            place = join(experiment.devices, experiment.batch_size, kind)
+        if place.process:  # Process 0 has the folder.
+            train(experiment, RunFolder(path), place)
+            return
         with held(path, busy):
             folder = RunFolder(path)
             begun = None if "train" in stages else folder.begun
@@ -95,9 +103,10 @@ def run(
             if experiment.dataset != "moving_mnist":
                 logging.use_absl_handler()
                 logging.set_verbosity(logging.INFO)  # Which windows there are, and by which protocol.
+            if "train" in stages:
+                with _device(experiment.device if place.devices == 1 else None):
+                    train(experiment, folder, place)
             with _device(experiment.device):
-                if "train" in stages:
-                    train(experiment, folder)
                 if "evaluate" in stages:
                     evaluate(experiment, folder, paper)
                 if "analyse" in stages:
@@ -109,10 +118,10 @@ def run(
         sys.exit(128 + signal.SIGINT)
     except (RunError, ValueError, OSError, ImportError, FloatingPointError) as error:
         sys.exit(f"{error}")
-    except (RuntimeError, MemoryError, tf.errors.OpError) as error:
+    except Exception as error:
         if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
             sys.exit("There is not enough memory. Pass a smaller --batch_size, or --remat for a FoldedRNN.")
-        if isinstance(error, tf.errors.OpError):  # What a dataset raised while it was read.
+        if type(error).__module__.startswith("tensorflow"):  # What a dataset raised while it was read.
             lines = [line for line in str(error).splitlines() if "Error: " in line]
             sys.exit(f"The data cannot be read: {(lines or [str(error)])[-1]}")
         raise
@@ -121,7 +130,7 @@ def run(
 # --- train -----------------------------------------------------------------------------------------------------------
 
 
-def train(experiment: Experiment, folder: RunFolder):
+def train(experiment: Experiment, folder: RunFolder, place: Place):
     """Trains from the newest good checkpoint, or from the beginning, to the last iteration; leaves model.keras."""
     if folder.model.exists():
         try:
@@ -130,29 +139,39 @@ def train(experiment: Experiment, folder: RunFolder):
             return
         except ValueError as error:
             logging.warning("%s It is made again from the newest checkpoint.", error)
+    with place.scope():
+        _train(experiment, folder, place)
+
+
+def _train(experiment: Experiment, folder: RunFolder, place: Place):
     model, done, seconds = None, 0, 0.0
     if found := folder.newest():
         model, record = found
         done, seconds = record["iteration"], record["seconds"]
-        print(f"Going on from iteration {done:,} of {experiment.iterations:,}.", flush=True)
-    data = train_data(experiment, done)
+        if not place.process:
+            print(f"Going on from iteration {done:,} of {experiment.iterations:,}.", flush=True)
+    data = train_data(experiment, done, place)
     if model is None:
-        model = make_model(experiment, data.element_spec[0].shape)
-    checkpoints = _Checkpoints(folder, experiment, done, seconds)
+        context, _ = next(iter(data))
+        model = make_model(experiment, context.shape)
+    place.prepare(model)
+    checkpoints = _Checkpoints(folder, experiment, done, seconds, place)
     if done < experiment.iterations:
         with checkpoints.stopped_by_signals():
             steps = experiment.iterations - done
             model.fit(data, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0, callbacks=[checkpoints])
     else:
         model.optimizer.finalize_variable_values(model.trainable_variables)  # As `fit` does in its end.
-    folder.save_trained(model, experiment.iterations, checkpoints.seconds)
+    if not place.process:
+        folder.save_trained(model, experiment.iterations, checkpoints.seconds)
 
 
 class _Checkpoints(keras.callbacks.Callback):
     """Saves every so many iterations and when a signal comes; ends the run where the loss is not finite."""
 
-    def __init__(self, folder: RunFolder, experiment: Experiment, done: int, seconds: float):
+    def __init__(self, folder: RunFolder, experiment: Experiment, done: int, seconds: float, place: Place):
         super().__init__()
+        self.place = place
         self.folder, self.experiment, self.iteration = folder, experiment, done
         self.saved, self.seconds = done, seconds
         self.signal: int | None = None
@@ -167,7 +186,9 @@ class _Checkpoints(keras.callbacks.Callback):
             raise FloatingPointError(f"The loss became {loss} in iteration {self.iteration}. {self._last_good()}")
         last = self.iteration == self.experiment.iterations
         if last or self.signal or self.iteration % self.experiment.checkpoint_every == 0:
-            self._save(loss)
+            if not self.place.process:
+                self._save(loss)
+            self.model.reset_metrics()
         if self.signal and not last:
             print(f"Stopped in iteration {self.iteration:,}. The same command goes on from there.", file=sys.stderr)
             sys.exit(128 + self.signal)
@@ -186,7 +207,6 @@ class _Checkpoints(keras.callbacks.Callback):
             flush=True,
         )
         self.saved = self.iteration
-        self.model.reset_metrics()
 
     def _last_good(self) -> str:
         newest = next(iter(self.folder.checkpoints()), None)
@@ -194,7 +214,13 @@ class _Checkpoints(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """The first SIGTERM or SIGINT ends training after the step it came in; a second one at once."""
+        """The first SIGTERM or SIGINT ends training after the step it came in; a second one at once.
+
+        Several processes end at once: no two of them would get the signal in the same step, and they need each other.
+        """
+        if self.place.processes > 1:
+            yield
+            return
 
         def stop(number, frame):
             self.signal = number
@@ -483,26 +509,42 @@ def contexts(experiment: Experiment, count: int) -> Iterator[np.ndarray]:
         windows["context"], rest = windows["context"] - 1, 1
     windows["horizon"] = 1
     data = _dataset(dataclasses.replace(experiment, windows=windows), "test", batch_size=1, sequences=count)
-    for context, future in data.take(count):
+    for context, future in data:
         yield np.concatenate([keras.ops.convert_to_numpy(frames) for frames in (context, future[:, :rest])], axis=1)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-def train_data(experiment: Experiment, done: int) -> tf.data.Dataset:
-    """The endless training batches from an iteration on, which are a function of it and the seed alone."""
-    batch, seed = experiment.batch_size, experiment.seed
-    return _dataset(experiment, "train", batch_size=batch, seed=seed, start=done * batch, **experiment.augmentation)
+def train_data(experiment: Experiment, done: int, place: Place | None = None) -> Dataset:
+    """The endless training batches from an iteration on, which are a function of it and the seed alone.
+
+    Of several processes, each has its part of every batch.
+    """
+    place = place or Place()
+    part = experiment.batch_size // place.processes
+    arguments = dict(batch_size=experiment.batch_size if place.splits else part, start=done * part)
+    if place.processes > 1:
+        arguments |= dict(num_shards=place.processes, shard_index=place.process)
+    data = _dataset(experiment, "train", seed=experiment.seed, **arguments, **experiment.augmentation)
+    if place.splits:
+        import tensorflow as tf
+
+        options = tf.data.Options()  # It is sharded already, and batches of the size above are cut for the replicas.
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        data = data.with_options(options)
+    return data
 
 
-def test_data(experiment: Experiment) -> tf.data.Dataset:
+def test_data(experiment: Experiment) -> Dataset:
     """The test sequences, once."""
     return _dataset(experiment, "test", batch_size=_TEST_BATCH, sequences=experiment.test_sequences)
 
 
-def _dataset(experiment: Experiment, split: str, **arguments) -> tf.data.Dataset:
+def _dataset(experiment: Experiment, split: str, **arguments) -> Dataset:
     make, source, windows = getattr(datasets, experiment.dataset), dict(experiment.source), experiment.windows
+    # TensorFlow is loaded where it is the backend, and nowhere else.
+    arguments["format"] = "tf" if keras.backend.backend() == "tensorflow" else "keras"
     with _fits("dataset", experiment):
         if experiment.dataset == "moving_mnist":
             test_array = source.pop("test_array", None)

@@ -36,6 +36,7 @@ class Experiment:
     options: Annotated[dict, "other arguments of the network"]
     precision: Annotated[str, "of the layers", ("float32", "mixed_bfloat16", "mixed_float16")] = "float32"
     device: Annotated[str | None, "such as cpu:0 and gpu:0; none is what Keras takes by itself"]
+    devices: Annotated[int, "devices of this host that share each batch in training"] = 1
 
     loss: Annotated[str, "on the predicted frames, values in [-1, 1]", ("mae", "mse", "FrameCrossentropy")]
     optimizer: Annotated[str, "of keras_frnn.optimizers or keras.optimizers", ("TF1RMSprop", "RMSprop", "Adam")]

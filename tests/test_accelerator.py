@@ -42,7 +42,8 @@ def test_tensorflow_leaves_the_gpu_to_the_backend():
     code = (
         "import tensorflow as tf\ncalls = []\n"
         "tf.config.set_visible_devices = lambda devices, kind: calls.append((devices, kind))\n"
-        "import keras_frnn.datasets\nprint('calls', calls)"
+        "import numpy as np\nfrom keras_frnn import datasets\n"
+        "datasets.from_arrays(np.zeros((1, 20, 8, 8, 1), 'uint8'), format='tf')\nprint('calls', calls)"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     expected = [] if keras.backend.backend() == "tensorflow" else [([], "GPU")]

@@ -44,7 +44,12 @@ def test_learning_goes_on_where_it_was_interrupted(tmp_path):
     for steps in (4, 6):
         command = [sys.executable, BENCHMARK.with_name("learning.py"), f"--topology={topology}", "--size=16"]
         command += ["--context=3", "--horizon=2", f"--tmac={steps * tmac}", "--ema=0.9", "--test_sequences=3"]
-        command += ["--cooldown=0.5", f"--output={tmp_path / 'run'}", f"--table={tmp_path / 'table.csv'}"]
+        command += [
+            "--optimizer=muon",
+            "--cooldown=0.5",
+            f"--output={tmp_path / 'run'}",
+            f"--table={tmp_path / 'table.csv'}",
+        ]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr
     assert "step 4 of 6" in result.stdout
@@ -53,6 +58,25 @@ def test_learning_goes_on_where_it_was_interrupted(tmp_path):
     assert all(0 < float(row["mse"]) < 1 for row in rows)
     model = keras.saving.load_model(tmp_path / "run" / "averaged.keras", compile=False)
     assert model.forecast(np.zeros((1, 10, 16, 16, 1), "float32")).shape == (1, 10, 16, 16, 1)
+
+
+def test_muon_of_convolutions_makes_orthogonal_updates(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    import conv_muon
+
+    generator = np.random.default_rng(0)
+    shapes = {"kernel": (3, 3, 4, 8), "on_pixels": (3, 3, 1, 8), "bias": (8,)}
+    variables = {name: keras.Variable(np.zeros(shape, "float32"), name=name) for name, shape in shapes.items()}
+    gradients = [generator.normal(size=shape).astype("float32") for shape in shapes.values()]
+    optimizer = conv_muon.ConvMuon(1.0, weight_decay=0, rms_rate=None)
+    optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], list(variables.values()))
+    updates = {name: -keras.ops.convert_to_numpy(variable) for name, variable in variables.items()}
+    values = np.linalg.svd(updates["kernel"].reshape(36, 8), compute_uv=False)
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    # Adam's first step is the sign of the gradient.
+    np.testing.assert_allclose(updates["on_pixels"], np.sign(gradients[1]), rtol=1e-3)
+    np.testing.assert_allclose(updates["bias"], np.sign(gradients[2]), rtol=1e-3)
 
 
 def test_table_of_speed(monkeypatch):

@@ -10,6 +10,7 @@ What the rest of the library calls:
     same_conv, max_pool         of frames, `(batch, height, width, channels)`
     upsample, upsampled_conv    nearest-neighbour upsampling, and a convolution after it
     transposed                  the kernel of a transposed convolution
+    read_kernel                 a kernel as a tensor
     packed, flipped             kernels as loops read them, forwards and backwards
     input_gradient, kernel_gradient, upsampled_conv_gradients
                                 gradients of those convolutions, for gradients written by hand
@@ -17,6 +18,8 @@ What the rest of the library calls:
     CompiledCalls               functions of a model, compiled for arguments of shapes that come again
     gradients                   a context in which Torch records no gradient that nobody takes
     accelerator                 the GPU or TPU in use
+    batch_shards, batch_processes
+                                among how many devices, and from how many processes, JAX splits a batch
 """
 
 from keras_frnn.backend.compilation import CompiledCalls, gradients
@@ -26,13 +29,14 @@ from keras_frnn.backend.convolution import (
     kernel_gradient,
     max_pool,
     packed,
+    read_kernel,
     same_conv,
     transposed,
     upsample,
     upsampled_conv,
     upsampled_conv_gradients,
 )
-from keras_frnn.backend.devices import accelerator
+from keras_frnn.backend.devices import accelerator, batch_processes, batch_shards
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
 from keras_frnn.backend.time_loop import delay_until, scan
 from keras_frnn.backend.written_gradient import with_written_gradient
@@ -40,6 +44,8 @@ from keras_frnn.backend.written_gradient import with_written_gradient
 __all__ = [
     "CompiledCalls",
     "accelerator",
+    "batch_processes",
+    "batch_shards",
     "delay_until",
     "flipped",
     "gradients",
@@ -49,6 +55,7 @@ __all__ = [
     "linear_recurrence_gradients",
     "max_pool",
     "packed",
+    "read_kernel",
     "same_conv",
     "scan",
     "transposed",

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_frnn.backend.devices import jax_is_on_cpu
+from keras_frnn.backend.devices import batch_shards, jax_is_on_cpu
 
 _CACHED_VALUES = 2**19  # Of inputs and gradients: 2 MB in float32.
 
@@ -139,6 +139,16 @@ def torch_convolves(x) -> bool:
     return x.dtype != torch.float16 or torch.ops.mkldnn._is_mkldnn_fp16_supported()
 
 
+def read_kernel(variable, dtype: str):
+    """The tensor of a kernel. In Torch, its gradient gets the kernel's strides, also along axes of length 1.
+
+    Those mean nothing, and Torch leaves them as they are; but `DistributedDataParallel` compares them, and warns.
+    """
+    if keras.backend.backend() == "torch":
+        variable = ops.reshape(ops.reshape(variable, (-1,)), variable.shape)  # Both are views.
+    return ops.cast(variable, dtype)
+
+
 def packed(kernel):
     """The same kernel, in memory as convolutions read it. For a loop: packing costs as much as a small convolution."""
     if keras.backend.backend() != "torch":
@@ -199,13 +209,17 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
             kernel = jax.ShapeDtypeStruct(shape, x.dtype)
             return jax.linear_transpose(lambda kernel: _conv(x, kernel), kernel)(gradient)[0]
 
-        frames = x.shape[0]
-        if not isinstance(frames, int):  # An exported model takes any number of them.
+        if not jax_is_on_cpu():
             return of_frames(x, gradient)
-        if jax_is_on_cpu():
-            # XLA for CPUs is much faster at this on no more than what their caches hold.
-            frames = max(1, _CACHED_VALUES // (x[0].size + gradient[0].size))
-        return sum(of_frames(x[i : i + frames], gradient[i : i + frames]) for i in range(0, x.shape[0], frames))
+        # XLA for CPUs is much faster at this on no more than what their caches hold: of each device's frames some.
+        frames = max(1, _CACHED_VALUES // (x[0].size + gradient[0].size))
+        shards = batch_shards() if len(x) % batch_shards() == 0 else 1
+        x, gradient = (ops.reshape(part, (shards, -1, *part.shape[1:])) for part in (x, gradient))
+
+        def some(part, first):
+            return ops.reshape(part[:, first : first + frames], (-1, *part.shape[2:]))
+
+        return sum(of_frames(some(x, i), some(gradient, i)) for i in range(0, x.shape[1], frames))
     import torch
 
     if not torch_convolves(x):

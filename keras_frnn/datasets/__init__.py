@@ -1,9 +1,4 @@
-"""Videos as `tf.data` pipelines of `(context, future)` batches: float32 in [-1, 1]."""
-
-import contextlib
-
-import keras
-import tensorflow as tf
+"""Videos as batches of `(context, future)`, float32 in [-1, 1]: `tf.data.Dataset` or `keras.utils.PyDataset`."""
 
 from keras_frnn.datasets.from_arrays import from_arrays
 from keras_frnn.datasets.kth import kth, prepare_kth
@@ -23,9 +18,3 @@ __all__ = [
     "ucf101",
     "video_folder",
 ]
-
-if keras.backend.backend() != "tensorflow":
-    # TensorFlow only feeds the other backends: it must not take their accelerator's memory.
-    # Where TensorFlow was in use before, this is an error: what it holds already cannot be taken back.
-    with contextlib.suppress(RuntimeError):
-        tf.config.set_visible_devices([], "GPU")

@@ -1,8 +1,8 @@
 """Videos that are in memory already, as a dataset."""
 
 import numpy as np
-import tensorflow as tf
 
+from keras_frnn.datasets.faces import Dataset
 from keras_frnn.datasets.windows import window_dataset
 
 _AXES = {"B": "video", "T": "time", "H": "height", "W": "width", "C": "channels"}
@@ -15,7 +15,7 @@ def from_arrays(
     layout: str = "BTHWC",
     value_range: tuple[float, float] | None = None,
     **windows,
-) -> tf.data.Dataset:
+) -> Dataset:
     """Windows of videos in an array.
 
     Args:
@@ -24,10 +24,10 @@ def from_arrays(
         layout: one letter an axis: B video, T time, H height, W width, C channels (1 or 3). `"BTHWC"` is a batch of
             videos, `"TBHW"` that of the public Moving MNIST sequences, `"THW"` one grey video.
         value_range: the values of black and white, where they are not those above: `(0, 1)`, say.
-        **windows: the arguments of `video_folder` from `batch_size` to `shard_index`.
+        **windows: the arguments of `video_folder` from `batch_size` to `format`.
 
     Returns:
-        tf.data.Dataset of `(context, future)`: float32 `(batch, context, height, width, channels)` and
+        Dataset of `(context, future)`, as `format` says: float32 `(batch, context, height, width, channels)` and
         `(batch, horizon, height, width, channels)` in [-1, 1].
 
     Raises:
@@ -37,8 +37,8 @@ def from_arrays(
 
     >>> videos = np.zeros((3, 25, 16, 16), "uint8")
     >>> context, future = next(iter(from_arrays(videos, layout="BTHW", batch_size=2)))
-    >>> context.shape
-    TensorShape([2, 10, 16, 16, 1])
+    >>> tuple(context.shape)
+    (2, 10, 16, 16, 1)
     """
     return window_dataset(_ArrayVideos(np.asarray(frames), layout, value_range), split, **windows)
 

@@ -3,8 +3,7 @@
 import os
 import re
 
-import tensorflow as tf
-
+from keras_frnn.datasets.faces import Dataset
 from keras_frnn.datasets.protocols import apply_protocol
 from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
@@ -80,9 +79,7 @@ def prepare_kth(
     )
 
 
-def kth(
-    path: str | os.PathLike, split: str, protocol: str = "paper", *, reader: str = "h5py", **windows
-) -> tf.data.Dataset:
+def kth(path: str | os.PathLike, split: str, protocol: str = "paper", *, reader: str = "h5py", **windows) -> Dataset:
     """Windows of the KTH videos: 64x80 grey frames.
 
     Args:
@@ -90,12 +87,12 @@ def kth(
         split: `"train"`: persons 1 to 16, endless and permuted; or `"test"`: persons 17 to 25, once and in order.
         protocol: `"paper"`: 10 + 10 frames, every frame, every window, mirrored at random in training.
         reader: as in `video_folder`.
-        **windows: the arguments of `video_folder` from `batch_size` to `shard_index`. What differs from the protocol
+        **windows: the arguments of `video_folder` from `batch_size` to `format`. What differs from the protocol
             is named in the log (`absl.logging.info`).
 
     Returns:
-        tf.data.Dataset of `(context, future)`: float32 `(batch, context, 64, 80, 1)` and `(batch, horizon, 64, 80, 1)`
-        in [-1, 1].
+        Dataset of `(context, future)`, as `format` says: float32 `(batch, context, 64, 80, 1)` and
+        `(batch, horizon, 64, 80, 1)` in [-1, 1].
 
     Raises:
         FileNotFoundError, ValueError, ImportError: as `video_folder`; or the protocol is unknown.

@@ -4,9 +4,9 @@ import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_frnn.checks import check_integer, check_positive_integer, check_positive_integers_by_name
+from keras_frnn.datasets.faces import Dataset, Pair, dataset, positions, scaled
 from keras_frnn.datasets.mnist_5k import mnist_5k
 from keras_frnn.datasets.stateless import mix, uniform
 from keras_frnn.datasets.windows import SPLITS, check_split
@@ -28,8 +28,11 @@ def moving_mnist(
     seed: int = 0,
     sequences: int | None = None,
     start: int = 0,
+    num_shards: int = 1,
+    shard_index: int = 0,
+    format: str | None = None,
     path: str | pathlib.Path | None = None,
-) -> tf.data.Dataset:
+) -> Dataset:
     """Sequences of moving handwritten digits, generated on the fly.
 
     Every digit starts at a uniformly drawn place, moves on a line in a uniformly drawn direction, and bounces off the
@@ -50,95 +53,145 @@ def moving_mnist(
         speed: distance moved in one frame, as a fraction of the free range `size - digit_size`.
         seed: any integer.
         sequences: how many sequences; by default endless for training, 10,000 for test.
-        start: number of the first sequence; `start=k * batch_size` goes on after k batches.
+        start: number of the first sequence; `start=k * batch_size` goes on after k batches. With `num_shards`, how many
+            this worker leaves out.
+        num_shards: number of workers that share the sequences. Together they see what one with a batch of
+            `num_shards * batch_size` would.
+        shard_index: number of this worker, 0 to `num_shards - 1`.
+        format: as in `video_folder`.
         path: for `split="test"` and `digits="mnist"`: the public test array `mnist_test_seq.npy`, uint8
             `(20, 10000, 64, 64)`, time first. It is read instead of generating.
 
     Returns:
-        tf.data.Dataset of `(context, future)`: float32 `(batch, context, size, size, 1)` and
+        Dataset of `(context, future)`, as `format` says: float32 `(batch, context, size, size, 1)` and
         `(batch, horizon, size, size, 1)` in [-1, 1], black is -1.
 
     Raises:
         ValueError: an argument that is out of its range or no integer, or an array or file that is not as described.
         FileNotFoundError: there is nothing at `path`.
         ConnectionError: MNIST could not be downloaded.
+        ImportError: `format="tf"`, and TensorFlow is not installed.
 
     Reference: Srivastava et al., "Unsupervised Learning of Video Representations using LSTMs", ICML 2015.
     """
     check_split(split)
-    batch_size, context, horizon, size, num_digits = check_positive_integers_by_name(
-        batch_size=batch_size, context=context, horizon=horizon, size=size, num_digits=num_digits
+    batch_size, context, horizon, size, num_digits, num_shards = check_positive_integers_by_name(
+        batch_size=batch_size,
+        context=context,
+        horizon=horizon,
+        size=size,
+        num_digits=num_digits,
+        num_shards=num_shards,
     )
     if sequences is not None:
         sequences = check_positive_integer(sequences, "sequences")
     seed, start = check_integer(seed, "seed"), check_integer(start, "start", 0)
+    shard_index = check_integer(shard_index, "shard_index", 0, num_shards - 1)
     if not 0 < speed <= 1:
         raise ValueError(f"`speed` is a fraction of the free range and must be in (0, 1]. Received: speed={speed!r}")
+    first = start * num_shards
+    stop = None if sequences is None else first + sequences
+    make: _PublicTestSequences | _MovingDigits
     if path is not None:
         if split != "test" or not (isinstance(digits, str) and digits == "mnist"):
             raise ValueError(
                 "`path` is for the public test sequences: split='test' with digits='mnist'. "
                 f"Received: split={split!r}, digits={digits!r}, path={str(path)!r}"
             )
-        return _public_test_sequences(pathlib.Path(path), batch_size, context, horizon, size, sequences, start)
-
-    images = _load_digits(digits, split)
-    if digit_size is None:
-        digit_size = round(size * 28 / 64) if isinstance(digits, str) else images.shape[1]
-    digit_size = check_positive_integer(digit_size, "digit_size")
-    if digit_size > size:
-        raise ValueError(f"Digits of {digit_size} pixels do not fit frames of {size}. Pass a smaller `digit_size`.")
-    if sequences is None and split == "test":
-        sequences = _TEST_SEQUENCES
-    # Row and column `digit_size` of the canvas are black: where a pixel of the frame lies outside the digit, it looks
-    # there. So a frame is one gather, for all sequences, digits and times at once.
-    canvas = np.pad(_resize(images, digit_size), ((0, 0), (0, 1), (0, 1))).reshape(len(images), -1)
-    canvas = tf.constant(canvas)
-    key = mix(seed) ^ mix(SPLITS.index(split))
-    total = context + horizon
-
-    def generate(index):
-        digit, y, x = _trajectories(key, index, num_digits, len(images), total, speed)
-        rows, columns = (_offsets(position, size, digit_size) for position in (y, x))
-        pixels = rows[..., :, None] * (digit_size + 1) + columns[..., None, :]
-        shape = tf.shape(pixels)
-        flat = tf.reshape(pixels, (shape[0], num_digits, -1))
-        frames = tf.gather(tf.gather(canvas, digit), flat, batch_dims=2)
-        frames = tf.reduce_max(tf.reshape(frames, (-1, num_digits, total, size, size, 1)), axis=1)
-        return _split(frames, context)
-
-    index = tf.data.Dataset.range(start, np.iinfo("int64").max if sequences is None else start + sequences)
-    dataset = index.batch(batch_size, drop_remainder=sequences is None)
-    return dataset.map(generate, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        make = _PublicTestSequences(pathlib.Path(path), context, horizon, size)
+        stop = make.count if stop is None else stop
+        if first >= make.count or stop > make.count:
+            raise ValueError(f"{path} has {make.count} sequences. Received: start={start}, sequences={sequences}")
+    else:
+        images = _load_digits(digits, split)
+        if digit_size is None:
+            digit_size = round(size * 28 / 64) if isinstance(digits, str) else images.shape[1]
+        digit_size = check_positive_integer(digit_size, "digit_size")
+        if digit_size > size:
+            raise ValueError(f"Digits of {digit_size} pixels do not fit frames of {size}. Pass a smaller `digit_size`.")
+        key = mix(seed) ^ mix(SPLITS.index(split))
+        make = _MovingDigits(_resize(images, digit_size), key, context, horizon, size, num_digits, speed)
+        if stop is None and split == "test":
+            stop = first + _TEST_SEQUENCES
+    shapes = (context, size, size, 1), (horizon, size, size, 1)
+    return dataset(make, shapes, positions(first, stop, num_shards, shard_index), batch_size, format)
 
 
-def _split(frames, context: int):
-    frames = tf.cast(frames, "float32") / 127.5 - 1
-    return frames[:, :context], frames[:, context:]
+class _MovingDigits:
+    """Sequences by their numbers.
+
+    Args:
+        digits: uint8 `(count, side, side)`.
+        key: of the random numbers.
+        others: as in `moving_mnist`.
+    """
+
+    def __init__(self, digits, key: int, context: int, horizon: int, size: int, num_digits: int, speed: float):
+        self.digits, self.key, self.context, self.size = digits, key, context, size
+        self.steps, self.num_digits, self.speed = context + horizon, num_digits, speed
+
+    def __call__(self, number: np.ndarray) -> Pair:
+        digit, places = self._trajectories(number)
+        side = self.digits.shape[1]
+        corners = (places * (self.size - side)).astype("int64").tolist()
+        frames = np.zeros((len(number), self.steps, self.size, self.size), "uint8")
+        for i, sequence in enumerate(frames):
+            for which, path in zip(digit[i], corners[i], strict=True):
+                image = self.digits[which]
+                for frame, (y, x) in zip(sequence, path, strict=True):
+                    part = frame[y : y + side, x : x + side]
+                    np.maximum(part, image, out=part)
+        return scaled(frames[..., None], self.context)
+
+    def _trajectories(self, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Digits `(batch, digits)`, and row and column as fractions of the free range, `(batch, digits, steps, 2)`."""
+        u = uniform(self.key, number, self.num_digits * 4).reshape(-1, self.num_digits, 4)
+        position, angle = u[..., 1:3], 2 * np.pi * u[..., 3]
+        velocity = self.speed * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+        positions = [position]
+        for _ in range(self.steps - 1):
+            # At a side a digit stops for this frame and turns, as in the code that made the public test sequences.
+            position = np.clip(position + velocity, 0, 1)
+            velocity = np.where((position <= 0) | (position >= 1), -velocity, velocity)
+            positions.append(position)
+        return (u[..., 0] * len(self.digits)).astype("int64"), np.stack(positions, axis=2)
 
 
-def _trajectories(key: int, index, num_digits: int, count: int, steps: int, speed: float):
-    """Digit numbers `(batch, digits)` and positions as fractions of the free range, `(batch, digits, steps)`."""
-    u = uniform(key, index, num_digits * 4)
-    u = tf.reshape(u, (-1, num_digits, 4))
-    digit = tf.cast(u[..., 0] * count, "int32")
-    position, angle = u[..., 1:3], 2 * np.pi * u[..., 3]
-    velocity = speed * tf.stack([tf.sin(angle), tf.cos(angle)], axis=-1)
-    positions = [position]
-    for _ in range(steps - 1):
-        # At a side a digit stops for this frame and turns, as in the code that made the public test sequences.
-        position = tf.clip_by_value(position + velocity, 0, 1)
-        velocity = tf.where((position <= 0) | (position >= 1), -velocity, velocity)
-        positions.append(position)
-    y, x = tf.unstack(tf.stack(positions, axis=2), axis=-1)
-    return digit, y, x
+class _PublicTestSequences:
+    """The published ones, by their numbers.
 
+    Attributes:
+        count: how many there are.
+    """
 
-def _offsets(position, size: int, digit_size: int):
-    """For each pixel along one axis of the frame, the pixel of the digit it shows; `digit_size` where it shows none."""
-    corner = tf.cast(position * (size - digit_size), "int32")
-    offset = tf.range(size) - corner[..., None]
-    return tf.where((offset >= 0) & (offset < digit_size), offset, digit_size)
+    def __init__(self, path: pathlib.Path, context: int, horizon: int, size: int):
+        expected = "the public test array: uint8 (20, 10000, 64, 64), time first"
+        if not path.exists():
+            raise FileNotFoundError(
+                f"There is no file {path}. Expected {expected}, published as mnist_test_seq.npy at "
+                "http://www.cs.toronto.edu/~nitish/unsupervised_video/"
+            )
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (ValueError, OSError, EOFError) as error:
+            raise ValueError(f"{path} is not a readable .npy file ({error}). Expected {expected}.") from error
+        if not isinstance(array, np.ndarray) or array.ndim != 4 or array.dtype != np.uint8:
+            found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise ValueError(f"{path} holds {found}. Expected {expected}.")
+        time, self.count, height, width = array.shape
+        if time > self.count:
+            raise ValueError(f"{path} has shape {array.shape}, as if its first axis was not time. Expected {expected}.")
+        if (height, width) != (size, size):
+            raise ValueError(f"{path} holds frames of {height}x{width}. Received: size={size}")
+        if context + horizon > time:
+            raise ValueError(
+                f"{path} has sequences of {time} frames. Received: context={context} and horizon={horizon}, "
+                f"{context + horizon} together."
+            )
+        self.context, self.array = context, array[: context + horizon]
+
+    def __call__(self, number: np.ndarray) -> Pair:
+        return scaled(self.array[:, number].swapaxes(0, 1)[..., None], self.context)
 
 
 def _load_digits(digits: str | np.ndarray, split: str) -> np.ndarray:
@@ -166,45 +219,25 @@ def _load_digits(digits: str | np.ndarray, split: str) -> np.ndarray:
 
 
 def _resize(images: np.ndarray, side: int) -> np.ndarray:
+    """Bilinear with antialiasing, to the bit as `tf.image.resize`: what networks were trained on stays as it was."""
     if images.shape[1] == side:
         return images
-    resized = tf.image.resize(images[..., None], (side, side), method="bilinear", antialias=True)
-    return np.clip(resized.numpy()[..., 0].round(), 0, 255).astype("uint8")
+    weights = _triangles(images.shape[1], side)
+    rows = np.zeros((len(images), side, images.shape[2]), "float32")
+    resized = np.zeros((len(images), side, side), "float32")
+    # One term after the other: a matrix product adds in another order, and so rounds some halves otherwise.
+    for i in range(images.shape[1]):
+        rows += weights[:, i, None] * images[:, i, None, :]
+    for i in range(images.shape[2]):
+        resized += weights[:, i] * rows[:, :, i, None]
+    return np.clip(resized.round(), 0, 255).astype("uint8")
 
 
-def _public_test_sequences(path, batch_size, context, horizon, size, sequences, start) -> tf.data.Dataset:
-    expected = "the public test array: uint8 (20, 10000, 64, 64), time first"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"There is no file {path}. Expected {expected}, published as mnist_test_seq.npy at "
-            "http://www.cs.toronto.edu/~nitish/unsupervised_video/"
-        )
-    try:
-        array = np.load(path, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a readable .npy file ({error}). Expected {expected}.") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 4 or array.dtype != np.uint8:
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise ValueError(f"{path} holds {found}. Expected {expected}.")
-    time, count, height, width = array.shape
-    if time > count:
-        raise ValueError(f"{path} has shape {array.shape}, as if its first axis was not time. Expected {expected}.")
-    if (height, width) != (size, size):
-        raise ValueError(f"{path} holds frames of {height}x{width}. Received: size={size}")
-    if context + horizon > time:
-        raise ValueError(
-            f"{path} has sequences of {time} frames. Received: context={context} and horizon={horizon}, "
-            f"{context + horizon} together."
-        )
-    stop = count if sequences is None else start + sequences
-    if start >= count or stop > count:
-        raise ValueError(f"{path} has {count} sequences. Received: start={start}, sequences={sequences}")
-
-    def batches():
-        for first in range(start, stop, batch_size):
-            yield array[: context + horizon, first : min(first + batch_size, stop)].swapaxes(0, 1)[..., None]
-
-    signature = tf.TensorSpec((None, context + horizon, size, size, 1), "uint8")
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-(stop - start) // batch_size)))
-    return dataset.map(lambda frames: _split(frames, context)).prefetch(tf.data.AUTOTUNE)
+def _triangles(length: int, resized: int) -> np.ndarray:
+    """Bilinear interpolation along an axis as a matrix: a triangle a pixel, as wide as two of the larger pixels."""
+    one, half = np.float32(1), np.float32(0.5)
+    scale = one / (np.float32(resized) / np.float32(length))
+    centres = (np.arange(resized, dtype="float32")[:, None] + half) * scale
+    distances = np.abs(np.arange(length, dtype="float32") + half - centres) * (one / max(scale, one))
+    weights = np.maximum(one - distances, 0)
+    return weights * (one / np.add.accumulate(weights, axis=1)[:, -1:])

@@ -1,10 +1,10 @@
 """Random numbers that depend on a seed and a position alone: the same in every run, on any number of workers."""
 
 import numpy as np
-import tensorflow as tf
 
 _GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+_ROUNDS = 6
 
 
 def mix(value: int) -> int:
@@ -15,38 +15,50 @@ def mix(value: int) -> int:
     return z
 
 
-def uniform(key: int, position: tf.Tensor, draws: int) -> tf.Tensor:
-    """`draws` numbers in [0, 1) for each position, float64 `(batch, draws)`: SplitMix64 as a counter-based generator.
+def _outputs(key, counter: np.ndarray) -> np.ndarray:
+    """SplitMix64 as a counter-based generator: its output number `counter` from the state `key`, all uint64."""
+    z = counter * np.uint64(_GOLDEN_GAMMA) + key
+    for shift, multiplier in _MIX:
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(multiplier)
+    return z
 
-    TensorFlow's stateless generators take one seed a call; a sequence that depends on its number alone needs one each.
+
+def uniform(key: int, position: np.ndarray, draws: int) -> np.ndarray:
+    """`draws` numbers in [0, 1) for each position, float64 `(batch, draws)`.
+
+    NumPy's generators take one seed for all that follows; a sequence that depends on its number alone needs one each.
 
     Reference: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
     """
-    counter = tf.cast(position, "uint64")[:, None] * draws + np.arange(1, draws + 1, dtype="uint64")
-    z = counter * tf.constant(_GOLDEN_GAMMA, "uint64") + tf.constant(key, "uint64")
-    for shift, multiplier in _MIX:
-        z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, tf.constant(shift, "uint64")))
-        z = z * tf.constant(multiplier, "uint64")
-    return tf.cast(tf.bitwise.right_shift(z, tf.constant(11, "uint64")), "float64") * 2.0**-53
+    counter = position.astype("uint64")[:, None] * np.uint64(draws) + np.arange(1, draws + 1, dtype="uint64")
+    return (_outputs(np.uint64(key), counter) >> np.uint64(11)).astype("float64") * 2.0**-53
 
 
-def permuted(position: tf.Tensor, seed: int, count: int) -> tf.Tensor:
+def permuted(position: np.ndarray, seed: int, count: int) -> np.ndarray:
     """The index in `[0, count)` at each position of an endless order that goes through all indices once an epoch.
 
-    Position p belongs to epoch `p // count`; the order within an epoch is a function of the seed and the epoch.
+    Position p belongs to epoch `p // count`; the order within an epoch is a function of the seed and the epoch. It is
+    never written down, as it may be long: a Feistel network with keys by the epoch permutes the next power of four, and
+    where it leads out of the range, it is applied again.
 
     Args:
         position: int64 `(batch,)`, 0 or more.
         seed: any integer.
         count: number of indices, 1 or more.
+
+    Reference: Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002.
     """
-    epoch = position // count
-    key = mix(seed)
-    halves = [tf.fill(tf.shape(epoch), tf.constant(half, "int64")) for half in (key >> 32, key % 2**32)]
-    # The function over this op, tf.random.experimental.index_shuffle, takes one seed for all positions only.
-    return tf.raw_ops.RandomIndexShuffle(
-        index=position % count,
-        seed=tf.stack([*halves, epoch], axis=-1),
-        max_index=tf.constant(count - 1, "int64"),
-        rounds=4,
-    )
+    bits = np.uint64(max((count - 1).bit_length() + 1, 2) // 2)
+    mask = (np.uint64(1) << bits) - np.uint64(1)
+    epoch = (position // count).astype("uint64")
+    numbers = epoch * np.uint64(_ROUNDS) + np.arange(_ROUNDS, dtype="uint64")[:, None]
+    keys = _outputs(np.uint64(mix(mix(seed))), numbers)
+    index = (position % count).astype("uint64")
+    outside = np.ones(index.shape, "bool")
+    while outside.any():
+        left, right = index[outside] >> bits, index[outside] & mask
+        for key in keys[:, outside]:
+            left, right = right, left ^ (_outputs(key, right) & mask)
+        index[outside] = (left << bits) | right
+        outside = index >= count
+    return index.astype("int64")

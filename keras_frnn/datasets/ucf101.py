@@ -5,8 +5,8 @@ import pathlib
 import re
 
 import numpy as np
-import tensorflow as tf
 
+from keras_frnn.datasets.faces import Dataset
 from keras_frnn.datasets.protocols import apply_protocol
 from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
@@ -134,7 +134,7 @@ def _official_split(split: str, source: pathlib.Path, lists) -> dict[str, str]:
 
 def ucf101(
     path: str | os.PathLike, split: str, protocol: str | None = None, *, reader: str = "h5py", **windows
-) -> tf.data.Dataset:
+) -> Dataset:
     """Windows of the clips of UCF101: 64x80 RGB frames, cut out of 64x85.
 
     Args:
@@ -144,12 +144,12 @@ def ucf101(
             was. All have 10 + 10 frames, every second frame, every window; in training, cut and mirrored at random, in
             testing, cut at the centre.
         reader: as in `video_folder`.
-        **windows: the arguments of `video_folder` from `batch_size` to `shard_index`. What differs from the protocol
+        **windows: the arguments of `video_folder` from `batch_size` to `format`. What differs from the protocol
             is named in the log (`absl.logging.info`).
 
     Returns:
-        tf.data.Dataset of `(context, future)`: float32 `(batch, context, 64, 80, 3)` and `(batch, horizon, 64, 80, 3)`
-        in [-1, 1].
+        Dataset of `(context, future)`, as `format` says: float32 `(batch, context, 64, 80, 3)` and
+        `(batch, horizon, 64, 80, 3)` in [-1, 1].
 
     Raises:
         FileNotFoundError, ValueError, ImportError: as `video_folder`; or the protocol is unknown, or another than the

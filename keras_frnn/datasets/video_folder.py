@@ -3,9 +3,8 @@
 import hashlib
 import os
 
-import tensorflow as tf
-
 from keras_frnn.checks import check_positive_integers
+from keras_frnn.datasets.faces import Dataset
 from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos
 from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_files.video_store import open_store
@@ -110,8 +109,9 @@ def video_folder(
     start: int = 0,
     num_shards: int = 1,
     shard_index: int = 0,
+    format: str | None = None,
     reader: str = "h5py",
-) -> tf.data.Dataset:
+) -> Dataset:
     """Windows of the videos that `prepare_videos`, or the authors' scripts, stored.
 
     Every run of `(context + horizon - 1) * frame_step + 1` frames of every video is a window. Training goes through all
@@ -139,18 +139,20 @@ def video_folder(
         num_shards: number of workers that share the windows. Together they see what one with a batch of
             `num_shards * batch_size` would.
         shard_index: number of this worker, 0 to `num_shards - 1`.
+        format: `"tf"`: a `tf.data.Dataset`; `"keras"`: a `keras.utils.PyDataset`, which needs no TensorFlow. Both have
+            the same batches. By default `"tf"` where TensorFlow is installed, else `"keras"`.
         reader: `"h5py"`, or `"tfio"` for tensorflow-io 0.37.1 with TensorFlow 2.16 (extra `tfio`).
 
     Returns:
-        tf.data.Dataset of `(context, future)`: float32 `(batch, context, height, width, channels)` and
+        Dataset of `(context, future)`, as `format` says: float32 `(batch, context, height, width, channels)` and
         `(batch, horizon, height, width, channels)` in [-1, 1]. A file that goes away, or turns out to be damaged, while
-        it is read raises a `tf.errors.OpError` there.
+        it is read raises a ValueError there, or with TensorFlow its `tf.errors.OpError`.
 
     Raises:
         FileNotFoundError: there is no such folder or file.
         ValueError: an argument out of its range, no video long enough, or a file that is not as described, is damaged,
             or leads to other files.
-        ImportError: `reader="tfio"`, and tensorflow-io does not work here.
+        ImportError: `format="tf"` or `reader="tfio"`, and TensorFlow or tensorflow-io does not work here.
     """
     return window_dataset(
         open_store(path, split, reader),
@@ -166,4 +168,5 @@ def video_folder(
         start=start,
         num_shards=num_shards,
         shard_index=shard_index,
+        format=format,
     )

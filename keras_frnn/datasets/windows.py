@@ -4,7 +4,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from keras_frnn.checks import (
@@ -13,6 +12,7 @@ from keras_frnn.checks import (
     check_positive_integers,
     check_positive_integers_by_name,
 )
+from keras_frnn.datasets.faces import Dataset, Pair, dataset, positions, scaled
 from keras_frnn.datasets.stateless import mix, permuted, uniform
 
 SPLITS = ("train", "test")
@@ -54,7 +54,8 @@ def window_dataset(
     start: int = 0,
     num_shards: int = 1,
     shard_index: int = 0,
-) -> tf.data.Dataset:
+    format: str | None = None,
+) -> Dataset:
     """See `video_folder`, which has the same arguments."""
     check_split(split)
     batch_size, context, horizon, frame_step, num_shards = check_positive_integers_by_name(
@@ -69,25 +70,11 @@ def window_dataset(
     windows = _Windows(videos, context, horizon, frame_step, crop)
     used = windows.count if sequences is None else min(sequences, windows.count)
     logging.info("%s", windows.description(used))
-    low, high = videos.value_range
-
-    def scaled(frames):
-        return tf.cast(frames, "float32") / ((high - low) / 2) - (high + low) / (high - low)
-
-    def batch(position):
-        if split == "train":
-            chosen = _drawn(position, seed, windows, mirror)
-        else:
-            chosen = _central(position if used == windows.count else permuted(position, seed, windows.count), windows)
-        frames = tf.numpy_function(windows.read, chosen, tf.as_dtype(videos.dtype), stateful=False)
-        frames = tf.ensure_shape(frames, (None, *windows.shape))
-        return scaled(frames[:, :context]), scaled(frames[:, context:])
-
+    make = _Drawn(windows, seed, mirror) if split == "train" else _Central(windows, seed, used)
     # Positions of the common order, of which this worker has every num_shards-th.
-    stop = np.iinfo("int64").max if split == "train" else used
-    positions = tf.data.Dataset.range(min(start * num_shards + shard_index, stop), stop, num_shards)
-    positions = positions.batch(batch_size, drop_remainder=split == "train")
-    return positions.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    order = positions(start * num_shards, None if split == "train" else used, num_shards, shard_index)
+    _, *frame_shape = windows.shape
+    return dataset(make, ((context, *frame_shape), (horizon, *frame_shape)), order, batch_size, format)
 
 
 class _Windows:
@@ -130,8 +117,8 @@ class _Windows:
             f"from {len(self.of_video) - short} videos" + (f" ({short} too short, left out)" if short else "")
         )
 
-    def read(self, index: np.ndarray, corner: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-        """Windows `(batch, frames, height, width, channels)`.
+    def read(self, index: np.ndarray, corner: np.ndarray, mirrored: np.ndarray) -> Pair:
+        """Context and future frames of windows, float32.
 
         Args:
             index: their numbers, int64 `(batch,)`.
@@ -151,21 +138,35 @@ class _Windows:
                 frames[i],
             )
             if mirrored[i]:
-                rows = frames[i].reshape(-1, width, channels)  # OpenCV's is many times faster than TensorFlow's.
+                rows = frames[i].reshape(-1, width, channels)  # OpenCV's flip is many times faster than NumPy's.
                 rows[...] = cv2.flip(rows, 1).reshape(rows.shape)
-        return frames
+        return scaled(frames, self.context, self.videos.value_range)
 
 
-def _drawn(position: tf.Tensor, seed: int, windows: _Windows, mirror: bool):
-    """For training, what `_Windows.read` takes for each position of the order: any crop, half of them mirrored."""
-    draws = uniform(mix(seed), position, 3)
-    corner = tf.cast(draws[:, :2] * (windows.spare + 1.0), "int64")
-    return permuted(position, seed, windows.count), corner, (draws[:, 2] < 0.5) & mirror
+class _Drawn:
+    """Training windows by their positions in an endless order: any crop, half of them mirrored."""
+
+    def __init__(self, windows: _Windows, seed: int, mirror: bool):
+        self.windows, self.seed, self.mirror = windows, seed, mirror
+
+    def __call__(self, position: np.ndarray) -> Pair:
+        draws = uniform(mix(self.seed), position, 3)
+        corner = (draws[:, :2] * (self.windows.spare + 1)).astype("int64")
+        index = permuted(position, self.seed, self.windows.count)
+        return self.windows.read(index, corner, (draws[:, 2] < 0.5) & self.mirror)
 
 
-def _central(index: tf.Tensor, windows: _Windows):
-    """For testing, what `_Windows.read` takes for each window: the crop at the centre, none mirrored."""
-    return index, tf.tile(windows.spare[None] // 2, [tf.size(index), 1]), tf.zeros_like(index, "bool")
+class _Central:
+    """Test windows by their positions, all or a choice of `used`: the crop at the centre, none mirrored."""
+
+    def __init__(self, windows: _Windows, seed: int, used: int):
+        self.windows, self.seed, self.used = windows, seed, used
+
+    def __call__(self, position: np.ndarray) -> Pair:
+        is_choice = self.used < self.windows.count
+        index = permuted(position, self.seed, self.windows.count) if is_choice else position
+        corner = np.broadcast_to(self.windows.spare // 2, (len(index), 2))
+        return self.windows.read(index, corner, np.zeros(len(index), "bool"))
 
 
 def check_split(split: str):

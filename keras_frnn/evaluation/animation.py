@@ -1,8 +1,9 @@
+import contextlib
 import itertools
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -33,8 +34,8 @@ def save_animation(
     Args:
         context: frames that were given, `(batch, context, height, width, channels)`: floating point in [-1, 1], as a
             model takes them, or uint8, as a camera gives them; 1 or 3 channels.
-        future: true future frames, `(batch, horizon, height, width, channels)`; None where they are not known: the
-            top row then ends with question marks.
+        future: true future frames, `(batch, horizon, height, width, channels)`; None where they are not known, fewer
+            where only the first are: the top row then ends with question marks.
         predictions: by model, predicted frames, `(batch, horizon, height, width, channels)`.
         path: file to write, `.gif` or `.mp4`.
         frame_rate: frames a second; the last one stays for a second.
@@ -51,8 +52,7 @@ def save_animation(
         raise ValueError(f"`frame_rate` must be a positive number of frames a second. Received: {frame_rate!r}")
     given, truth, predicted = to_display(context, future, predictions, data_format)
     pages = _pages(given, truth, predicted, height)
-    with atomic_path(path) as temporary:
-        write(pages, temporary, float(frame_rate))
+    write(pages, pathlib.Path(path), float(frame_rate))
 
 
 def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]:
@@ -116,15 +116,39 @@ def _draw_header(draw: ImageDraw.ImageDraw, width: int, step: int, given: int, h
 
 def _write_gif(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
     durations = [1000 / frame_rate] * (len(pages) - 1) + [1000]
-    pages[0].save(path, format="GIF", save_all=True, append_images=pages[1:], duration=durations, loop=0)
+    with atomic_path(path) as temporary:
+        pages[0].save(temporary, format="GIF", save_all=True, append_images=pages[1:], duration=durations, loop=0)
 
 
 def _write_mp4(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), frame_rate, pages[0].size)
-    last = itertools.repeat(pages[-1], max(1, round(frame_rate)) - 1)
-    for page in itertools.chain(pages, last):
-        writer.write(np.asarray(page)[..., ::-1])
-    writer.release()
-    # OpenCV says nothing where it could not write.
-    if not cv2.VideoCapture(str(path)).read()[0]:
-        raise OSError(f"OpenCV could not write a video in the folder {path.parent}. A .gif needs no video codec.")
+    with mp4_writer(path, frame_rate) as write:
+        for page in itertools.chain(pages, itertools.repeat(pages[-1], max(1, round(frame_rate)) - 1)):
+            write(np.asarray(page))
+
+
+@contextlib.contextmanager
+def mp4_writer(path: str | os.PathLike, frame_rate: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """A function that adds a page, RGB uint8 `(height, width, 3)` of even sides, to a video that is there in the end.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    writer = None
+    with atomic_path(path) as temporary:
+
+        def write(page: np.ndarray):
+            nonlocal writer
+            if writer is None:
+                size = page.shape[1], page.shape[0]
+                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), frame_rate, size)
+            writer.write(np.ascontiguousarray(page[..., ::-1]))
+
+        try:
+            yield write
+        finally:
+            if writer is not None:
+                writer.release()
+        # OpenCV says nothing where it could not write.
+        if not cv2.VideoCapture(str(temporary)).read()[0]:
+            folder = pathlib.Path(path).parent
+            raise OSError(f"OpenCV could not write a video in the folder {folder}. A .gif needs no video codec.")

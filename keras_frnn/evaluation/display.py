@@ -1,5 +1,6 @@
 """Frames as they are drawn."""
 
+import math
 from collections.abc import Mapping
 
 import keras
@@ -30,9 +31,10 @@ def to_display(context, future, predictions: Mapping, data_format: str | None = 
     shapes = {name: frames.shape for name, frames in videos.items()}
     if len({(shape[0], *shape[2:]) for shape in shapes.values()}) > 1:
         raise ValueError(f"All frames must have the same batch and frame size. Received, channels last: {shapes}")
-    if len({shape[1] for name, shape in shapes.items() if name != "context"}) > 1:
+    lengths = {shape[1] for name, shape in shapes.items() if name not in ("context", "future")}
+    if len(lengths) > 1 or ("future" in shapes and shapes["future"][1] > min(lengths, default=math.inf)):
         raise ValueError(
-            "Future and predictions must be of the same number of frames. Received, channels last: "
+            "Predictions must be of the same number of frames, and the future of no more. Received, channels last: "
             f"{shapes}. Cut them to the shortest, or pass `future=None`."
         )
     given, *rest = videos.values()

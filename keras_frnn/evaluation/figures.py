@@ -50,7 +50,8 @@ def plot_strip(
     Args:
         context: frames that were given, `(1, context, height, width, channels)`: floating point in [-1, 1], as a model
             takes them, or uint8, as a camera gives them; 1 or 3 channels. Of a larger batch, the first sequence.
-        future: true future frames, `(1, horizon, height, width, channels)`; None where they are not known.
+        future: true future frames, `(1, horizon, height, width, channels)`; None where they are not known, fewer where
+            only the first are.
         predictions: by model, predicted frames, `(1, horizon, height, width, channels)`.
         path: file to write, `.png`.
         steps: which future frames, counted from 1; by default all.
@@ -68,7 +69,8 @@ def plot_strip(
         raise ValueError(f"`steps` are future frames from 1 to {horizon}. Received: steps={steps}")
     picked, given = [step - 1 for step in steps], context.shape[1]
     # By row: its name, the column of its first frame, its frames.
-    truth = context[0] if not future.shape[1] else np.concatenate([context[0], future[0][picked]])
+    known = future.shape[1]
+    truth = [*context[0], *(future[0][step] if step < known else None for step in picked)]
     rows = [("truth", 0, truth), *((name, given, frames[0][picked]) for name, frames in predictions.items())]
     colors = model_colors(name for name, *_ in rows)
     columns = given + len(steps)
@@ -77,13 +79,15 @@ def plot_strip(
     grid = figure.add_gridspec(len(rows), columns)
     for row, (name, first, frames) in enumerate(rows):
         for column, frame in enumerate(frames, start=first):
+            if frame is None:
+                continue
             is_given = column < given
             axes = figure.add_subplot(grid[row, column])
             axes.set(xticks=[], yticks=[])
             axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
             for spine in axes.spines.values():
                 spine.set(color="lightgray" if is_given else colors[name], linewidth=1 if is_given else 2.5)
-            if row == 0 or (column >= given and not future.shape[1] and row == 1):
+            if row == 0 or (row == 1 and not is_given and picked[column - given] >= known):
                 title = f"{column + 1}" if is_given else f"+{steps[column - given]}"
                 axes.set_title(title, fontsize=13, color="gray" if is_given else "black")
             if column == 0:

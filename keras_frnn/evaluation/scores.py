@@ -118,9 +118,9 @@ def evaluate(model: VideoPredictor | Mapping[str, VideoPredictor], data: Iterabl
     Args:
         model: any model of this package, or one with the same `forecast`; or several by name, which then see the same
             sequences.
-        data: `tf.data.Dataset`, or other iterable, of `(context, future)` batches with frames in [-1, 1]:
-            `(batch, context, height, width, channels)` and `(batch, horizon, height, width, channels)`. As many frames
-            are predicted as `future` has. It must end.
+        data: `tf.data.Dataset`, `keras.utils.PyDataset` or other iterable of `(context, future)` batches with frames in
+            [-1, 1]: `(batch, context, height, width, channels)` and `(batch, horizon, height, width, channels)`. As
+            many frames are predicted as `future` has. It must end.
 
     Returns:
         `Scores` of `"model"`, or of the models by their names, and of `"copy_last_frame"`.
@@ -186,9 +186,14 @@ def checked_batches(data: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def check_data_ends(data: Iterable):
     """Raises if `data` is a dataset without end."""
-    # TensorFlow marks it by a cardinality of -1.
-    if hasattr(data, "cardinality") and int(data.cardinality()) == -1:
-        raise ValueError("The test data never ends. Pass `sequences=` to the dataset, or `data.take(batches)`.")
+    if isinstance(data, keras.utils.PyDataset):
+        endless = data.num_batches is None
+    else:  # TensorFlow marks it by a cardinality of -1.
+        endless = hasattr(data, "cardinality") and int(data.cardinality()) == -1
+    if endless:
+        raise ValueError(
+            "The test data never ends. Pass `sequences=` to the dataset, or `itertools.islice(data, batches)`."
+        )
 
 
 def _forecast(name: str, model: VideoPredictor, context: np.ndarray, shape: tuple) -> np.ndarray:

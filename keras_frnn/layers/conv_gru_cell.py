@@ -125,7 +125,7 @@ class ConvGRUCell(keras.layers.Layer):
 
         Like `make_transition`, it reads the weights now, so that a loop that calls it does not read them in every step.
         """
-        kernel = backend.packed(ops.cast(self.kernel, self.compute_dtype))
+        kernel = backend.packed(backend.read_kernel(self.kernel, self.compute_dtype))
         bias = ops.cast(self.bias, self.compute_dtype)
         return lambda x: _project(ops.cast(x, self.compute_dtype), kernel, bias, upsampling)
 
@@ -158,14 +158,14 @@ class ConvGRUCell(keras.layers.Layer):
                 x_r, x_z = ops.split(x_gates, 2, axis=-1)
                 x_gates = ops.concatenate([x_r, ops.where(mask, x_z, -np.inf)], axis=-1)
             return iterate(x_gates, x_candidate, h, *self._state_kernels())
-        weights = [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
+        weights = backend.read_kernel(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
         sequence = ops.cast(sequence, self.compute_dtype)
         iterate = backend.with_written_gradient(*_make_recomputing(upsampling))
         return iterate(sequence, *weights, h, *self._state_kernels())
 
     def _state_kernels(self):
         kernels = self.recurrent_kernel, self.candidate_kernel
-        return [ops.cast(kernel, self.compute_dtype) for kernel in kernels]
+        return [backend.read_kernel(kernel, self.compute_dtype) for kernel in kernels]
 
     def get_config(self) -> dict:
         return {
@@ -243,7 +243,7 @@ def _make_recomputing(upsampling):
         dsequence, dkernel = backend.upsampled_conv_gradients(
             layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
         )
-        return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), *others
+        return layout.split_time(dsequence, *ops.shape(sequence)[:2]), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), *others
 
     return iterate_and_keep, back_in_time, iterate
 

@@ -47,13 +47,15 @@ class FoldedConv2D(FoldedKernelLayer):
             self.decoder_bias = self.add_weight(shape=(channels,), initializer="zeros", name="decoder_bias")
 
     def encode(self, sequence, state=None, remat=False):
-        return self._convolve(sequence, self.kernel, self.bias), ()
+        return self._convolve(sequence, self._kernel(), self.bias), ()
 
     def decode(self, sequence, state, upsampling=(1, 1), remat=False):
-        return self._convolve(sequence, backend.transposed(self.kernel), self.decoder_bias, upsampling)
+        return self._convolve(sequence, backend.transposed(self._kernel()), self.decoder_bias, upsampling)
+
+    def _kernel(self):
+        return backend.read_kernel(self.kernel, self.compute_dtype)
 
     def _convolve(self, sequence, kernel, bias, upsampling=(1, 1)):
-        kernel = ops.cast(kernel, self.compute_dtype)
         bias = ops.cast(bias, self.compute_dtype)
         sequence = ops.cast(sequence, self.compute_dtype)
         return layout.over_time(lambda x: ops.tanh(backend.upsampled_conv(x, kernel, upsampling) + bias), sequence)

@@ -9,6 +9,8 @@ the border of a layer or model, never inside a loop.
 import keras
 from keras import ops
 
+from keras_frnn import backend
+
 
 def _convert_channels(tensor, source: str, target: str):
     if source == target:
@@ -56,13 +58,23 @@ def frame_shape(height, width, channels, data_format: str) -> tuple:
 
 
 def merge_time(sequence):
-    """`(time, batch, ...)` -> `(time * batch, ...)`."""
+    """`(time, batch, ...)` -> `(time * batch, ...)`, or `(batch * time, ...)` where devices share the batch.
+
+    Each device then has its frames side by side. With time first, they would have to be gathered.
+    """
+    if backend.batch_shards() > 1:
+        sequence = ops.swapaxes(sequence, 0, 1)
     return ops.reshape(sequence, (-1, *ops.shape(sequence)[2:]))
+
+
+def split_time(frames, time, batch):
+    """The inverse of `merge_time`."""
+    if backend.batch_shards() > 1:
+        return ops.swapaxes(ops.reshape(frames, (batch, time, *ops.shape(frames)[1:])), 0, 1)
+    return ops.reshape(frames, (time, batch, *ops.shape(frames)[1:]))
 
 
 def over_time(function, *sequences):
     """Applies `function`, which takes `(batch, ...)`, to all steps of one or more sequences in one call."""
-    time_and_batch = ops.shape(sequences[0])[:2]
-    return keras.tree.map_structure(
-        lambda part: ops.reshape(part, (*time_and_batch, *ops.shape(part)[1:])), function(*map(merge_time, sequences))
-    )
+    time, batch = ops.shape(sequences[0])[:2]
+    return keras.tree.map_structure(lambda part: split_time(part, time, batch), function(*map(merge_time, sequences)))

@@ -91,7 +91,7 @@ class MinConvGRUCell(ConvGRUCell):
         return _iterate(sequence, kernel, bias, h, upsampling, mask)[1:]
 
     def _weights(self):
-        return [ops.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias)]
+        return backend.read_kernel(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
 
 
 def _project(x, kernel, bias, upsampling):
@@ -130,6 +130,6 @@ def _make_recomputing(upsampling):
         dsequence, dkernel = backend.upsampled_conv_gradients(
             layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
         )
-        return ops.reshape(dsequence, ops.shape(sequence)), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), dh
+        return layout.split_time(dsequence, *ops.shape(sequence)[:2]), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), dh
 
     return backend.with_written_gradient(lambda *inputs: (iterate(*inputs), ()), back_in_time, iterate)

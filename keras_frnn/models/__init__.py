@@ -4,6 +4,7 @@ from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
+from keras_frnn.models.stream import Stream
 from keras_frnn.models.topologies import MINIMAL_TOPOLOGY, PAPER_TOPOLOGY, scale_topology
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "CopyLastFrame",
     "FoldedRNN",
     "LadderRNN",
+    "Stream",
     "scale_topology",
 ]

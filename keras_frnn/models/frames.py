@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_frnn.backend import batch_processes, batch_shards
 from keras_frnn.checks import check_range, shapes_fit
 from keras_frnn.layers import layout
 
@@ -80,6 +81,23 @@ def check_future(shape, predicted_shape):
         )
 
 
+def check_shared(sequences: int, batch_size: int | None = None):
+    """Raises if the devices of `keras.distribution` cannot share batches of so many sequences equally.
+
+    Args:
+        sequences: in a batch, or to be cut into batches.
+        batch_size: of those batches, of which the last may be smaller.
+    """
+    shards = max(1, batch_shards() // batch_processes())
+    batch = sequences if batch_size is None else min(batch_size, sequences)
+    if odd := next((size for size in (batch, sequences % batch) if size % shards), None):
+        of = "" if batch_size is None else f", {batch} a batch and {sequences % batch} left over"
+        raise ValueError(
+            f"{shards} devices cannot share a batch of {odd} sequence(s) equally. Give batches that are multiples of "
+            f"{shards}. Received: {sequences} sequence(s){of}"
+        )
+
+
 def check_channels(shape, built_for, data_format: str):
     """Raises if frames have another number of channels than those that a network was built for."""
     *_, channels = layout.frame_size_and_channels(shape, data_format)
@@ -104,7 +122,7 @@ def peek(data, future=None):
     if is_array(data):
         return to_numpy(data[:_SEQUENCES]), None if future is None else to_numpy(future[:_SEQUENCES]), data
     if isinstance(data, keras.utils.PyDataset):
-        batch = data[0]
+        batch = None if data.num_batches == 0 else data[0]
     elif hasattr(data, "element_spec"):  # tf.data
         for part in keras.tree.flatten(data.element_spec)[:2]:
             check_rank(part.shape)

@@ -17,6 +17,7 @@ from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.models.frames import check_channels, check_frames, check_rank
 from keras_frnn.models.presets import BuiltInPresets, load_preset, save_preset
+from keras_frnn.models.stream import Stream
 from keras_frnn.models.streaming_models import StreamingModels, make_streaming_models
 from keras_frnn.models.topologies import layers_from_topology
 from keras_frnn.models.video_predictor import VideoPredictor
@@ -149,6 +150,22 @@ class LayerStack(VideoPredictor):
         state = self._checked_state(state)
         with backend.gradients(training, state):
             return self._compiled_calls(self._decode_frames, state, steps=steps)
+
+    def stream(self, frame_shape: tuple[int, int, int] | None = None) -> Stream:
+        """Takes one video frame by frame, and forecasts when asked; see `Stream`, which has the same argument."""
+        return Stream(self, frame_shape)
+
+    def _encode_at_once(self, frames, state):
+        """`encode` for a `Stream`, which has checked its frames and made its state: compiled in the first call."""
+        with backend.gradients(False):
+            return self._compiled_calls(self._encode_frames, frames, state, at_once=True)
+
+    def _decode_at_once(self, state, steps: int | None) -> np.ndarray:
+        """`decode` for a `Stream`, as a checked array: compiled in the first call."""
+        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
+        with backend.gradients(False):
+            frames = self._compiled_calls(self._decode_frames, state, at_once=True, steps=steps)
+        return self._finite(frames)
 
     def streaming_models(self, frame_shape: Sequence[int], steps: int | None = None) -> StreamingModels:
         """The two directions as small functional models, one step each, which share the weights and can be exported.

@@ -23,7 +23,6 @@ class _Step(keras.layers.Layer):
     def __init__(self, network, function, output_shapes):
         super().__init__(dtype=network.dtype_policy, autocast=False)
         self.network, self.function = network, function
-        # In a function, because Keras makes tracked lists of lists, which JAX does not take.
         self.make_spec = lambda: keras.tree.map_shape_structure(
             lambda shape: keras.KerasTensor(shape, "float32"), output_shapes
         )
@@ -50,7 +49,7 @@ def make_streaming_models(network, frame_shape: tuple, steps: int) -> StreamingM
     for layer in network.stack:
         shapes.append(layer.state_shapes(shape))
         shape = layer.encoded_shape(shape)
-    flat_shapes = [shape for parts in shapes for shape in parts]
+    flat_shapes = tuple(shape for parts in shapes for shape in parts)
 
     def nested(parts):
         parts = iter(parts)
@@ -58,7 +57,8 @@ def make_streaming_models(network, frame_shape: tuple, steps: int) -> StreamingM
 
     def encode(tensors):
         frame, *state = tensors
-        return [part for parts in network._encode_frames(frame[:, None], nested(state)) for part in parts]
+        # Not a list, of which Keras makes a tracked one, which JAX does not take.
+        return tuple(part for parts in network._encode_frames(frame[:, None], nested(state)) for part in parts)
 
     def decode(state):
         return network._decode_frames(nested(state), steps)

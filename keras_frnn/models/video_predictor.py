@@ -9,7 +9,7 @@ from keras import ops
 from keras_frnn import backend
 from keras_frnn.checks import check_positive_integer
 from keras_frnn.models.export import Exportable
-from keras_frnn.models.frames import check_frames, check_future, check_rank, is_array, peek, to_numpy
+from keras_frnn.models.frames import check_frames, check_future, check_rank, check_shared, is_array, peek, to_numpy
 
 # Keras' layers are made by one thread at a time: two that call a new model at once would both make its weights.
 _building = threading.RLock()
@@ -101,8 +101,12 @@ class VideoPredictor(Exportable, keras.Model):
             # Not `predict`, which sets up a data pipeline of its own: that takes longer than a small network.
             with backend.gradients(False):
                 frames = self._compiled_calls(self.predict_frames, part, at_once=True, steps=steps)
-            parts.append(ops.convert_to_numpy(frames).astype("float32"))
-        frames = np.concatenate(parts)
+            parts.append(self._finite(frames))
+        return np.concatenate(parts)
+
+    def _finite(self, frames) -> np.ndarray:
+        """Predicted frames as a float32 array; raises FloatingPointError where they are not finite."""
+        frames = ops.convert_to_numpy(frames).astype("float32")
         if not np.isfinite(frames).all():
             broken = [v.path for v in self.weights if not np.isfinite(ops.convert_to_numpy(v)).all()]
             raise FloatingPointError(
@@ -119,11 +123,12 @@ class VideoPredictor(Exportable, keras.Model):
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """`keras.Model.fit`; shape, dtype and range of the first frames are checked. `y` has `horizon` frames."""
-        x = self._checked(x, y)
+        batch_size = args[0] if args else kwargs.get("batch_size")
+        x = self._checked(x, y, batch_size)
         validation = kwargs.get("validation_data")
         if validation is not None:
             if is_array(validation):
-                self._checked(*validation[:2])
+                self._checked(*validation[:2], kwargs.get("validation_batch_size") or batch_size)
             else:
                 kwargs["validation_data"] = self._checked(validation)
         if not is_array(x) and len(args) < 7:
@@ -133,12 +138,13 @@ class VideoPredictor(Exportable, keras.Model):
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """`keras.Model.evaluate`; shape, dtype and range of the first frames are checked."""
         if "_use_cached_eval_dataset" not in kwargs:  # As `fit` calls it, which has checked them.
-            x = self._checked(x, y)
+            x = self._checked(x, y, args[0] if args else kwargs.get("batch_size"))
         return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """`keras.Model.predict`; shape, dtype and range of the first frames are checked."""
-        return super().predict(self._checked(x), *args, **kwargs)
+        batch_size = args[0] if args else kwargs.get("batch_size")
+        return super().predict(self._checked(x, batch_size=batch_size), *args, **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """`keras.Model.train_on_batch`; shape and dtype of all frames are checked, the range of the first."""
@@ -152,11 +158,15 @@ class VideoPredictor(Exportable, keras.Model):
         """`keras.Model.predict_on_batch`; shape and dtype of all frames are checked, the range of the first."""
         return super().predict_on_batch(self._checked_batch(x))
 
-    def _checked(self, x, y=None):
+    def _checked(self, x, y=None, batch_size=None):
         if x is None:
             return x  # Keras says so.
         context, future, x = peek(x, y)
         self._check_batch(context, future)
+        if is_array(x):
+            check_shared(len(x), batch_size or 32)  # Keras' default.
+        else:
+            check_shared(len(context))
         return x
 
     def _checked_batch(self, x, y=None):
@@ -168,6 +178,7 @@ class VideoPredictor(Exportable, keras.Model):
         else:
             self._check_batch(to_numpy(x), to_numpy(y))
             self._has_seen_frames = True
+        check_shared(len(x))
         return x
 
     def _check_batch(self, context, future):

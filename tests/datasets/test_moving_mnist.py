@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ pytestmark = pytest.mark.once
 
 def sequences(dataset, batches=1):
     """Context and future joined, `(sequences, time, height, width)`."""
-    joined = [np.concatenate([context, future], axis=1)[..., 0] for context, future in dataset.take(batches)]
+    joined = [
+        np.concatenate([context, future], axis=1)[..., 0] for context, future in itertools.islice(dataset, batches)
+    ]
     return np.concatenate(joined)
 
 
@@ -135,10 +139,11 @@ def test_digits_of_the_split_move(split):
 
 
 def test_test_split_ends_and_training_does_not():
-    assert datasets.moving_mnist("test", "mnist-5k", sequences=10, batch_size=4).cardinality() == 3
-    assert datasets.moving_mnist("test", "mnist-5k", batch_size=100).cardinality() == 100
+    assert len(datasets.moving_mnist("test", "mnist-5k", sequences=10, batch_size=4)) == 3
+    assert len(datasets.moving_mnist("test", "mnist-5k", batch_size=100)) == 100
     assert sum(len(c) for c, _ in datasets.moving_mnist("test", "mnist-5k", sequences=10, batch_size=4)) == 10
-    assert datasets.moving_mnist("train", "mnist-5k", batch_size=12).take(10_000_000).cardinality() == 10_000_000
+    with pytest.raises(TypeError):
+        len(datasets.moving_mnist("train", "mnist-5k", batch_size=12))
 
 
 class TestMnist:
@@ -180,7 +185,7 @@ class TestMnist:
     def test_public_test_sequences(self, tmp_path):
         path, array = self.public(tmp_path)
         dataset = datasets.moving_mnist("test", path=path, batch_size=12)
-        assert dataset.cardinality() == 3
+        assert len(dataset) == 3
         frames = sequences(dataset, 3)
         np.testing.assert_allclose(frames, array.swapaxes(0, 1) / 127.5 - 1, atol=1e-6)
         some = sequences(datasets.moving_mnist("test", path=path, sequences=5, context=3, horizon=2, start=1))

@@ -1,11 +1,11 @@
 """Windows of stored videos: which there are, in which order, and what they show."""
 
+import itertools
 import os
 
 import h5py
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_frnn import datasets
 from keras_frnn.datasets.stateless import permuted
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.once
 
 LENGTHS = (9, 3, 6, 12, 5)
 # The first windows of two epochs of 1,000.
-PINNED = [[286, 823, 143, 33], [582, 237, 185, 726]]
+PINNED = [[471, 254, 424, 289], [992, 656, 91, 903]]
 SMALL = dict(context=2, horizon=2, batch_size=5)
 
 
@@ -35,9 +35,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def pixels(batches) -> np.ndarray:
-    """Windows as uint8 `(windows, frames, height, width, channels)`."""
-    joined = [np.concatenate([context, future], axis=1) for context, future in batches]
+def pixels(data, batches: int | None = None) -> np.ndarray:
+    """Windows of some batches as uint8 `(windows, frames, height, width, channels)`."""
+    joined = [np.concatenate([context, future], axis=1) for context, future in itertools.islice(data, batches)]
     return np.rint((np.concatenate(joined) + 1) * 127.5).astype("uint8")
 
 
@@ -53,8 +53,8 @@ def all_windows(step=1, frames=4, top=0, left=0, height=4, width=6) -> np.ndarra
 
 def epoch(folder, number, **options):
     count = len(all_windows())
-    data = datasets.video_folder(folder, "train", **{**SMALL, "batch_size": 1, **options})
-    return pixels(data.skip(number * count).take(count))
+    options = {**SMALL, "batch_size": 1, "start": number * count, **options}
+    return pixels(datasets.video_folder(folder, "train", **options), count)
 
 
 def as_set(windows):
@@ -65,7 +65,7 @@ def as_set(windows):
 def test_testing_shows_every_window_once_in_order(folder, step):
     data = datasets.video_folder(folder, "test", frame_step=step, **SMALL)
     expected = all_windows(step)
-    assert int(data.cardinality()) == -(-len(expected) // 5) == len(list(data))
+    assert len(data) == -(-len(expected) // 5) == len(list(data))
     np.testing.assert_array_equal(pixels(data), expected)
     np.testing.assert_array_equal(
         pixels(datasets.video_folder(folder, "test", frame_step=step, start=7, **SMALL)), expected[7:]
@@ -74,17 +74,17 @@ def test_testing_shows_every_window_once_in_order(folder, step):
 
 def test_values_are_in_minus_one_to_one(folder):
     context, future = next(iter(datasets.video_folder(folder, "test", **SMALL)))
-    assert context.dtype == future.dtype == tf.float32
+    assert context.dtype == future.dtype == "float32"
     np.testing.assert_array_equal(context[0], video(0, 9)[:2] / np.float32(127.5) - 1)
     np.testing.assert_array_equal(future[0], video(0, 9)[2:4] / np.float32(127.5) - 1)
 
 
 def test_integers_of_numpy_count(folder):
     options = dict(context=2, horizon=2, batch_size=2, seed=3, start=4, num_shards=3, shard_index=1, frame_step=2)
-    expected = pixels(datasets.video_folder(folder, "train", **options).take(2))
+    expected = pixels(datasets.video_folder(folder, "train", **options), 2)
     for dtype in ("int64", "uint8"):
         theirs = {name: np.dtype(dtype).type(value) for name, value in options.items()}
-        np.testing.assert_array_equal(pixels(datasets.video_folder(folder, "train", **theirs).take(2)), expected)
+        np.testing.assert_array_equal(pixels(datasets.video_folder(folder, "train", **theirs), 2), expected)
 
 
 def test_what_is_used_is_in_the_log(folder, capsys, caplog):
@@ -107,8 +107,8 @@ def test_training_shows_every_window_once_an_epoch(folder):
 
 def test_training_goes_on_at_any_step(folder):
     options = dict(**SMALL, crop=(2, 3), seed=3)
-    whole = list(datasets.video_folder(folder, "train", **options).take(9))
-    rest = list(datasets.video_folder(folder, "train", start=4 * 5, **options).take(5))
+    whole = list(itertools.islice(datasets.video_folder(folder, "train", **options), 9))
+    rest = list(itertools.islice(datasets.video_folder(folder, "train", start=4 * 5, **options), 5))
     for (context, future), (its_context, its_future) in zip(whole[4:], rest, strict=True):
         np.testing.assert_array_equal(context, its_context)
         np.testing.assert_array_equal(future, its_future)
@@ -117,12 +117,11 @@ def test_training_goes_on_at_any_step(folder):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_workers_share_the_order(folder, split):
     options = dict(context=2, horizon=2, seed=2, crop=(2, 3))
-    one = pixels(datasets.video_folder(folder, split, batch_size=6, **options).take(7))
+    one = pixels(datasets.video_folder(folder, split, batch_size=6, **options), 7)
     shards = [
         pixels(
-            datasets.video_folder(folder, split, batch_size=2, num_shards=3, shard_index=i, **options).take(
-                7 if split == "train" else 99
-            )
+            datasets.video_folder(folder, split, batch_size=2, num_shards=3, shard_index=i, **options),
+            7 if split == "train" else 99,
         )
         for i in range(3)
     ]
@@ -131,14 +130,14 @@ def test_workers_share_the_order(folder, split):
         together[i::3] = shard
     np.testing.assert_array_equal(together, one)
     starting = pixels(
-        datasets.video_folder(folder, split, batch_size=2, num_shards=3, shard_index=1, start=4, **options).take(1)
+        datasets.video_folder(folder, split, batch_size=2, num_shards=3, shard_index=1, start=4, **options), 1
     )
     np.testing.assert_array_equal(starting, shards[1][4:6])
 
 
 def test_mirroring_and_crops_are_drawn_for_each_window(folder):
     data = datasets.video_folder(folder, "train", context=2, horizon=2, batch_size=50, crop=(4, 4), mirror=True)
-    windows = pixels(data.take(40)).astype(int)
+    windows = pixels(data, 40).astype(int)
     slopes = windows[:, 0, 0, 1, 0] - windows[:, 0, 0, 0, 0]
     assert set(slopes) == {1, -1}
     assert 0.45 < (slopes == -1).mean() < 0.55
@@ -160,7 +159,7 @@ def test_the_protocols_mirror_and_nothing_else_does(tmp_path):
         (datasets.video_folder(tmp_path / "kth_train.hdf5", "train", **options), {1}),
         (datasets.from_arrays(video(0, 40)[None], "train", **options), {1}),
     ):
-        windows = pixels(data.take(1)).astype(int)
+        windows = pixels(data, 1).astype(int)
         assert set(windows[:, 0, 0, 1, 0] - windows[:, 0, 0, 0, 0]) == expected
 
 
@@ -181,10 +180,10 @@ def test_sequences_for_testing_are_seeded(folder):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 1000])
 def test_permutation(count):
-    order = permuted(tf.range(3 * count, dtype="int64"), 7, count).numpy().reshape(3, count)
+    order = permuted(np.arange(3 * count), 7, count).reshape(3, count)
     assert (np.sort(order, axis=1) == np.arange(count)).all()
     if count == 1000:
-        # Pinned: a training that is resumed under another version of TensorFlow goes on in the same order.
+        # Pinned: a training that is resumed under another version of NumPy goes on in the same order.
         assert order[:2, :4].tolist() == PINNED
         assert abs(np.corrcoef(order[0], np.arange(count))[0, 1]) < 0.1
         assert abs(np.corrcoef(order[0], order[1])[0, 1]) < 0.1
@@ -294,7 +293,7 @@ def test_arrays_of_any_layout(layout):
     np.testing.assert_array_equal(
         pixels(datasets.from_arrays(unit, layout=layout, value_range=(0, 1), **SMALL)), expected
     )
-    train = pixels(datasets.from_arrays(array, "train", layout=layout, **SMALL).take(12))
+    train = pixels(datasets.from_arrays(array, "train", layout=layout, **SMALL), 12)
     assert as_set(train) == as_set(expected)
 
 

@@ -349,6 +349,23 @@ def test_channels_first_and_the_default_of_keras(tmp_path):
         assert (tmp_path / f"{name}.png").read_bytes() == (tmp_path / "last.png").read_bytes()
 
 
+@pytest.mark.once
+def test_only_the_first_future_frames_are_known(tmp_path, monkeypatch):
+    """The truth ends, and predictions go on; steps in any order take their own frames."""
+    context, future, predicted = (
+        np.random.default_rng(0).uniform(-1, 1, (1, time, 8, 8, 1)).astype("float32") for time in (2, 2, 4)
+    )
+    evaluation.save_animation(context, future, {"m": predicted}, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == 6
+    drawn = []
+    monkeypatch.setattr("matplotlib.axes.Axes.imshow", lambda axes, frame, **_: drawn.append(frame))
+    evaluation.plot_strip(context, future, {"m": predicted}, tmp_path / "a.png", steps=[4, 1])
+    expected = [*context[0], future[0, 0], predicted[0, 3], predicted[0, 0]]
+    for frame, value in zip(drawn, expected, strict=True):
+        np.testing.assert_allclose(frame, (value + 1) * 127.5, atol=0.51)
+
+
 FRAMES = np.zeros((2, 3, 16, 16, 1), "float32")
 
 
@@ -365,7 +382,10 @@ FRAMES = np.zeros((2, 3, 16, 16, 1), "float32")
         ((FRAMES.repeat(2, -1), None, {}), "1 or 3 channels. Received, channels last: shape="),
         ((FRAMES, FRAMES[:1], {}), r"same batch and frame size. .*'future': \(1, 3"),
         ((FRAMES, FRAMES[:, :, 1:], {}), "same batch and frame size"),
-        ((FRAMES, FRAMES, {"m": FRAMES[:, 1:]}), "same number of frames. .* pass `future=None`"),
+        (
+            (FRAMES, FRAMES, {"m": FRAMES[:, 1:]}),
+            "same number of frames, and the future of no more. .* pass `future=None`",
+        ),
         ((FRAMES, None, {"m": FRAMES[:, 1:], "n": FRAMES}), "same number of frames"),
         ((FRAMES, FRAMES, FRAMES), "by model name. Received: ndarray"),
     ],

@@ -285,7 +285,11 @@ def test_import_does_not_load_other_backends():
     script = (
         "import sys, keras\n"
         "before = set(sys.modules)\n"
-        "import keras_frnn.layers, keras_frnn.models, keras_frnn.metrics\n"
+        "import numpy as np\n"
+        "from keras_frnn import callbacks, command, datasets, evaluation, layers, losses, metrics, models, optimizers\n"
+        "from keras_frnn import reference\n"
+        "datasets.moving_mnist('test', 'mnist-5k', size=32, format='keras')[0]\n"
+        "datasets.from_arrays(np.zeros((1, 20, 8, 8, 1), 'uint8'), format='keras')[0]\n"
         "loaded = {'tensorflow', 'jax', 'torch'} & set(sys.modules)\n"
         "unwanted = {'tensorflow'} - {keras.backend.backend()} | loaded - before\n"
         "assert not unwanted & loaded, unwanted & loaded\n"

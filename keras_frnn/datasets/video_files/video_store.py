@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import h5py
 import numpy as np
-import tensorflow as tf
 
 from keras_frnn.datasets.video_files.store_checks import check_attributes, check_chunks, damage_explained, open_video
 from keras_frnn.datasets.windows import check_split
+from keras_frnn.optional import tensorflow
 
 _READERS = ("h5py", "tfio")
 
@@ -78,6 +78,9 @@ class VideoStore:
                 self._open[process] = self._make(self)
             self._open[process](video, frames, rows, columns, out)
 
+    def __getstate__(self):
+        return {**self.__dict__, "_open": {}}
+
 
 def _h5py_videos(store: VideoStore):
     file = h5py.File(store.path)
@@ -99,6 +102,7 @@ def _h5py_videos(store: VideoStore):
 
 def _tfio_videos():
     try:
+        tf = tensorflow("reader='tfio'", "reader='h5py' reads the same files.")
         if not tf.__version__.startswith("2.16."):
             raise ImportError(f"TensorFlow is {tf.__version__}")
         import tensorflow_io

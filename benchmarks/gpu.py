@@ -1,0 +1,279 @@
+"""What the networks cost on a GPU: the paper's and its minimal twin, and the baselines beside them.
+
+    KERAS_BACKEND=torch python benchmarks/gpu.py
+    KERAS_BACKEND=torch python benchmarks/gpu.py --tiny      networks of a few channels, on whatever there is
+
+Measures training steps and forecasts in float32, with TensorFloat-32 off and on, and in bfloat16: times, arithmetic a
+second and its share of the rate of matrix products here, memory, the processor's time a step, and what the most
+expensive kernels are; on Torch also under torch.compile. Each measurement is in a process of its own.
+Writes benchmarks/results/gpu-BACKEND.json and .md.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+from absl import app, flags
+
+_TINY = flags.DEFINE_bool("tiny", False, "Networks of a few channels on small frames, to see that all of this runs.")
+_BATCHES = flags.DEFINE_list("batches", ["12", "48"], "Batches of the paper's network and of its twin.")
+_REPEATS = flags.DEFINE_integer("repeats", 10, "How often each is measured; the median counts.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the results [benchmarks/results].")
+_MEASURE = flags.DEFINE_string("measure", None, "Measure one thing in this process, and print it as JSON.")
+
+STEPS = 500_000  # Of the paper's training.
+PRECISIONS = ("float32", "tf32", "bfloat16")
+NETWORKS = ("fRNN", "minimal", "RLadder", "ConvLSTM")
+CONV_LSTM_FILTERS = 323  # Three layers of this many channels have about as many weights as the paper's fRNN.
+
+
+def set_precision(precision: str):
+    """The dtype policy, and whether float32 is multiplied as TensorFloat-32 where the device can."""
+    import keras
+
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    fast, backend = precision != "float32", keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = fast
+    elif backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if fast else "float32")
+    else:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(fast)
+
+
+def network(name: str):
+    from keras_frnn import models
+
+    width, horizon = (1 / 32, 2) if _TINY.value else (1, 10)
+    if name == "ConvLSTM":
+        return models.ConvLSTMForecaster(horizon, filters=(max(2, round(CONV_LSTM_FILTERS * width)),) * 3)
+    topology = models.MINIMAL_TOPOLOGY if name == "minimal" else models.PAPER_TOPOLOGY
+    family = models.LadderRNN if name == "RLadder" else models.FoldedRNN
+    return family.from_topology(models.scale_topology(topology, width), horizon)
+
+
+def measure(name: str, precision: str, batch: int, compiled: bool) -> dict:
+    """One network: seconds, FLOPs, memory and the processor's time of a training step and of a forecast."""
+    import keras
+    import numpy as np
+
+    from keras_frnn import evaluation
+    from keras_frnn.machine import median_seconds
+
+    set_precision(precision)
+    size, frames = (16, 2) if _TINY.value else (64, 10)
+    model = network(name)
+    context, future = np.zeros((2, batch, frames, size, size, 1), "float32")
+    model.build(context.shape)
+    model.compile(keras.optimizers.RMSprop(1e-4), "mae")
+    step = lambda: float(np.ravel(model.train_on_batch(context, future))[0])  # noqa: E731
+    if compiled:
+        step = _compiled_step(model, context, future)
+    begun = time.perf_counter()
+    step()
+    first = time.perf_counter() - begun
+    _reset_peak()
+    seconds = median_seconds(_REPEATS.value, training=step, forecast=lambda: model.forecast(context))
+    memory, before = _peak(), time.process_time()
+    step()
+    processor = time.process_time() - before
+    macs = evaluation.cost(model, (size, size, 1), frames, frames).macs * batch
+    return {
+        "seconds": seconds,
+        "first_step": first,
+        "flops": {"training": 6 * macs, "forecast": 2 * macs},
+        "memory": memory,
+        "processor_seconds": processor,
+        "kernels": _kernels(step),
+    }
+
+
+def _compiled_step(model, context, future):
+    """A training step of Torch whose forward and backward passes torch.compile turns into one graph each."""
+    import torch
+    from keras import ops
+
+    forward = torch.compile(lambda x: model(x, training=True))
+    context, future = ops.convert_to_tensor(context), ops.convert_to_tensor(future)
+
+    def step():
+        model.zero_grad()
+        loss = (forward(context) - future).abs().mean()
+        loss.backward()
+        with torch.no_grad():
+            gradients = [variable.value.grad for variable in model.trainable_weights]
+            model.optimizer.apply(gradients, model.trainable_weights)
+        return float(loss)
+
+    return step
+
+
+def _reset_peak():
+    if _on_cuda():
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak() -> int | None:
+    """Bytes of the device held at most; of the process, on a CPU."""
+    import keras
+
+    from keras_frnn.backend import accelerator
+    from keras_frnn.machine import peak_memory_bytes
+
+    if accelerator() is None:
+        return peak_memory_bytes()
+    if _on_cuda():
+        import torch
+
+        return torch.cuda.max_memory_allocated()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    import tensorflow as tf
+
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+
+
+def _on_cuda() -> bool:
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _kernels(step) -> list[dict]:
+    """The ten most expensive kernels of a step: their names and seconds. On Torch; JAX writes traces for a viewer."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return []
+    import torch
+
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if _on_cuda():
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profile:
+        step()
+    time_of = "self_device_time_total" if _on_cuda() else "self_cpu_time_total"
+    events = sorted(profile.key_averages(), key=lambda event: getattr(event, time_of), reverse=True)[:10]
+    return [{"name": event.key, "seconds": getattr(event, time_of) / 1e6, "calls": event.count} for event in events]
+
+
+def matrix_products(precision: str) -> float:
+    """FLOPs a second of products of large square matrices."""
+    from keras import ops
+
+    from keras_frnn.machine import median_seconds
+
+    set_precision(precision)
+    side = 256 if _TINY.value else 8192
+    x = ops.ones((side, side), dtype="bfloat16" if precision == "bfloat16" else "float32")
+    times = 10
+
+    def multiply():
+        y = x
+        for _ in range(times):
+            y = ops.matmul(y, x) * (1 / side)
+        return ops.convert_to_numpy(ops.cast(y[0, :1], "float32"))  # Waits for the device.
+
+    return times * 2 * side**3 / median_seconds(_REPEATS.value, multiply=multiply)["multiply"]
+
+
+def in_a_process_of_its_own(what: str) -> dict:
+    print(f"measuring {what} ...", flush=True)
+    done = subprocess.run([sys.executable, *sys.argv, f"--measure={what}"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:  # Such as for want of memory. The others may work.
+        return {"failed": done.returncode}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def plan(backend: str) -> list[str]:
+    """What is measured: NETWORK/PRECISION/BATCH, and on Torch /compiled."""
+    first, *_ = _BATCHES.value
+    found = [f"{name}/{p}/{batch}" for name in NETWORKS[:2] for p in PRECISIONS for batch in _BATCHES.value]
+    found += [f"{name}/{p}/{first}" for name in NETWORKS[2:] for p in PRECISIONS]
+    if backend == "torch":
+        found += [f"{name}/bfloat16/{first}/compiled" for name in NETWORKS[:2]]
+    return found
+
+
+def main(_):
+    if _MEASURE.value:
+        name, precision, *rest = _MEASURE.value.split("/")
+        if name == "matrix":
+            print(json.dumps({"rate": matrix_products(precision)}))
+        else:
+            print(json.dumps(measure(name, precision, int(rest[0]), "compiled" in rest)))
+        return
+    from keras_frnn.files import atomic_path
+    from keras_frnn.machine import machine
+
+    here = machine()
+    if "accelerator" not in here and not _TINY.value:
+        sys.exit("There is no GPU that Keras finds here. Look at KERAS_BACKEND and its installation, or pass --tiny.")
+    rates = {precision: in_a_process_of_its_own(f"matrix/{precision}")["rate"] for precision in PRECISIONS}
+    measured = {what: in_a_process_of_its_own(what) for what in plan(here["backend"])}
+    text = page(measured, rates, here, _TINY.value)
+    print(text)
+    folder = pathlib.Path(_OUTPUT.value or pathlib.Path(__file__).parent / "results")
+    folder.mkdir(parents=True, exist_ok=True)
+    results = {"machine": here, "tiny": _TINY.value, "matrix_products": rates, "measured": measured}
+    with atomic_path(folder / f"gpu-{here['backend']}.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=2) + "\n")
+    with atomic_path(folder / f"gpu-{here['backend']}.md") as temporary:
+        temporary.write_text(text)
+
+
+def page(measured: dict, rates: dict, here: dict, tiny: bool) -> str:
+    """The tables. A step's arithmetic is three times that of the forward pass; a twin's is its own."""
+    lines = [
+        "# On an accelerator",
+        "",
+        "Machine: " + ", ".join(f"{name} {value}" for name, value in here.items()) + ".",
+        *(["", "Tiny networks: these numbers show that the measurement runs, and nothing else."] if tiny else []),
+        "",
+        "Matrix products: " + ", ".join(f"{p} {rate / 1e12:.3g} TFLOP/s" for p, rate in rates.items()) + ".",
+        "",
+        "| network/precision/batch | step s | TFLOP/s | share | forecast s | share | processor s | memory GB | days |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for what, of in measured.items():
+        if "failed" in of:
+            lines.append(f"| {what} | failed | | | | | | | |")
+            continue
+        rate = {kind: of["flops"][kind] / of["seconds"][kind] for kind in ("training", "forecast")}
+        limit = rates[what.split("/")[1]]
+        memory = "" if of["memory"] is None else f"{of['memory'] / 1e9:.2f}"
+        seconds = of["seconds"]["training"]
+        lines.append(
+            f"| {what} | {seconds:.4f} | {rate['training'] / 1e12:.3g} | {rate['training'] / limit:.0%} | "
+            f"{of['seconds']['forecast']:.4f} | {rate['forecast'] / limit:.0%} | {of['processor_seconds']:.4f} | "
+            f"{memory} | {STEPS * seconds / 86400:.1f} |"
+        )
+    lines += ["", "Days are to the paper's 500,000 steps. Where the processor's time is near the step's, a step waits"]
+    lines += ["for calls, not for the device.", ""]
+    for what, of in measured.items():
+        if of.get("kernels"):
+            kernels = "; ".join(f"{k['name']} {k['seconds']:.4f} s in {k['calls']}" for k in of["kernels"][:5])
+            lines.append(f"- {what}: {kernels}")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    app.run(main)

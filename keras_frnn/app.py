@@ -1,0 +1,127 @@
+"""A web page on this machine, to play with a network: `keras-frnn app`. It needs the extra `app`, Gradio."""
+
+import base64
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from keras_frnn import datasets, evaluation
+from keras_frnn.command import Video, forecast, frame_shape, load_model, resize, to_float
+
+CONTEXT, LONGEST = 10, 40
+_SAMPLES = 3
+
+
+def launch(model: str = "moving-digits", port: int = 7860):
+    """Serves the page on 127.0.0.1, which no other machine reaches, until the process is interrupted.
+
+    Args:
+        model: name or path, as `keras-frnn predict` takes it.
+        port: of the page.
+
+    Raises:
+        ImportError: Gradio is not installed.
+        ValueError: there is no such model.
+        OSError: the port is taken.
+    """
+    page = build(load_model(model))
+    address = dict(server_name="127.0.0.1", server_port=port, share=False)
+    page.launch(**address, quiet=True, prevent_thread_lock=True, max_file_size="500mb")
+    print(f"http://127.0.0.1:{port}, until Ctrl-C", flush=True)
+    page.block_thread()
+
+
+def build(network):
+    """The page of a network, a `gradio.Blocks`."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except ImportError as error:
+        raise ImportError("The page needs Gradio: `pip install keras-frnn[app]`.") from error
+    names = [f"digits {number}" for number in range(1, _SAMPLES + 1)]
+    samples = dict(zip(names, sample_videos(), strict=True))
+    depths = getattr(network, "depths", [])
+    networks = {depth: network.truncate(depth) for depth in depths[:-1]} | ({depths[-1]: network} if depths else {})
+
+    def predict(sample: str, upload: str | None, horizon: float, layers: float) -> tuple[str, str]:
+        try:
+            used = networks[depths[int(layers) - 1]] if networks else network
+            if upload:
+                video = Video(upload)
+                frames = video.read(frame_shape(used, video.size), 0, CONTEXT + int(horizon))
+            else:
+                clip = samples[sample]
+                shape = frame_shape(used, clip.shape[1:3])
+                frames = to_float(np.stack([resize(frame, shape) for frame in clip]))
+            return picture_and_scores(used, frames, int(horizon))
+        except (ValueError, OSError, FloatingPointError) as error:
+            raise gradio.Error(str(error)) from error
+
+    with gradio.Blocks(title="keras-frnn") as page:
+        gradio.Markdown(
+            f"# keras-frnn\n{CONTEXT} frames are given; the network predicts what follows, without seeing more."
+        )
+        with gradio.Row():
+            with gradio.Column():
+                sample = gradio.Radio(names, value=names[0], label="Clip")
+                upload = gradio.File(label="or a video of your own", file_types=["video"], type="filepath")
+                horizon = gradio.Slider(1, LONGEST, value=network.horizon, step=1, label="Frames to predict")
+                most = max(len(depths), 1)
+                layers = gradio.Slider(1, most, value=most, step=1, label="Recurrent layers kept", interactive=most > 1)
+                button = gradio.Button("Predict", variant="primary")
+            with gradio.Column():
+                picture = gradio.HTML(label="Truth and prediction")
+        scores = gradio.Markdown()
+        button.click(predict, [sample, upload, horizon, layers], [picture, scores])
+    return page
+
+
+def sample_videos() -> np.ndarray:
+    """Moving digits that no network of the package was trained on, as a camera gives them.
+
+    Returns:
+        BGR uint8 `(3, 50, 32, 32, 3)`.
+    """
+    data = datasets.moving_mnist(
+        "test", digits="mnist-5k", size=32, speed=0.05, batch_size=_SAMPLES, sequences=_SAMPLES, horizon=LONGEST
+    )
+    frames = np.concatenate([np.asarray(part) for part in next(iter(data))], axis=1)
+    return np.repeat(((frames + 1) * 127.5).round().astype("uint8"), 3, axis=-1)
+
+
+def picture_and_scores(network, frames: np.ndarray, horizon: int) -> tuple[str, str]:
+    """An animation as HTML, and the scores of the frames whose truth is known as Markdown.
+
+    Args:
+        network: any model of this package.
+        frames: float32 `(time, height, width, channels)` in [-1, 1]; the first ten are given.
+        horizon: how many to predict.
+    """
+    given, future, predicted = forecast(network, frames, CONTEXT, horizon)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "forecast.gif"
+        known = future[None] if len(future) else None
+        evaluation.save_animation(
+            given[None], known, {"prediction": predicted[None]}, path, height=192, data_format="channels_last"
+        )
+        data = base64.b64encode(path.read_bytes()).decode()
+    picture = f'<img id="forecast" alt="truth and prediction" src="data:image/gif;base64,{data}">'
+    if known is None:
+        return picture, "The clip ends with the given frames: there is no truth to score."
+    models: dict[str, Any] = {"prediction": _Known(predicted)}
+    return picture, evaluation.evaluate(models, [(given[None], known)]).markdown()
+
+
+class _Known:
+    """A network whose forecast is known already."""
+
+    data_format = "channels_last"
+
+    def __init__(self, frames: np.ndarray):
+        self.frames = frames
+
+    def forecast(self, context, steps: int, batch_size: int) -> np.ndarray:
+        return self.frames[None, :steps]

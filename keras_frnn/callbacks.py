@@ -1,0 +1,116 @@
+"""Watching a network learn."""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_frnn.checks import check_positive_integer
+from keras_frnn.evaluation.animation import save_animation
+from keras_frnn.evaluation.display import to_display
+from keras_frnn.evaluation.figures import plot_strip
+
+_MOST_SEQUENCES = 4
+
+
+class ForecastPictures(keras.callbacks.Callback):
+    """Draws what the network predicts beside the truth, at the end of every n-th epoch and of training.
+
+    `folder/epoch-0005.png` has the first sequence over time, `folder/epoch-0005.gif` all of them as an animation.
+
+    Args:
+        context: frames that are given, floating point in [-1, 1], `(batch, context, height, width, channels)`; or with
+            channels before height, as the model takes them. The first four sequences are drawn.
+        future: the true frames that follow, `(batch, horizon, height, width, channels)`. As many are predicted.
+        folder: for the pictures; it is made where it is missing. Pictures of the same epoch are replaced.
+        every: how many epochs lie between pictures.
+        animation: whether the GIF is written.
+        log_dir: folder of TensorBoard's records, to which the strip is added as the image `forecast`; None for none.
+
+    Raises:
+        ValueError: no sequences, frames of other values or of shapes that do not go together (when training begins), or
+            `every` is not a positive integer.
+        ImportError: `log_dir` is given, and TensorBoard is not installed.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_frnn import models
+    >>> model = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=2)
+    >>> model.compile("adam", "mse")
+    >>> frames = np.zeros((2, 5, 8, 8, 1), "float32")
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> pictures = ForecastPictures(frames[:, :3], frames[:, 3:], folder, animation=False)
+    >>> history = model.fit(frames[:, :3], frames[:, 3:], epochs=2, verbose=0, callbacks=[pictures])
+    >>> sorted(path.name for path in folder.iterdir())
+    ['epoch-0001.png', 'epoch-0002.png']
+    """
+
+    def __init__(
+        self,
+        context,
+        future,
+        folder: str | os.PathLike,
+        every: int = 1,
+        animation: bool = True,
+        log_dir: str | os.PathLike | None = None,
+    ):
+        super().__init__()
+        self.context, self.future = (
+            np.asarray(keras.ops.convert_to_numpy(frames)[:_MOST_SEQUENCES]) for frames in (context, future)
+        )
+        if not len(self.context):
+            raise ValueError("Expected one sequence or more to draw. Received: none")
+        self.folder, self.every = pathlib.Path(folder), check_positive_integer(every, "every")
+        self.animation = animation
+        self._write_event = None if log_dir is None else _tensorboard_writer(log_dir)
+        self._epoch, self._drawn = -1, -1
+
+    def on_train_begin(self, logs=None):
+        # What cannot be drawn is refused before the first epoch, not after it.
+        to_display(self.context, self.future, {}, getattr(self.model, "data_format", None))
+
+    def on_epoch_end(self, epoch: int, logs=None):
+        self._epoch = epoch
+        if (epoch + 1) % self.every == 0:
+            self._draw()
+
+    def on_train_end(self, logs=None):
+        if self._epoch != self._drawn:
+            self._draw()
+
+    def _draw(self):
+        self._drawn = self._epoch
+        predictions = {self.model.name: self.model.forecast(self.context, self.future.shape[1])}
+        arguments = self.context, self.future, predictions
+        data_format = getattr(self.model, "data_format", None)
+        path = self.folder / f"epoch-{self._epoch + 1:04d}.png"
+        plot_strip(*arguments, path, data_format=data_format)
+        if self.animation:
+            save_animation(*arguments, path.with_suffix(".gif"), data_format=data_format)
+        if self._write_event:
+            self._write_event(path.read_bytes(), self._epoch + 1)
+
+
+def _tensorboard_writer(log_dir: str | os.PathLike):
+    """A function that records a PNG for an epoch, without TensorFlow."""
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    except ImportError as error:
+        raise ImportError(
+            "`log_dir` is for TensorBoard, which is not installed: `pip install tensorboard`, or leave it out."
+        ) from error
+    import time
+
+    writer = EventFileWriter(str(log_dir))
+
+    def write(png: bytes, epoch: int):
+        image = Summary.Image(encoded_image_string=png)
+        value = Summary.Value(tag="forecast", image=image)
+        writer.add_event(Event(wall_time=time.time(), step=epoch, summary=Summary(value=[value])))
+        writer.flush()
+
+    return write

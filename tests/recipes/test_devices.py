@@ -1,0 +1,101 @@
+"""Training on several devices: virtual CPUs on TensorFlow and JAX, processes on Torch."""
+
+import importlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import devices
+import h5py
+import keras
+import numpy as np
+import pytest
+import run_folder
+import stages
+import videos_frnn
+
+RECIPES = pathlib.Path(stages.__file__).parent
+BACKEND = keras.backend.backend()
+# Two logical CPUs of TensorFlow can be made inside a program only.
+VIRTUAL = (
+    "import runpy, sys, tensorflow as tf; (cpu,) = tf.config.list_physical_devices('CPU'); "
+    "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2); "
+    "sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0]); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def test_several_devices_train_as_one_does(monkeypatch):
+    monkeypatch.syspath_prepend(RECIPES.parent / "benchmarks")
+    scaling = importlib.import_module("scaling")
+    monkeypatch.setattr(sys, "argv", [scaling.__file__, "--filters=4", "--size=8"])
+    scaling.flags.FLAGS([scaling.__file__])
+    measured = scaling.in_processes_of_its_own(BACKEND)
+    assert measured["devices"] == scaling.DEVICES[BACKEND]
+    assert measured["losses"][0][0] > measured["losses"][0][-1]
+    assert measured["loss_difference"] < 1e-5
+    assert measured["weight_difference"] < 1e-5
+    assert not [warning for warning in measured["warnings"] if "strides" in warning]
+    if BACKEND == "jax":
+        assert measured["share"] <= 0.27
+        assert measured["gathered"] < 8 * 8 * 8  # One step's frames of the batch.
+
+
+def flags(folder, data) -> list[str]:
+    return [
+        "train",
+        f"--output={folder}",
+        f"--data={data}",
+        "--topology=(('conv',2,3),('pool',2),('recurrent',3,3))",
+        "--crop=none",
+        "--context=2",
+        "--horizon=2",
+        "--batch_size=4",
+        "--iterations=4",
+        "--checkpoint_every=2",
+        "--optimizer=RMSprop",
+    ]
+
+
+def weights(folder):
+    return run_folder.load(folder / "model.keras", compile=False)[0].get_weights()
+
+
+@pytest.mark.parametrize("count", [pytest.param(2, marks=[] if BACKEND == "torch" else pytest.mark.slow)])
+def test_goes_on_with_another_number_of_devices(tmp_path, count):
+    for split in ("train", "test"):
+        with h5py.File(tmp_path / f"{split}.hdf5", "w") as file:
+            file["video"] = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), "uint8")
+    one, several = tmp_path / "one", tmp_path / "several"
+    presets = dict(paper=videos_frnn.PAPER, small=videos_frnn.SMALL, quick=videos_frnn.QUICK)
+    stages.main("recipes/videos_frnn.py", argv=flags(one, tmp_path), **presets)
+    shutil.copytree(one, several)
+    (several / "model.keras").unlink()
+    (several / "checkpoints" / "00000004.keras").unlink()
+    program = ["-c", VIRTUAL] if BACKEND == "tensorflow" else []
+    command = [sys.executable, *program, str(RECIPES / "videos_frnn.py"), *flags(several, tmp_path)]
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    command.append(f"--devices={count}")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert "Going on from iteration 2 of 4." in done.stdout
+    assert done.stdout.count("iteration 4 of 4") == 1
+    for a, b in zip(weights(one), weights(several), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+    settings = json.loads((several / "settings.json").read_text())
+    assert settings["experiment"]["devices"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, 4), "3 devices cannot share a batch of 4 sequences equally. Pass .*--batch_size=6, or other --devices"),
+        ((64, 64, "gpu"), "--devices=64, but .* has 0 GPUs here. Pass --devices=1, or"),
+    ],
+)
+def test_devices_that_are_not_there_or_do_not_fit(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        devices.join(*arguments)

@@ -1,0 +1,124 @@
+"""The web page: what it computes everywhere, the page itself where Gradio is, and clicking where a browser is, too."""
+
+import base64
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from clips import write_clip
+from PIL import Image
+
+from keras_frnn import app, command, evaluation
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module")
+def network():
+    return command.load_model("moving-digits")
+
+
+def frames_of(html: str) -> int:
+    with Image.open(io.BytesIO(base64.b64decode(re.search('base64,([^"]*)', html)[1]))) as gif:
+        return gif.n_frames
+
+
+def test_picture_and_scores(network):
+    clip = app.sample_videos()[1]
+    frames = command.to_float(np.stack([command.resize(frame, (32, 32, 1)) for frame in clip]))
+    assert frames.shape == (50, 32, 32, 1)
+    picture, scores = app.picture_and_scores(network, frames, 3)
+    assert frames_of(picture) == 13
+    expected = evaluation.evaluate({"prediction": network}, [(frames[None, :10], frames[None, 10:13])])
+    assert scores == expected.markdown()
+    # The truth of two of the four is known.
+    picture, scores = app.picture_and_scores(network, frames[:12], 4)
+    assert frames_of(picture) == 14
+    assert "+2" in scores
+    assert "+3" not in scores
+    assert "no truth to score" in app.picture_and_scores(network, frames[:10], 2)[1]
+
+
+def test_without_gradio(network, monkeypatch, capsys):
+    import keras_frnn_command
+
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert keras_frnn_command.main(["app"]) == 1
+    assert "pip install keras-frnn[app]" in capsys.readouterr().err
+
+
+@pytest.fixture
+def page():
+    """The port of the page of a process of its own: Gradio's sockets and threads are no concern of other tests."""
+    pytest.importorskip("gradio", reason="needs the extra `app`")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "keras_frnn_command", "app", f"--port={port}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+        yield port
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def test_clicking_through(page, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("needs Chromium")
+    write_clip(tmp_path / "clip.avi", frames=12)
+    for *_, (address, _) in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET, socket.SOCK_STREAM):
+        if not address.startswith("127."):  # No other machine reaches it.
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((address, page), timeout=5)
+    (tmp_path / "bad.avi").write_bytes(b"no video")
+    pictures = os.environ.get("APP_PICTURES")
+    with playwright.sync_playwright() as play:
+        tab = play.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page()
+        tab.set_default_timeout(60_000)
+        tab.goto(f"http://127.0.0.1:{page}")
+        image = tab.locator("#forecast")
+
+        def predict(changed_from=None) -> str:
+            tab.get_by_role("button", name="Predict").click()
+            tab.wait_for_function(
+                "old => { const i = document.querySelector('#forecast'); return i && i.src !== old }", arg=changed_from
+            )
+            return image.get_attribute("src")
+
+        whole = predict()
+        assert frames_of(f'"{whole}"') == 20
+        assert "copy_last_frame" in tab.content()
+        if pictures:
+            tab.screenshot(path=f"{pictures}/whole.png", full_page=True)
+        tab.get_by_label("digits 2").check()
+        tab.get_by_label("number input for Frames to predict").fill("30")
+        tab.keyboard.press("Tab")
+        longer = predict(whole)
+        assert frames_of(f'"{longer}"') == 40
+        tab.get_by_label("number input for Recurrent layers kept").fill("1")
+        tab.keyboard.press("Tab")
+        cut = predict(longer)
+        assert frames_of(f'"{cut}"') == 40
+        tab.locator("input[type=file]").set_input_files(tmp_path / "clip.avi")
+        tab.get_by_text("clip.avi").first.wait_for()
+        own = predict(cut)
+        assert "+2" in tab.content()
+        if pictures:
+            tab.screenshot(path=f"{pictures}/own.png", full_page=True)
+        assert frames_of(f'"{own}"') == 40
+        tab.get_by_label("Remove").or_(tab.get_by_label("Clear")).first.click()
+        tab.locator("input[type=file]").set_input_files(tmp_path / "bad.avi")
+        tab.get_by_text("bad.avi").first.wait_for()
+        tab.get_by_role("button", name="Predict").click()
+        tab.get_by_text("no video that FFmpeg knows").first.wait_for()
