@@ -25,9 +25,9 @@ import numpy as np
 def run(path, inputs):
     if path.is_dir():
         import tensorflow as tf
-        serve = tf.saved_model.load(path).serve
+        model = tf.saved_model.load(path)  # Has the variables, so it must stay.
         inputs = [tf.constant(x) for x in inputs]
-        return serve(inputs[0] if "forecast" in path.name else inputs)
+        return model.serve(inputs[0] if "forecast" in path.name else inputs)
     if path.suffix == ".onnx":
         import onnxruntime
         session = onnxruntime.InferenceSession(path)

@@ -38,6 +38,13 @@ class _Step(keras.layers.Layer):
 class StepModel(Exportable, keras.Model):
     """A functional model of one step of a network. It exports itself; `streaming_models` makes it."""
 
+    def __call__(self, inputs, *args, **kwargs):
+        # Keras takes no list of arrays and tensors mixed, as a frame and the state are.
+        inputs = keras.tree.map_structure(
+            lambda x: ops.convert_to_tensor(x) if isinstance(x, np.ndarray) else x, inputs
+        )
+        return super().__call__(inputs, *args, **kwargs)
+
     def _export_signature(self, batch):
         specs = [keras.InputSpec(shape=(batch, *x.shape[1:]), dtype="float32", name=x.name) for x in self.inputs]
         return [specs]
