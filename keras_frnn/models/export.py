@@ -17,15 +17,15 @@ _SUFFIXES = {"tf_saved_model": None, "onnx": ".onnx", "openvino": ".xml", "liter
 # What converts, besides the backend: modules, named as they are imported.
 _NEEDED = {
     ("onnx", "tensorflow"): ("tf2onnx", "onnx"),
-    ("onnx", "jax"): ("jax2onnx", "onnx"),
     ("onnx", "torch"): ("onnxscript", "onnx"),
-    ("openvino", "tensorflow"): ("openvino",),
     ("openvino", "torch"): ("openvino",),
     ("litert", "torch"): ("litert_torch",),
 }
 
 _REFUSED = {
     ("tf_saved_model", "torch"): "Keras needs torch_xla for it, of which there is none for this Torch",
+    ("onnx", "jax"): "jax2onnx writes max pooling over four axes, and ONNX Runtime runs three",
+    ("openvino", "tensorflow"): "OpenVINO does not run the loop over time that it makes of TensorFlow's",
     ("openvino", "jax"): "Keras asks jax2tf for `enable_xla=False`, which JAX ignores by now",
     ("litert", "jax"): "Keras has no LiteRT export for JAX",
     ("torch", "tensorflow"): "an exported program of Torch is made by Torch alone",
@@ -89,7 +89,7 @@ class Exportable:
         if missing := missing_modules(format, backend):
             raise ImportError(
                 f"To export as '{format}' on {backend} takes {' and '.join(missing)}: pip install 'keras-frnn[export]'"
-                + (f" {missing[0].replace('_', '-')}" if missing[0] in ("jax2onnx", "litert_torch") else "")
+                + (" litert-torch" if "litert_torch" in missing else "")
             )
         if not self.built:
             raise ValueError("The model has no weights yet. Call it on frames, or train it, before it is exported.")

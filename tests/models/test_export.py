@@ -14,6 +14,7 @@ READERS = {"onnx": "onnxruntime", "litert": "ai_edge_litert", "openvino": "openv
 HERE = [format for format in SUFFIXES if refusal(format, BACKEND) is None]
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # LiteRT's converter loads JAX, and starts processes.
 @pytest.mark.parametrize("format", HERE)
 def test_exported_models_give_the_same(format, tmp_path):
     if missing := missing_modules(format, BACKEND):
