@@ -78,6 +78,9 @@ class BridgeLadder(FoldedKernelLayer):
         batch, (height, width, channels) = sequence_shape[0], self._check_sequence_shape(sequence_shape)
         return (batch, height, width, self.filters), (batch, height, width, channels)
 
+    def start_values(self):
+        return self.initial_encoder_state, self.initial_decoder_state
+
     def initial_state(self, step):
         """The states `(o, d)` before the first step, for features `(batch, ...)` of one step, see `layout`."""
         weights = (self.initial_encoder_state, self.initial_decoder_state)

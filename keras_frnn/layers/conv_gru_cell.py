@@ -180,7 +180,9 @@ class ConvGRUCell(keras.layers.Layer):
 def _project(x, kernel, bias, upsampling):
     """The parts of the gates and of the candidate that depend on the inputs alone."""
     x = backend.upsampled_conv(x, kernel, upsampling) + bias
-    return tuple(ops.split(x, [2 * (bias.shape[0] // 3)], axis=-1))
+    gates = 2 * (bias.shape[0] // 3)
+    # Not `ops.split`, which makes a tensor of the place on Torch, whose exporters then do not know it.
+    return x[..., :gates], x[..., gates:]
 
 
 def _update(h, x_gates, x_candidate, recurrent_kernel, candidate_kernel):

@@ -154,6 +154,9 @@ class FoldedConvGRU(FoldedKernelLayer):
         batch, (height, width, channels) = sequence_shape[0], self._check_sequence_shape(sequence_shape)
         return (batch, height, width, channels), (batch, height, width, self.filters)
 
+    def start_values(self):
+        return 0.0, self.initial_output_state  # Encoding overwrites the input state before it is read.
+
     def call(self, sequence, initial_state=None, mask=None, sequence_mask=None):
         mask = sequence_mask if mask is None else mask
         state = None

@@ -74,6 +74,10 @@ class FoldedLayer(keras.layers.Layer):
         """Shapes of the state's tensors, `(batch, height, width, channels)`; none for a layer without memory."""
         return ()
 
+    def start_values(self) -> tuple:
+        """With what the state's tensors start: a number, or one value a channel, for each of `state_shapes`."""
+        return ()
+
     @property
     def factors(self) -> tuple[int, int]:
         """By what encoding divides the height and the width of frames."""

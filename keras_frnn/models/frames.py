@@ -21,7 +21,8 @@ def check_rank(shape) -> tuple:
             "dataset must tell their shape, such as with `output_signature` of `tf.data.Dataset.from_generator`, or "
             "with `tf.ensure_shape`."
         )
-    shape = tuple(shape)
+    # Where Torch traces, it makes tensors of the lengths.
+    shape = tuple(int(length) if ops.is_tensor(length) else length for length in shape)
     if len(shape) != 5:
         raise ValueError(
             "Expected frames of shape (batch, time, height, width, channels), or (batch, time, channels, height, "

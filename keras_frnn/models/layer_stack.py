@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.checks import check_positive_integer, nearest_multiples, shapes_fit
+from keras_frnn.checks import check_positive_integer, check_positive_integers, nearest_multiples, shapes_fit
 from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedLayer
@@ -18,6 +18,7 @@ from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.models.frames import check_channels, check_frames, check_rank
 from keras_frnn.models.presets import BuiltInPresets, load_preset, save_preset
 from keras_frnn.models.stream import Stream
+from keras_frnn.models.streaming_models import StreamingModels, make_streaming_models
 from keras_frnn.models.topologies import layers_from_topology
 from keras_frnn.models.video_predictor import VideoPredictor
 
@@ -165,6 +166,38 @@ class LayerStack(VideoPredictor):
         with backend.gradients(False):
             frames = self._compiled_calls(self._decode_frames, state, at_once=True, steps=steps)
         return self._finite(frames)
+
+    def streaming_models(self, frame_shape: Sequence[int], steps: int | None = None) -> StreamingModels:
+        """The two directions as small functional models, one step each, which share the weights and can be exported.
+
+        Args:
+            frame_shape: `(height, width, channels)` of one frame, or channels first if the layers are.
+            steps: number of frames that decoding yields; `horizon` by default.
+
+        Returns:
+            A named tuple. `encode` takes the list `[frame, *state]`, with a frame `(batch, height, width, channels)`,
+            and returns the list of the new state's tensors; `decode` takes that list and returns frames
+            `(batch, steps, height, width, channels)`. `start` is the state before the first frame, a list of arrays
+            with a batch of 1.
+
+        Raises:
+            ValueError: `steps` is not a positive integer, or the frames do not fit the network.
+
+        Example:
+
+        >>> import numpy as np, keras_frnn
+        >>> model = keras_frnn.models.FoldedRNN.from_preset("moving-digits")
+        >>> encode, decode, state = model.streaming_models((32, 32, 1))
+        >>> for frame in np.zeros((3, 1, 32, 32, 1), "float32"):
+        ...     state = encode([frame, *state])
+        >>> tuple(decode(state).shape)
+        (1, 10, 32, 32, 1)
+        """
+        shape = (None, None, *check_positive_integers(tuple(frame_shape), "frame_shape", 3))
+        self._build_for(shape)
+        self._check_fit(shape)
+        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
+        return make_streaming_models(self, shape[2:], steps)
 
     def predict_frames(self, context, steps: int):
         context = ops.convert_to_tensor(self._checked_input(context))

@@ -8,13 +8,14 @@ from keras import ops
 
 from keras_frnn import backend
 from keras_frnn.checks import check_positive_integer
+from keras_frnn.models.export import Exportable
 from keras_frnn.models.frames import check_frames, check_future, check_rank, check_shared, is_array, peek, to_numpy
 
 # Keras' layers are made by one thread at a time: two that call a new model at once would both make its weights.
 _building = threading.RLock()
 
 
-class VideoPredictor(keras.Model):
+class VideoPredictor(Exportable, keras.Model):
     """Base of models that predict the future frames of a video.
 
     A subclass implements `predict_frames(context, steps)`, and `make_weights(context_shape)` if it has any.
@@ -225,6 +226,16 @@ class VideoPredictor(keras.Model):
             f"A {type(self).__name__} cannot be quantized: its layers have no kernels of integers. For smaller and "
             "faster networks, make them with dtype='mixed_bfloat16', or take layers off with `truncate`."
         )
+
+    def _export_signature(self, batch):
+        shape = (batch, *self.context_shape[1:])
+        if None in shape[1:]:
+            raise ValueError(
+                "An exported model takes frames of one size and number, which this model was not built for. Received: "
+                f"context_shape={self.context_shape}. Pass them: `input_signature=[keras.InputSpec(shape=(1, context, "
+                "height, width, channels), dtype='float32')]`"
+            )
+        return [keras.InputSpec(shape=shape, dtype="float32", name="context")]
 
     def summary(self, line_length=None, positions=None, print_fn=None, **kwargs):
         """`keras.Model.summary`, and the shape of the predicted frames.

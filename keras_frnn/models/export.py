@@ -1,0 +1,114 @@
+"""Networks in formats that run without this package and without Keras. What works where: docs/export.md."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import pathlib
+import warnings
+
+import keras
+
+from keras_frnn.checks import check_suffix
+from keras_frnn.files import atomic_path
+
+_SUFFIXES = {"tf_saved_model": None, "onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "torch": ".pt2"}
+
+# What converts, besides the backend: modules, named as they are imported.
+_NEEDED = {
+    ("onnx", "tensorflow"): ("tf2onnx", "onnx"),
+    ("onnx", "torch"): ("onnxscript", "onnx"),
+    ("openvino", "torch"): ("openvino",),
+    ("litert", "torch"): ("litert_torch",),
+}
+
+_REFUSED = {
+    ("tf_saved_model", "torch"): "Keras needs torch_xla for it, of which there is none for this Torch",
+    ("onnx", "jax"): "jax2onnx writes max pooling over four axes, and ONNX Runtime runs three",
+    ("openvino", "tensorflow"): "OpenVINO does not run the loop over time that it makes of TensorFlow's",
+    ("openvino", "jax"): "Keras asks jax2tf for `enable_xla=False`, which JAX ignores by now",
+    ("litert", "jax"): "Keras has no LiteRT export for JAX",
+    ("torch", "tensorflow"): "an exported program of Torch is made by Torch alone",
+    ("torch", "jax"): "an exported program of Torch is made by Torch alone",
+}
+
+
+def refusal(format: str, backend: str) -> str | None:
+    """Why the current Keras cannot write this format on this backend; None where it can."""
+    return _REFUSED.get((format, backend))
+
+
+def missing_modules(format: str, backend: str) -> list[str]:
+    """The modules that writing this format needs and that are not installed."""
+    return [name for name in _NEEDED.get((format, backend), ()) if importlib.util.find_spec(name) is None]
+
+
+class Exportable:
+    """A model that exports itself; comes before `keras.Model` among the base classes."""
+
+    def _export_signature(self, batch: int | None) -> list:
+        """What goes in, as `keras.InputSpec`s of known shape, but for the batch."""
+        raise NotImplementedError
+
+    def export(self, filepath, format: str = "tf_saved_model", verbose: bool = False, input_signature=None, **kwargs):
+        """Writes the model in a format that runs without this package: `keras.Model.export`.
+
+        A SavedModel takes batches of any size; the other formats take those of the signature, one sequence by default.
+
+        Args:
+            filepath: a folder for `"tf_saved_model"`; else a file whose name ends in `.onnx` (`"onnx"`), `.tflite`
+                (`"litert"`), `.xml` (`"openvino"`, beside it comes a `.bin`) or `.pt2` (`"torch"`).
+            format: one of these.
+            verbose: whether the converters may print.
+            input_signature: list of a `keras.InputSpec` with shape and dtype of the frames; by default the frames that
+                the model was built for.
+            kwargs: of the format, see `keras.Model.export`.
+
+        Raises:
+            ValueError: a format that there is not on this backend, a file's name that does not fit it, a model that is
+                not built or not in float32, or frames of which time or size is not known.
+            ImportError: a converter is not installed.
+
+        Example:
+
+        >>> import keras_frnn, tempfile
+        >>> model = keras_frnn.models.FoldedRNN.from_preset("moving-digits")
+        >>> format, name = ("torch", "a.pt2") if keras.backend.backend() == "torch" else ("tf_saved_model", "a")
+        >>> model.export(f"{tempfile.mkdtemp()}/{name}", format)  # doctest: +SKIP
+        """
+        if format not in _SUFFIXES:
+            raise ValueError(f"`format` must be one of {list(_SUFFIXES)}. Received: format={format!r}")
+        if (suffix := _SUFFIXES[format]) is not None:
+            check_suffix(filepath, suffix)
+        backend = keras.backend.backend()
+        if reason := refusal(format, backend):
+            raise ValueError(
+                f"This model cannot be exported as '{format}' on {backend}: {reason}. Save it as a .keras file, load "
+                "that with another KERAS_BACKEND, and export it there; docs/export.md has what works where."
+            )
+        if missing := missing_modules(format, backend):
+            raise ImportError(
+                f"To export as '{format}' on {backend} takes {' and '.join(missing)}: pip install 'keras-frnn[export]'"
+                + (" litert-torch" if "litert_torch" in missing else "")
+            )
+        if not self.built:
+            raise ValueError("The model has no weights yet. Call it on frames, or train it, before it is exported.")
+        if any(layer.compute_dtype != "float32" for layer in self._flatten_layers() if layer.weights):
+            raise ValueError(
+                "Only models that compute in float32 are exported. Received: a model with "
+                f"dtype={self.dtype_policy.name!r}. Load its weights into one of dtype='float32'."
+            )
+        if input_signature is None:
+            input_signature = self._export_signature(None if format == "tf_saved_model" else 1)
+        if format == "tf_saved_model" and backend == "jax":
+            # A gradient that nobody takes would double the model.
+            kwargs = {**kwargs, "jax2tf_kwargs": {"with_gradient": False, **kwargs.get("jax2tf_kwargs", {})}}
+        quiet = contextlib.nullcontext() if verbose else contextlib.redirect_stdout(io.StringIO())
+        # What comes as several files is written where it stays.
+        at = contextlib.nullcontext(filepath) if suffix in (None, ".xml") else atomic_path(filepath)
+        if format == "openvino":
+            pathlib.Path(filepath).parent.mkdir(parents=True, exist_ok=True)
+        with quiet, at as path, warnings.catch_warnings():
+            # Converters warn of their own deprecations, and that our checks of shapes are not traced.
+            warnings.simplefilter("default" if verbose else "ignore")
+            super().export(os.fspath(path), format, verbose=verbose, input_signature=input_signature, **kwargs)
