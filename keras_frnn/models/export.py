@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 import warnings
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -43,7 +44,14 @@ def missing_modules(format: str, backend: str) -> list[str]:
     return [name for name in _NEEDED.get((format, backend), ()) if importlib.util.find_spec(name) is None]
 
 
-class Exportable:
+# What it is mixed into; at run time, in the order of the classes that mix it in.
+if TYPE_CHECKING:
+    _Model = keras.Model
+else:
+    _Model = object
+
+
+class Exportable(_Model):
     """A model that exports itself; comes before `keras.Model` among the base classes."""
 
     def _export_signature(self, batch: int | None) -> list:
