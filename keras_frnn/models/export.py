@@ -46,7 +46,7 @@ def missing_modules(format: str, backend: str) -> list[str]:
 
 # What it is mixed into; at run time, in the order of the classes that mix it in.
 if TYPE_CHECKING:
-    _Model = keras.Model
+    from keras import Model as _Model
 else:
     _Model = object
 
