@@ -24,6 +24,7 @@ from keras_frnn.checks import check_suffix
 from keras_frnn.datasets.video_files.clips import shown
 from keras_frnn.datasets.video_files.decode_worker import convert
 from keras_frnn.evaluation.animation import mp4_writer
+from keras_frnn.evaluation.display import window_pyplot
 from keras_frnn.files import atomic_path
 from keras_frnn.layers import layout
 
@@ -155,9 +156,8 @@ def live_page(frame: np.ndarray, predicted: np.ndarray | None, steps: int, heigh
 
 def _window():
     """A function that shows a page, and tells whether its window is still open."""
-    from matplotlib import pyplot
-
-    if pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
+    pyplot = window_pyplot()
+    if pyplot is None:
         raise OSError("There is no screen for a window. Pass --headless, with --output=out.mp4 to keep what is drawn.")
     figure, image = None, None
 

@@ -33,6 +33,7 @@ from keras_frnn import datasets, evaluation, layers, losses, models, optimizers
 from keras_frnn.backend import accelerator
 from keras_frnn.datasets.faces import Dataset
 from keras_frnn.datasets.video_files.video_store import open_store
+from keras_frnn.evaluation.display import window_pyplot
 from keras_frnn.files import atomic_path, held
 from keras_frnn.machine import machine
 
@@ -494,9 +495,7 @@ def predict(experiment: Experiment, folder: RunFolder, count: int, show: bool):
 
 
 def _window():
-    from matplotlib import pyplot
-
-    if pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
+    if (pyplot := window_pyplot()) is None:
         raise RunError("There is no window to show pictures in. Leave --show out: they are saved anyway.")
     return pyplot
 

@@ -56,3 +56,11 @@ def _to_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
             f"{name}: Expected grey or colour frames, of 1 or 3 channels. Received, channels last: shape={frames.shape}"
         )
     return np.clip((frames + 1) * 127.5, 0, 255).round().astype("uint8")
+
+
+def window_pyplot():
+    """`matplotlib.pyplot` where it can open a window, else None: without a screen, it draws into files alone."""
+    from matplotlib import pyplot
+
+    files_alone = pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+    return None if files_alone else pyplot
