@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_frnn import models
-from keras_frnn.models.export import refusal
+from keras_frnn.backend import export_refusal
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "export.md"
 SUFFIXES = {"tf_saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml", "torch": ".pt2"}
@@ -117,7 +117,7 @@ def export_and_compare(folder: pathlib.Path, format: str) -> dict[str, float]:
 
 def cell(format: str, backend: str) -> str:
     """What the table says of a format on a backend."""
-    if reason := refusal(format, backend):
+    if reason := export_refusal(format, backend):
         return "no: " + reason
     return "yes" if (format, backend) in COMPARED else "not compared yet"
 

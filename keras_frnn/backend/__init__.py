@@ -20,6 +20,8 @@ What the rest of the library calls:
     accelerator                 the GPU or TPU in use
     batch_shards, batch_processes
                                 among how many devices, and from how many processes, JAX splits a batch
+    export_refusal, missing_export_modules, export_options
+                                the formats that a model can be exported to
 """
 
 from keras_frnn.backend.compilation import CompiledCalls, gradients
@@ -37,6 +39,7 @@ from keras_frnn.backend.convolution import (
     upsampled_conv_gradients,
 )
 from keras_frnn.backend.devices import accelerator, batch_processes, batch_shards
+from keras_frnn.backend.exports import export_options, export_refusal, missing_export_modules
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
 from keras_frnn.backend.time_loop import delay_until, scan
 from keras_frnn.backend.written_gradient import with_written_gradient
@@ -47,6 +50,8 @@ __all__ = [
     "batch_processes",
     "batch_shards",
     "delay_until",
+    "export_options",
+    "export_refusal",
     "flipped",
     "gradients",
     "input_gradient",
@@ -54,6 +59,7 @@ __all__ = [
     "linear_recurrence",
     "linear_recurrence_gradients",
     "max_pool",
+    "missing_export_modules",
     "packed",
     "read_kernel",
     "same_conv",

@@ -1,48 +1,18 @@
 """Networks in formats that run without this package and without Keras. What works where: docs/export.md."""
 
 import contextlib
-import importlib.util
 import io
 import os
 import pathlib
 import warnings
 from typing import TYPE_CHECKING
 
-import keras
 
+from keras_frnn.backend import export_options, export_refusal, missing_export_modules
 from keras_frnn.checks import check_suffix
 from keras_frnn.files import atomic_path
 
 _SUFFIXES = {"tf_saved_model": None, "onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "torch": ".pt2"}
-
-# What converts, besides the backend: modules, named as they are imported.
-_NEEDED = {
-    ("onnx", "tensorflow"): ("tf2onnx", "onnx"),
-    ("onnx", "torch"): ("onnxscript", "onnx"),
-    ("openvino", "torch"): ("openvino",),
-    ("litert", "torch"): ("litert_torch",),
-}
-
-_REFUSED = {
-    ("tf_saved_model", "torch"): "Keras needs torch_xla for it, of which there is none for this Torch",
-    ("onnx", "jax"): "jax2onnx writes max pooling over four axes, and ONNX Runtime runs three",
-    ("openvino", "tensorflow"): "OpenVINO does not run the loop over time that it makes of TensorFlow's",
-    ("openvino", "jax"): "Keras asks jax2tf for `enable_xla=False`, which JAX ignores by now",
-    ("litert", "jax"): "Keras has no LiteRT export for JAX",
-    ("torch", "tensorflow"): "an exported program of Torch is made by Torch alone",
-    ("torch", "jax"): "an exported program of Torch is made by Torch alone",
-}
-
-
-def refusal(format: str, backend: str) -> str | None:
-    """Why the current Keras cannot write this format on this backend; None where it can."""
-    return _REFUSED.get((format, backend))
-
-
-def missing_modules(format: str, backend: str) -> list[str]:
-    """The modules that writing this format needs and that are not installed."""
-    return [name for name in _NEEDED.get((format, backend), ()) if importlib.util.find_spec(name) is None]
-
 
 # What it is mixed into; at run time, in the order of the classes that mix it in.
 if TYPE_CHECKING:
@@ -79,7 +49,7 @@ class Exportable(_Model):
 
         Example:
 
-        >>> import keras_frnn, tempfile
+        >>> import keras, keras_frnn, tempfile
         >>> model = keras_frnn.models.FoldedRNN.from_preset("moving-digits")
         >>> format, name = ("torch", "a.pt2") if keras.backend.backend() == "torch" else ("tf_saved_model", "a")
         >>> model.export(f"{tempfile.mkdtemp()}/{name}", format)  # doctest: +SKIP
@@ -88,15 +58,14 @@ class Exportable(_Model):
             raise ValueError(f"`format` must be one of {list(_SUFFIXES)}. Received: format={format!r}")
         if (suffix := _SUFFIXES[format]) is not None:
             check_suffix(filepath, suffix)
-        backend = keras.backend.backend()
-        if reason := refusal(format, backend):
+        if reason := export_refusal(format):
             raise ValueError(
-                f"This model cannot be exported as '{format}' on {backend}: {reason}. Save it as a .keras file, load "
-                "that with another KERAS_BACKEND, and export it there; docs/export.md has what works where."
+                f"This model cannot be exported as '{format}' on this backend: {reason}. Save it as a .keras file, "
+                "load that with another KERAS_BACKEND, and export it there; docs/export.md has what works where."
             )
-        if missing := missing_modules(format, backend):
+        if missing := missing_export_modules(format):
             raise ImportError(
-                f"To export as '{format}' on {backend} takes {' and '.join(missing)}: pip install 'keras-frnn[export]'"
+                f"To export as '{format}' takes {' and '.join(missing)}: pip install 'keras-frnn[export]'"
                 + (" litert-torch" if "litert_torch" in missing else "")
             )
         if not self.built:
@@ -108,9 +77,7 @@ class Exportable(_Model):
             )
         if input_signature is None:
             input_signature = self._export_signature(None if format == "tf_saved_model" else 1)
-        if format == "tf_saved_model" and backend == "jax":
-            # A gradient that nobody takes would double the model.
-            kwargs = {**kwargs, "jax2tf_kwargs": {"with_gradient": False, **kwargs.get("jax2tf_kwargs", {})}}
+        kwargs = export_options(format, kwargs)
         quiet = contextlib.nullcontext() if verbose else contextlib.redirect_stdout(io.StringIO())
         # What comes as several files is written where it stays.
         at = contextlib.nullcontext(filepath) if suffix in (None, ".xml") else atomic_path(filepath)
