@@ -7,7 +7,6 @@ import pathlib
 import warnings
 from typing import TYPE_CHECKING
 
-
 from keras_frnn.backend import export_options, export_refusal, missing_export_modules
 from keras_frnn.checks import check_suffix
 from keras_frnn.files import atomic_path
