@@ -11,7 +11,9 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def python_blocks(path: pathlib.Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL)
+    """The blocks of code, without those whose title names another backend."""
+    blocks = re.findall(r'```python(?: title="(\w+)")?\n(.*?)```', path.read_text(), flags=re.DOTALL)
+    return [code for title, code in blocks if title.lower() in ("", keras.config.backend())]
 
 
 def run(block: str, path: pathlib.Path, namespace: dict) -> dict:

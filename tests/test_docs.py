@@ -3,7 +3,9 @@
 import re
 
 import idea_figures
+import keras
 import matplotlib
+import numpy as np
 import paper_to_code
 import pytest
 from clips import write_clip
@@ -12,7 +14,7 @@ from documents import PAGES, README, ROOT, python_blocks, run, shorten_training
 import keras_frnn
 
 # processes.md is a whole program, which tests/test_processes.py runs.
-_WITH_CODE = [page for page in PAGES if python_blocks(page) and page.name != "processes.md"]
+_WITH_CODE = [page for page in PAGES if python_blocks(page) and page.name not in ("processes.md", "building_blocks.md")]
 
 
 @pytest.mark.once
@@ -30,6 +32,30 @@ def test_code_runs(page, tmp_path, monkeypatch):
     namespace: dict = {"__name__": page.stem}
     for block in python_blocks(page):
         run(block, page, namespace)
+
+
+def test_layers_are_building_blocks():
+    page, namespace = ROOT / "docs" / "building_blocks.md", {"__name__": "building_blocks"}
+    for block in python_blocks(page):
+        run(block, page, namespace)
+    assert namespace["accuracy"] > 0.9
+    assert namespace["history"][-1] < 0.5 * namespace["history"][0]
+    assert namespace["own_loop"][-1] < namespace["own_loop"][0]
+    # The critic's opinion reaches the network's weights: without it, the same step moves them otherwise.
+    generator, (context, future) = namespace["generator"], namespace["batches"][0]
+    moved = []
+    for weight in (0.0, 1.0):
+        keras.utils.set_random_seed(0)
+        twin = type(generator).from_config(generator.get_config())
+        twin.adversarial_weight = weight
+        twin.build((None, *context.shape[1:]))
+        twin.set_weights(generator.get_weights())
+        twin.compile(keras.optimizers.SGD(0.1), "mse")
+        judge = twin.judge.get_weights()
+        twin.train_on_batch(context, future)
+        assert all(np.array_equal(before, after) for before, after in zip(judge, twin.judge.get_weights(), strict=True))
+        moved.append(keras.ops.convert_to_numpy(twin.trainable_variables[0]))
+    assert np.abs(moved[1] - moved[0]).max() > 1e-5
 
 
 @pytest.mark.once
