@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=_size, default=(64, 64), metavar="HEIGHTxWIDTH", help="of the stored frames [64x64]")
     add("--grey", action="store_true", help="store grey frames, not colour")
     add("--test-fraction", type=float, default=0.2, metavar="PART", help="of the videos that are for testing [0.2]")
+    add("--group", metavar="REGEX", help="videos with the same match stay on one side: '.*/' keeps folders together")
+    add("--test", action="append", metavar="PATTERN", help="these are for testing: 'tuesday/*'; repeatable")
     add("--accept-bad-videos", action="store_true", help="store what can be read of bad videos")
     add("--workers", type=_positive, metavar="N", help="decoding processes [one a core]")
 

@@ -181,6 +181,8 @@ def prepare(
     size: tuple[int, int],
     grey: bool,
     test_fraction: float,
+    group: str | None,
+    test: list[str] | None,
     accept_bad_videos: bool,
     workers: int | None,
 ):
@@ -191,6 +193,8 @@ def prepare(
         size,
         color=not grey,
         test_fraction=test_fraction,
+        group=group,
+        test=test,
         accept_bad_videos=accept_bad_videos,
         workers=workers,
     )

@@ -1,37 +1,44 @@
 """Videos that are in memory already, as a dataset."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_frnn.datasets.faces import Dataset
 from keras_frnn.datasets.windows import window_dataset
 
-_AXES = {"B": "video", "T": "time", "H": "height", "W": "width", "C": "channels"}
+_AXES = "BTHWC"  # video, time, height, width, channels
 
 
 def from_arrays(
-    frames: np.ndarray,
+    frames: np.ndarray | Sequence[np.ndarray],
     split: str = "test",
     *,
     layout: str = "BTHWC",
     value_range: tuple[float, float] | None = None,
     **windows,
 ) -> Dataset:
-    """Windows of videos in an array.
+    """Windows of videos in an array, or of a list of videos of any lengths.
 
     Args:
-        frames: uint8 in [0, 255], or float in [-1, 1]; no axis is empty.
+        frames: uint8 in [0, 255], or float in [-1, 1]; no axis is empty. Or a list of such arrays, a video each, which
+            may differ in length.
         split: `"test"`: once and in order; or `"train"`: endless and permuted, for `fit` with `steps_per_epoch`.
-        layout: one letter an axis: B video, T time, H height, W width, C channels (1 or 3). `"BTHWC"` is a batch of
-            videos, `"TBHW"` that of the public Moving MNIST sequences, `"THW"` one grey video.
+        layout: one letter an axis: B video, T time, H height, W width, C channels. `"BTHWC"` is a batch of videos,
+            `"TBHW"` that of the public Moving MNIST sequences, `"THW"` one grey video. In a list, B is each array's
+            place there, wherever the layout has it.
         value_range: the values of black and white, where they are not those above: `(0, 1)`, say.
-        **windows: the arguments of `video_folder` from `batch_size` to `format`.
+        **windows: the arguments of `video_folder` from `batch_size` to `format`. Videos that are too short for a window
+            are left out.
 
     Returns:
         Dataset of `(context, future)`, as `format` says: float32 `(batch, context, height, width, channels)` and
         `(batch, horizon, height, width, channels)` in [-1, 1].
 
     Raises:
-        ValueError: the array has another rank, dtype, range or layout than expected, or as in `video_folder`.
+        ValueError: an array has another rank, dtype, range or layout than expected; more channels than rows or columns,
+            which is what a wrong layout looks like; the videos of a list differ in frame size or dtype; or as in
+            `video_folder`.
 
     Example:
 
@@ -40,53 +47,70 @@ def from_arrays(
     >>> tuple(context.shape)
     (2, 10, 16, 16, 1)
     """
-    return window_dataset(_ArrayVideos(np.asarray(frames), layout, value_range), split, **windows)
+    return window_dataset(_ArrayVideos(frames, layout, value_range), split, **windows)
 
 
 class _ArrayVideos:
-    def __init__(self, frames: np.ndarray, layout: str, value_range):
-        if (
-            not isinstance(layout, str)
-            or len(set(layout)) != len(layout)
-            or not set("THW") <= set(layout) <= set(_AXES)
-        ):
+    def __init__(self, frames, layout: str, value_range):
+        _check_layout(layout)
+        if isinstance(frames, (list, tuple)) and all(hasattr(video, "shape") for video in frames):
+            videos = [_as_videos(np.asarray(video), layout.replace("B", ""))[0] for video in frames]
+        else:
+            videos = list(_as_videos(np.asarray(frames), layout))
+        if not videos:
+            raise ValueError("There is no video. Received: an empty list")
+        kinds = {(video.shape[1:], video.dtype) for video in videos}
+        if len(kinds) > 1:
+            listed = sorted(f"{'x'.join(str(side) for side in shape)} {dtype}" for shape, dtype in kinds)
             raise ValueError(
-                "`layout` must name each axis by one letter: T, H and W, and B and C where the array has them, such as "
-                f"'BTHWC'. Received: layout={layout!r}"
+                "The videos of a list may differ in length only. Received: frames of (height x width x channels) "
+                f"{', '.join(listed)}"
             )
-        if frames.ndim != len(layout):
-            raise ValueError(
-                f"The rank is wrong: layout {layout!r} has {len(layout)} axes. Received: frames.shape={frames.shape}"
-            )
-        sizes = dict(zip(layout, frames.shape, strict=True))
-        if 0 in sizes.values():
-            raise ValueError(f"The array is empty. Received: frames.shape={frames.shape}")
-        if sizes.get("C", 1) not in (1, 3):
-            raise ValueError(
-                f"The layout is wrong: in {layout!r}, axis {layout.index('C')} is the channels, 1 or 3. "
-                f"Received: frames.shape={frames.shape}"
-            )
-        if frames.dtype != np.uint8 and not np.issubdtype(frames.dtype, np.floating):
-            raise ValueError(f"The dtype must be uint8 or floating. Received: frames.dtype={frames.dtype}")
-        for axis in range(5):
-            letter = "BTHWC"[axis]
-            if letter not in layout:
-                frames, layout = np.expand_dims(frames, 0), letter + layout
-        frames = np.transpose(frames, [layout.index(letter) for letter in "BTHWC"])
-        self.value_range = _checked_range(frames, value_range)
-        if frames.dtype != np.uint8:
-            frames = frames.astype("float32")
-        self.frames, self.dtype, self.frame_shape = frames, frames.dtype, frames.shape[2:]
-        self.lengths = np.full(len(frames), frames.shape[1], "int64")
-        self.name = f"array ({len(frames)} video{'s' * (len(frames) > 1)})"
+        (((*frame_shape,), self.dtype),) = kinds
+        self.value_range = _checked_range(videos, value_range)
+        self.videos, self.frame_shape = videos, tuple(frame_shape)
+        self.lengths = np.array([len(video) for video in videos], "int64")
+        self.name = f"array ({len(videos)} video{'s' * (len(videos) > 1)})"
 
     def read(self, video, frames, rows, columns, out):
-        out[...] = self.frames[video, frames, rows, columns]
+        out[...] = self.videos[video][frames, rows, columns]
 
 
-def _checked_range(frames, value_range) -> tuple[float, float]:
-    low, high = float(frames.min()), float(frames.max())
-    is_integer = frames.dtype == np.uint8
+def _check_layout(layout: str):
+    if not isinstance(layout, str) or len(set(layout)) != len(layout) or not set("THW") <= set(layout) <= set(_AXES):
+        raise ValueError(
+            "`layout` must name each axis by one letter: T, H and W, and B and C where the array has them, such as "
+            f"'BTHWC'. Received: layout={layout!r}"
+        )
+
+
+def _as_videos(frames: np.ndarray, layout: str) -> np.ndarray:
+    """An array as `(video, time, height, width, channels)`, uint8 or float32."""
+    if frames.ndim != len(layout):
+        raise ValueError(
+            f"The rank is wrong: layout {layout!r} has {len(layout)} axes. Received: frames.shape={frames.shape}"
+        )
+    sizes = dict(zip(layout, frames.shape, strict=True))
+    if 0 in sizes.values():
+        raise ValueError(f"The array is empty. Received: frames.shape={frames.shape}")
+    if (channels := sizes.get("C", 1)) not in (1, 3) and channels > min(sizes["H"], sizes["W"]):
+        raise ValueError(
+            f"The layout is wrong: in {layout!r}, axis {layout.index('C')} is the channels, not more than height or "
+            f"width. Received: frames.shape={frames.shape}"
+        )
+    if frames.dtype != np.uint8 and not np.issubdtype(frames.dtype, np.floating):
+        raise ValueError(f"The dtype must be uint8 or floating. Received: frames.dtype={frames.dtype}")
+    for letter in _AXES:
+        if letter not in layout:
+            frames, layout = np.expand_dims(frames, 0), letter + layout
+    frames = np.transpose(frames, [layout.index(letter) for letter in _AXES])
+    return frames if frames.dtype == np.uint8 else frames.astype("float32")
+
+
+def _checked_range(videos: list[np.ndarray], value_range) -> tuple[float, float]:
+    # NumPy's hand NaN on, which Python's would lose.
+    low, high = float(np.min([video.min() for video in videos])), float(np.max([video.max() for video in videos]))
+    is_integer = videos[0].dtype == np.uint8
     if value_range is None:
         value_range = (0, 255) if is_integer else (-1, 1)
         if is_integer and high == 1:

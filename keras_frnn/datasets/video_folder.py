@@ -1,11 +1,15 @@
 """Any folder of videos, as a dataset."""
 
+import fnmatch
 import hashlib
+import json
 import os
+import re
+from collections.abc import Sequence
 
 from keras_frnn.checks import check_positive_integers
 from keras_frnn.datasets.faces import Dataset
-from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos
+from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.datasets.windows import window_dataset
@@ -19,6 +23,8 @@ def prepare_videos(
     *,
     test_fraction: float = 0.2,
     seed: int = 0,
+    group: str | None = None,
+    test: Sequence[str] | None = None,
     accept_bad_videos: bool = False,
     workers: int | None = None,
     progress: bool = True,
@@ -38,8 +44,13 @@ def prepare_videos(
         test_fraction: about what part of the videos is for testing, in [0, 1). Each video's side is drawn by `seed`
             and its path in the folder, so it stays there when other videos come or go. But no side is left empty:
             where the draw would do that, in a small folder, the video that came closest is taken, and it can go back
-            when others come. With 0, or with a single video, the test file holds none.
+            when others come. With 0, or with a single video or group, the test file holds none.
         seed: any integer.
+        group: regular expression which says what was cut from one recording: videos whose paths in the folder, with
+            `/`, begin with the same match stay on one side. Of a match, its first pair of brackets counts where there
+            is one. `r".*/"` keeps folders together, `r"(.*)_part\\d+"` what differs in the number of the part alone.
+        test: patterns as of the shell, such as `["tuesday/*", "*_g0[1-7]_*"]`: videos whose paths in the folder fit one
+            of them are for testing, all others for training, and nothing is drawn.
         accept_bad_videos: store what can be read of bad videos, and do not raise an error for them.
         workers: decoding processes; by default one a core.
         progress: draw a progress bar.
@@ -50,7 +61,8 @@ def prepare_videos(
     Raises:
         FileNotFoundError: no such folder, or no video in it.
         ValueError: some videos do not decode, have no frames, stop early or change their frame size midway; all others
-            are stored nevertheless. Or the output folder holds other videos, or an argument is out of its range.
+            are stored nevertheless. Or the output folder holds other videos, an argument is out of its range, a video
+            is in no group, a pattern of `test` fits none, or together they fit all.
         OSError: the output cannot be written: no permission, no space.
     """
     if isinstance(size, int):
@@ -58,15 +70,26 @@ def prepare_videos(
     check_positive_integers(size, "size", 2)
     if not 0 <= test_fraction < 1:
         raise ValueError(f"`test_fraction` must be in [0, 1). Received: test_fraction={test_fraction!r}")
+    if group is not None and test is not None:
+        raise ValueError("Pass `group`, to draw groups, or `test`, to name videos; not both.")
     paths = find_videos(source)
-    test = _test_names([path.relative_to(source).as_posix() for path in paths], test_fraction, seed)
-    clips = []
-    for path in paths:
-        split = "test" if path.relative_to(source).as_posix() in test else "train"
-        clips.append(Clip(path, split, {"label": path.parent.relative_to(source).as_posix()}))
+    names = [path.relative_to(source).as_posix() for path in paths]
+    if test is not None:
+        test = [test] if isinstance(test, str) else list(test)
+        tested, protocol = _named(names, test), f"named, test={json.dumps(test)}"
+    elif group is not None:
+        tested, protocol = _drawn(_groups(names, group), test_fraction, seed), f"group={group!r}"
+        protocol = f"test_fraction={test_fraction}, seed={seed}, by {protocol}"
+    else:
+        tested = _drawn({name: name for name in names}, test_fraction, seed)
+        protocol = f"test_fraction={test_fraction}, seed={seed}, by name"
+    clips = [
+        Clip(path, "test" if name in tested else "train", {"label": path.parent.relative_to(source).as_posix()})
+        for name, path in zip(names, paths, strict=True)
+    ]
     format = Format(
         dataset="video_folder",
-        protocol=f"test_fraction={test_fraction}, seed={seed}, by name",
+        protocol=protocol,
         height=size[0],
         width=size[1],
         channels=3 if color else 1,
@@ -84,14 +107,49 @@ def prepare_videos(
     )
 
 
-def _test_names(names: list[str], test_fraction: float, seed: int) -> set[str]:
-    """The names that are for testing, each by a number in [0, 1) of its own."""
-    digests = {name: hashlib.sha256(os.fsencode(f"{seed}\0{name}")).digest() for name in names}
-    numbers = {name: int.from_bytes(digest[:8]) / 2**64 for name, digest in digests.items()}
-    test = {name for name in names if numbers[name] < test_fraction}
+def _drawn(group_of: dict[str, str], test_fraction: float, seed: int) -> set[str]:
+    """The names that are for testing, by a number in [0, 1) for each group."""
+    digests = {group: hashlib.sha256(os.fsencode(f"{seed}\0{group}")).digest() for group in group_of.values()}
+    numbers = {group: int.from_bytes(digest[:8]) / 2**64 for group, digest in digests.items()}
+    test = {group for group, number in numbers.items() if number < test_fraction}
     if test_fraction > 0:
-        test.add(min(names, key=numbers.__getitem__))
-    return test - {max(names, key=numbers.__getitem__)}
+        test.add(min(numbers, key=numbers.__getitem__))
+    test.discard(max(numbers, key=numbers.__getitem__))
+    return {name for name, group in group_of.items() if group in test}
+
+
+def _groups(names: list[str], expression: str) -> dict[str, str]:
+    """The group of each name."""
+    try:
+        pattern = re.compile(expression)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"`group` must be a regular expression. Received: group={expression!r} ({error})") from None
+    groups = {}
+    for name in names:
+        match = pattern.match(name)
+        if match is None or (found := match[min(1, pattern.groups)]) is None:
+            raise ValueError(
+                f"`group` must fit all videos. Received: group={expression!r}, and no match at the beginning of "
+                f"{shown(name)}"
+            )
+        groups[name] = found
+    return groups
+
+
+def _named(names: list[str], patterns: list[str]) -> set[str]:
+    """The names that fit one of the patterns."""
+    fitting = {pattern: set(fnmatch.filter(names, pattern)) for pattern in patterns}
+    for pattern, found in fitting.items():
+        if not found:
+            raise ValueError(
+                f"Each pattern of `test` must fit a video. Received: {pattern!r}, and videos such as {shown(names[0])}"
+            )
+    tested = set().union(*fitting.values())
+    if len(tested) == len(names):
+        raise ValueError(
+            f"`test` must leave videos for training. Received: test={patterns!r}, which fit all {len(names)}"
+        )
+    return tested
 
 
 def video_folder(

@@ -21,7 +21,7 @@ from PIL import Image
 
 from keras_frnn import datasets
 from keras_frnn.datasets.video_files import decode_worker, decoder_pool, prepare
-from keras_frnn.datasets.video_folder import _test_names
+from keras_frnn.datasets.video_folder import _drawn
 from keras_frnn.files import held
 
 # Videos are decoded without Keras.
@@ -186,15 +186,19 @@ def test_one_video_is_for_training(tmp_path):
         datasets.video_folder(tmp_path / "out", "test")
 
 
+def drawn_names(names: list[str], test_fraction: float, seed: int) -> set[str]:
+    return _drawn({name: name for name in names}, test_fraction, seed)
+
+
 def test_videos_keep_their_side_when_others_come():
     names = [f"{i // 7}/{i}.mp4" for i in range(400)]
-    test = _test_names(names, 0.25, 0)
+    test = drawn_names(names, 0.25, 0)
     assert 75 < len(test) < 125
     for count in (50, 51, 100):
-        assert _test_names(names[-count:], 0.25, 0) == test & set(names[-count:])
-    assert test != _test_names(names, 0.25, 1)
-    assert _test_names(names, 0.2, 0) < test
-    assert _test_names(names, 0, 0) == set()
+        assert drawn_names(names[-count:], 0.25, 0) == test & set(names[-count:])
+    assert test != drawn_names(names, 0.25, 1)
+    assert drawn_names(names, 0.2, 0) < test
+    assert drawn_names(names, 0, 0) == set()
 
 
 def test_no_side_is_empty_and_no_more_videos_change_sides_than_that_needs():
@@ -203,7 +207,7 @@ def test_no_side_is_empty_and_no_more_videos_change_sides_than_that_needs():
         for fraction in (1e-9, 0.5, 1 - 1e-9):
             before = set()
             for count in range(1, 13):
-                test = _test_names(names[:count], fraction, seed)
+                test = drawn_names(names[:count], fraction, seed)
                 assert len(test) < count
                 assert test or count == 1
                 # What was for training has been seen. It stays there, unless nothing else would be for training.
@@ -318,6 +322,44 @@ def test_names_of_any_bytes(tmp_path, monkeypatch):
         (tmp_path / "videos" / name).write_text("no video")
     with pytest.raises(ValueError, match="\n  'bad\\\\n\\\\udce9.avi': does not decode.*\n  bad.avi: does not"):
         datasets.prepare_videos(tmp_path / "videos", tmp_path / "out", 16, test_fraction=0, progress=False)
+
+
+def test_clips_of_one_recording_stay_on_one_side(tmp_path):
+    names = [f"{day}/{walk}_part{part}.avi" for day in ("monday", "tuesday") for walk in "abc" for part in (1, 2, 3)]
+    first = write_clip(tmp_path / "videos" / names[0], (32, 32), 3)
+    for name in names[1:]:
+        (tmp_path / "videos" / name).parent.mkdir(exist_ok=True)
+        shutil.copy(first, tmp_path / "videos" / name)
+
+    def prepared(name: str, **arguments) -> tuple[set[str], set[str]]:
+        options = dict(size=16, test_fraction=0.4, workers=1, progress=False)
+        datasets.prepare_videos(tmp_path / "videos", tmp_path / name, **options, **arguments)
+        train, test = (set(stored(tmp_path / name / f"{split}.hdf5")) for split in ("train", "test"))
+        assert train | test == set(names)
+        assert not train & test
+        assert train
+        assert test
+        return train, test
+
+    train, test = prepared("by_recording", group=r"(.+)_part\d")
+    assert not {name[:-10] for name in train} & {name[:-10] for name in test}
+    train, test = prepared("by_folder", group=r".*/")
+    assert not {name.split("/")[0] for name in train} & {name.split("/")[0] for name in test}
+    _, test = prepared("by_name", test=["tuesday/*", "*/b_part2.avi"])
+    assert test == {name for name in names if name.startswith("tuesday") or "b_part2" in name}
+    with pytest.raises(ValueError, match="was prepared otherwise|other videos|Prepare"):
+        datasets.prepare_videos(tmp_path / "videos", tmp_path / "by_name", 16, test="tuesday/*", progress=False)
+    for arguments, message in [
+        (dict(group="("), "`group` must be a regular expression. Received: group='\\('"),
+        (dict(group="(x)?"), "`group` must fit all videos.*no match at the beginning of monday/a_part1.avi"),
+        (dict(group="monday"), "no match at the beginning of tuesday/a_part1.avi"),
+        (dict(test=["wednesday/*"]), "must fit a video. Received: 'wednesday/\\*'"),
+        (dict(test=["*"]), "must leave videos for training"),
+        (dict(test=["*b*"], group=".*/"), "not both"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            datasets.prepare_videos(tmp_path / "videos", tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
 
 
 def test_source_and_output_are_checked(kth_videos, tmp_path):

@@ -303,11 +303,31 @@ def test_one_grey_video():
     np.testing.assert_array_equal(windows[..., 0], [frames[:4], frames[1:]])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_videos_of_unequal_length_and_any_channels(dtype):
+    rng = np.random.default_rng(0)
+    videos = [rng.integers(0, 256, (length, 8, 8, 5)).astype("uint8") for length in (5, 3, 4, 9)]
+    expected = np.array([video[first : first + 4] for video in videos for first in range(len(video) - 3)])
+    assert len(expected) == 2 + 0 + 1 + 6
+    given = videos if dtype == "uint8" else [video.astype("float32") / 127.5 - 1 for video in videos]
+    np.testing.assert_array_equal(pixels(datasets.from_arrays(given, **SMALL)), expected)
+    columns_first = [np.moveaxis(video, 2, 0) for video in given]
+    np.testing.assert_array_equal(pixels(datasets.from_arrays(columns_first, layout="WTHC", **SMALL)), expected)
+    mirrored = as_set(pixels(datasets.from_arrays(given, "train", mirror=True, **SMALL), 90))
+    assert mirrored == as_set(expected) | as_set(expected[..., ::-1, :])
+
+
+def test_nested_lists_are_an_array():
+    frames = video(0, 5, channels=1)[..., 0]
+    windows = pixels(datasets.from_arrays((frames / 127.5 - 1).tolist(), layout="THW", **SMALL))
+    np.testing.assert_array_equal(windows[..., 0], [frames[:4], frames[1:]])
+
+
 @pytest.mark.parametrize(
     ("frames", "arguments", "message"),
     [
         (np.zeros((2, 9, 4, 4), "uint8"), {}, "The rank is wrong: layout 'BTHWC' has 5 axes"),
-        (np.zeros((2, 9, 3, 8, 8), "uint8"), {}, "The layout is wrong: in 'BTHWC', axis 4 is the channels, 1 or 3"),
+        (np.zeros((2, 9, 3, 8, 8), "uint8"), {}, "The layout is wrong: in 'BTHWC', axis 4 is the channels, not more"),
         (np.zeros((2, 9, 4, 4, 1), "int64"), {}, "The dtype must be uint8 or floating. Received: frames.dtype=int64"),
         (np.ones((2, 9, 4, 4, 1), "float32"), {}, r"The range is wrong: float frames are in \[-1, 1\]"),
         (np.full((2, 9, 4, 4, 1), -3.0), {}, r"The range is wrong: frames must be in \[-1, 1\]"),
@@ -319,6 +339,11 @@ def test_one_grey_video():
         (np.zeros((2, 9, 4, 4), "uint8"), dict(layout="BTHC"), "`layout` must name each axis by one letter"),
         (np.zeros((0, 9, 4, 4, 1), "uint8"), {}, "The array is empty"),
         (np.zeros((2, 3, 4, 4, 1), "uint8"), {}, r"array \(2 videos\) has no video of 4 frames"),
+        ([], {}, "There is no video. Received: an empty list"),
+        ([np.zeros((9, 4, 4, 1)), np.zeros((9, 4, 8, 1))], {}, "differ in length only.*4x4x1 float32, 4x8x1 float32"),
+        ([np.zeros((9, 4, 4, 1)), np.zeros((9, 4, 4, 1), "uint8")], {}, "differ in length only"),
+        ([np.zeros((9, 4, 4, 1)), np.full((9, 4, 4, 1), np.nan)], {}, "The range is wrong"),
+        ([np.zeros((9, 4, 4, 1)), np.zeros((9, 4, 4))], {}, "The rank is wrong: layout 'THWC' has 4 axes"),
     ],
 )
 def test_arrays_are_checked(frames, arguments, message):
