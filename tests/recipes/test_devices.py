@@ -31,7 +31,7 @@ VIRTUAL = (
 MEASURE = """
 import json, sys
 import scaling
-sys.argv = [scaling.__file__, "--filters=4", "--size=8"]
+sys.argv = [scaling.__file__, "--filters=4", "--size=16"]
 scaling.flags.FLAGS(sys.argv)
 print(json.dumps(scaling.in_processes_of_its_own(sys.stdin.read())))
 """
@@ -50,7 +50,7 @@ def test_several_devices_train_as_one_does():
     assert not [warning for warning in measured["warnings"] if "strides" in warning]
     if BACKEND == "jax":
         assert measured["share"] <= 0.27
-        assert measured["gathered"] < 8 * 8 * 8  # One step's frames of the batch.
+        assert measured["gathered"] < 8 * 16 * 16  # One step's frames of the batch.
 
 
 def flags(folder, data) -> list[str]:
