@@ -469,7 +469,7 @@ def _scores(content: dict) -> evaluation.Scores:
         name: {m: np.array([np.inf if v is None else v for v in curve]) for m, curve in of.items()}
         for name, of in content["values"].items()
     }
-    return evaluation.Scores(values, content["sequences"], content["infinite_psnr"])
+    return evaluation.Scores(values, content["sequences"], content["infinite_psnr"], content.get("frame_values"))
 
 
 # --- predict ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from keras_frnn.evaluation.colors import model_colors
 from keras_frnn.evaluation.display import to_display
 from keras_frnn.files import atomic_path
 
-_MARGIN, _HEADER = 6, 34
+_MARGIN, _HEADER, _LABEL = 6, 34, 22
 _GIVEN, _PREDICTED, _NOTHING = "#444444", "#ffb000", "#9aa5b1"
 
 
@@ -29,6 +29,7 @@ def save_animation(
 ):
     """Writes a GIF or an MP4: the truth in the top row, a row for each model below, a column for each sequence.
 
+    Of a single sequence, truth and models are beside each other.
     A bar on top tells given time from predicted time; models have nothing to show before.
 
     Args:
@@ -64,8 +65,16 @@ def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]
     frame_size = context.shape[3] * scale, context.shape[2] * scale
     font = ImageFont.load_default(size=16)
     label_width = max(int(font.getlength(name)) for name, *_ in rows) + 2 * _MARGIN
-    width = label_width + len(context) * (frame_size[0] + _MARGIN)
-    height = _HEADER + len(rows) * (frame_size[1] + _MARGIN)
+    beside = len(context) == 1  # The truth beside the models, names above them; else above them, names to the left.
+    if beside:
+        left, top = _MARGIN, _HEADER + _LABEL
+        right, down = max(frame_size[0], label_width) + _MARGIN, 0
+        width, height = left + len(rows) * right, top + frame_size[1] + _MARGIN
+        width = max(width, int(font.getlength(f"predicted +{horizon}")) + 2 * _MARGIN)
+    else:
+        left, top = label_width, _HEADER
+        right, down = 0, frame_size[1] + _MARGIN
+        width, height = left + len(context) * (frame_size[0] + _MARGIN), top + len(rows) * down
     # Video codecs want even sizes.
     size = width + width % 2, height + height % 2
     pages = []
@@ -75,11 +84,12 @@ def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]
         draw = ImageDraw.Draw(page)
         _draw_header(draw, size[0], step, given, horizon, font)
         for row, (name, frames, first) in enumerate(rows):
-            top = _HEADER + row * (frame_size[1] + _MARGIN)
-            draw.text((_MARGIN, top + frame_size[1] // 2 - 10), name, fill=colors[name], font=font)
+            x, y = left + row * right, top + row * down
+            label = (x, y - _LABEL) if beside else (_MARGIN, y + frame_size[1] // 2 - 10)
+            draw.text(label, name, fill=colors[name], font=font)
             for column in range(len(context)):
-                left = label_width + column * (frame_size[0] + _MARGIN)
-                box = (left, top, left + frame_size[0] - 1, top + frame_size[1] - 1)
+                x = left + row * right + column * (frame_size[0] + _MARGIN)
+                box = (x, y, x + frame_size[0] - 1, y + frame_size[1] - 1)
                 if first <= time < first + frames.shape[1]:
                     frame = frames[column, time - first]
                     image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
@@ -107,8 +117,10 @@ def _draw_header(draw: ImageDraw.ImageDraw, width: int, step: int, given: int, h
     text = f"predicted +{step}" if step > 0 else f"given {given + step} of {given}"
     half = draw.textlength(text, font=font) / 2 + 4
     center = min(max(half, (border + width) / 2 if step > 0 else border / 2), width - half)
-    color = "black" if step > 0 else "white"
-    draw.text((center, (_HEADER - _MARGIN) // 2), text, fill=color, font=font, anchor="mm")
+    # The text may be wider than its part of the bar.
+    color, around = ("black", _PREDICTED) if step > 0 else ("white", _GIVEN)
+    at = (center, (_HEADER - _MARGIN) // 2)
+    draw.text(at, text, fill=color, font=font, anchor="mm", stroke_width=2, stroke_fill=around)
 
 
 # The last frame stays for a second, so that one sees where the sequence ends.

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -16,7 +17,7 @@ from keras_frnn.models.frames import check_frames
 from keras_frnn.models.video_predictor import VideoPredictor
 
 METRICS = {
-    "mse": "mean squared error over pixels and channels, frames in [0, 1]; less is better",
+    "mse": "mean squared error over pixels and channels, frames in [0, 1]; sum: over those of a frame; less is better",
     "psnr": "peak signal-to-noise ratio in dB, 10 log10(1 / mse); infinite values left out of means; more is better",
     "dssim": "(1 - SSIM) / 2, SSIM with an 11x11 Gaussian window of sigma 1.5; less is better",
 }
@@ -36,17 +37,22 @@ class Scores:
             its frames were perfect.
         sequences: number of test sequences.
         infinite_psnr: by model, how many frames were predicted without any error and left out of the PSNR means.
+        frame_values: values of a frame, height x width x channels; None where frames differ in size. The squared error
+            summed over a frame, as other libraries give it, is the mean times this.
     """
 
     values: dict[str, dict[str, np.ndarray]]
     sequences: int
     infinite_psnr: dict[str, int]
+    frame_values: int | None = None
 
     def __getitem__(self, model: str) -> dict[str, np.ndarray]:
         return self.values[model]
 
     def table(self, published: str | None = None) -> str:
         """A text table: a block for each metric, in it a row for each model and a column for each time step.
+
+        The block of the MSE has a column `sum`, too: the mean over frames of the error summed over a frame.
 
         Args:
             published: `"moving_mnist"`, `"kth"` or `"ucf101"`, to print the paper's rows on that dataset below.
@@ -82,7 +88,12 @@ class Scores:
             model: {m: [float(v) if np.isfinite(v) else None for v in array] for m, array in of.items()}
             for model, of in self.values.items()
         }
-        return {"sequences": self.sequences, "infinite_psnr": self.infinite_psnr, "values": values}
+        return {
+            "sequences": self.sequences,
+            "infinite_psnr": self.infinite_psnr,
+            "frame_values": self.frame_values,
+            "values": values,
+        }
 
     def _blocks(self, published):
         """For each metric its name, the header, and the rows of texts."""
@@ -90,17 +101,20 @@ class Scores:
         if published is not None:
             everything |= {f"{name} (published)": v for name, v in published_results(published)["models"].items()}
         horizon = max(len(values["mse"]) for values in everything.values())
-        header = ["mean", *(f"+{step}" for step in range(1, horizon + 1))]
+        steps = [f"+{step}" for step in range(1, horizon + 1)]
         for metric in METRICS:
             digits = 2 if metric == "psnr" else 4
+            has_sum = metric == "mse" and self.frame_values is not None
             rows = []
             for name, values in everything.items():
                 numbers = np.asarray(values[metric], "float64")
                 counted = numbers[numbers != np.inf] if metric == "psnr" else numbers
                 mean = counted.mean() if counted.size else np.inf
                 texts = [f"{number:.{digits}f}" for number in (mean, *numbers)]
+                if has_sum:  # The published frames may have had another size.
+                    texts.insert(1, f"{mean * self.frame_values:.1f}" if name in self.values else "")
                 rows.append((name, texts + [""] * (horizon - len(numbers))))
-            yield metric, header, rows
+            yield metric, ["mean", *["sum"] * has_sum, *steps], rows
 
     def _notes(self, published) -> list[str]:
         notes = [
@@ -134,12 +148,13 @@ def evaluate(model: VideoPredictor | Mapping[str, VideoPredictor], data: Iterabl
     models = {**models, COPY_LAST_FRAME: CopyLastFrame(horizon=1)}
     sums = {name: {metric: 0.0 for metric in METRICS} for name in models}
     perfect = {name: np.zeros(1, "int64") for name in models}
-    sequences, horizon = 0, None
+    sequences, horizon, frame_values = 0, None, set()
     for context, future in checked_batches(data):
         horizon = horizon or future.shape[1]
         if future.shape[1] != horizon:
             raise ValueError(f"All batches must have the same horizon. Received: {horizon} and {future.shape[1]}")
         sequences += len(future)
+        frame_values.add(math.prod(future.shape[2:]))
         for name, predictor in models.items():
             frames = _forecast(name, predictor, context, future.shape)
             for metric in METRICS:
@@ -154,7 +169,8 @@ def evaluate(model: VideoPredictor | Mapping[str, VideoPredictor], data: Iterabl
         counted = sequences - perfect[name]
         values[name] = {metric: total / sequences for metric, total in of.items()}
         values[name]["psnr"] = np.where(counted > 0, of["psnr"] / np.maximum(counted, 1), np.inf)
-    return Scores(values, sequences, {name: int(count.sum()) for name, count in perfect.items()})
+    infinite_psnr = {name: int(count.sum()) for name, count in perfect.items()}
+    return Scores(values, sequences, infinite_psnr, frame_values.pop() if len(frame_values) == 1 else None)
 
 
 def checked_batches(data: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray]]:

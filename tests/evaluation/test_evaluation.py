@@ -41,8 +41,11 @@ def test_table_names_metrics_and_numbers(golden_scores):
     assert "2 test sequences" in table
     for definition in evaluation.METRICS.values():
         assert definition in table
-    for values in golden_scores.values.values():
-        assert f"{values['mse'].mean():8.4f}{values['mse'][0]:8.4f}" in table
+    context, future = golden.frames()
+    forecasts = {"model": golden.network().forecast(context, 3), "copy_last_frame": context[:, -1:]}
+    for name, values in golden_scores.values.items():
+        summed = np.mean(((forecasts[name] - future) / 2) ** 2, axis=(0, 1)).sum()  # OpenSTL's formula.
+        assert f"{values['mse'].mean():8.4f}{summed:8.1f}{values['mse'][0]:8.4f}" in table
         assert f"{values['psnr'].mean():8.2f}{values['psnr'][0]:8.2f}" in table
 
 
@@ -144,7 +147,11 @@ def test_json_and_markdown(golden_scores):
     assert content["sequences"] == 2
     np.testing.assert_allclose(content["values"]["model"]["psnr"], golden_scores["model"]["psnr"])
     text = golden_scores.markdown()
-    assert f"| model | {golden_scores['model']['mse'].mean():.4f} | {golden_scores['model']['mse'][0]:.4f} |" in text
+    mse = golden_scores["model"]["mse"]
+    assert f"| model | {mse.mean():.4f} | {mse.mean() * content['frame_values']:.1f} | {mse[0]:.4f} |" in text
+    assert (
+        f"| model | {golden_scores['model']['dssim'].mean():.4f} | {golden_scores['model']['dssim'][0]:.4f} |" in text
+    )
     assert "published" not in text
 
 
@@ -322,7 +329,7 @@ def test_pictures_without_a_future(tmp_path, name):
     evaluation.save_animation(context, None, {"a_model": prediction}, path, frame_rate=1, height=64)
     pages = shown(path) if name.endswith("gif") else shown(path.rename(tmp_path / "a.mp4"))
     assert len(pages) == 5
-    truth, predicted = (slice(40, 50), slice(-60, -15)), (slice(110, 120), slice(-60, -15))
+    truth, predicted = (slice(70, 110), slice(10, 60)), (slice(70, 110), slice(-60, -20))  # Beside each other.
     assert pages[0][truth].mean() < 4
     nothing = pages[0][predicted].mean(axis=(0, 1))  # The model has not predicted yet.
     assert nothing[0] + 15 < nothing[2]
