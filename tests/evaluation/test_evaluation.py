@@ -329,7 +329,7 @@ def test_pictures_without_a_future(tmp_path, name):
     evaluation.save_animation(context, None, {"a_model": prediction}, path, frame_rate=1, height=64)
     pages = shown(path) if name.endswith("gif") else shown(path.rename(tmp_path / "a.mp4"))
     assert len(pages) == 5
-    truth, predicted = (slice(70, 110), slice(10, 60)), (slice(70, 110), slice(-60, -20))  # Beside each other.
+    truth, predicted = (slice(60, 78), slice(10, 60)), (slice(60, 78), slice(-70, -30))  # Beside each other.
     assert pages[0][truth].mean() < 4
     nothing = pages[0][predicted].mean(axis=(0, 1))  # The model has not predicted yet.
     assert nothing[0] + 15 < nothing[2]
