@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_frnn import datasets, evaluation
-from keras_frnn.command import Video, forecast, frame_shape, load_model, resize, to_float
+from keras_frnn.command import Video, forecast, frame_shape, load_model, resize
+from keras_frnn.models.frames import from_uint8, to_uint8
 
 CONTEXT, LONGEST = 10, 40
 _SAMPLES = 3
@@ -55,7 +56,7 @@ def build(network):
             else:
                 clip = samples[sample]
                 shape = frame_shape(used, clip.shape[1:3])
-                frames = to_float(np.stack([resize(frame, shape) for frame in clip]))
+                frames = from_uint8(np.stack([resize(frame, shape) for frame in clip]))
             return picture_and_scores(used, frames, int(horizon))
         except (ValueError, OSError, FloatingPointError) as error:
             raise gradio.Error(str(error)) from error
@@ -89,7 +90,7 @@ def sample_videos() -> np.ndarray:
         "test", digits="mnist-5k", size=32, speed=0.05, batch_size=_SAMPLES, sequences=_SAMPLES, horizon=LONGEST
     )
     frames = np.concatenate([np.asarray(part) for part in next(iter(data))], axis=1)
-    return np.repeat(((frames + 1) * 127.5).round().astype("uint8"), 3, axis=-1)
+    return np.repeat(to_uint8(frames), 3, axis=-1)
 
 
 def picture_and_scores(network, frames: np.ndarray, horizon: int) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from keras_frnn.evaluation.animation import mp4_writer
 from keras_frnn.evaluation.display import window_pyplot
 from keras_frnn.files import atomic_path
 from keras_frnn.layers import layout
+from keras_frnn.models.frames import from_uint8, to_uint8
 
 _NETWORKS = {
     "quick": [("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)],
@@ -137,10 +138,7 @@ def live_page(frame: np.ndarray, predicted: np.ndarray | None, steps: int, heigh
     chosen = sorted({round(step) for step in np.linspace(1, steps, min(4, steps))})
     tiles = [("now", frame)]
     for step in chosen:
-        if predicted is None:
-            pixels = np.full_like(frame, 128)
-        else:
-            pixels = np.clip((predicted[step - 1] + 1) * 127.5, 0, 255).round().astype("uint8")
+        pixels = np.full_like(frame, 128) if predicted is None else to_uint8(predicted[step - 1])
         tiles.append((f"+{step}", pixels))
     columns = []
     for name, pixels in tiles:
@@ -486,7 +484,7 @@ class Video:
             missing = not frames
         if missing:
             raise ValueError(f"{self.source} has {next(length)} frames. Received: --start={start}")
-        return to_float(np.stack([resize(frame, shape) for frame in frames]))
+        return from_uint8(np.stack([resize(frame, shape) for frame in frames]))
 
 
 def _grows(path: str, size: int, seconds: float) -> bool:
@@ -504,7 +502,3 @@ def resize(frame: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     height, width, channels = shape
     request = {"height": height, "width": width, "channels": channels, "cut": "centre", "frame_size": None}
     return convert(frame, request).reshape(shape)
-
-
-def to_float(frames: np.ndarray) -> np.ndarray:
-    return frames.astype("float32") / 127.5 - 1

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_frnn.checks import check_data_format
-from keras_frnn.models.frames import check_frames
+from keras_frnn.models.frames import check_frames, from_uint8, to_uint8
 
 
 def to_display(context, future, predictions: Mapping, data_format: str | None = None) -> tuple:
@@ -27,7 +27,7 @@ def to_display(context, future, predictions: Mapping, data_format: str | None = 
     videos = {"context": context} | ({} if future is None else {"future": future})
     videos |= {f"predictions['{name}']": frames for name, frames in predictions.items()}
     channels_first = check_data_format(data_format) == "channels_first"
-    videos = {name: _to_uint8(frames, name, channels_first) for name, frames in videos.items()}
+    videos = {name: _checked_uint8(frames, name, channels_first) for name, frames in videos.items()}
     shapes = {name: frames.shape for name, frames in videos.items()}
     if len({(shape[0], *shape[2:]) for shape in shapes.values()}) > 1:
         raise ValueError(f"All frames must have the same batch and frame size. Received, channels last: {shapes}")
@@ -42,11 +42,11 @@ def to_display(context, future, predictions: Mapping, data_format: str | None = 
     return given, future, dict(zip(predictions, rest, strict=True))
 
 
-def _to_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
+def _checked_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
     frames = keras.ops.convert_to_numpy(frames) if keras.ops.is_tensor(frames) else np.asarray(frames)
     try:
         # Of a camera's bytes, too, rank and number of frames are checked as a model checks them.
-        frames = check_frames(frames / 127.5 - 1 if frames.dtype == "uint8" else frames)
+        frames = check_frames(from_uint8(frames) if frames.dtype == "uint8" else frames)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if channels_first:
@@ -55,7 +55,7 @@ def _to_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
         raise ValueError(
             f"{name}: Expected grey or colour frames, of 1 or 3 channels. Received, channels last: shape={frames.shape}"
         )
-    return np.clip((frames + 1) * 127.5, 0, 255).round().astype("uint8")
+    return to_uint8(frames)
 
 
 def window_pyplot():

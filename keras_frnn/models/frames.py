@@ -13,6 +13,16 @@ from keras_frnn.layers import layout
 _SEQUENCES = 32  # Of an array, how many are looked at before training on it.
 
 
+def from_uint8(frames: np.ndarray) -> np.ndarray:
+    """A camera's frames as models take them."""
+    return frames.astype("float32") / 127.5 - 1
+
+
+def to_uint8(frames: np.ndarray) -> np.ndarray:
+    """Frames in [-1, 1] as a screen takes them; what is beyond is cut off."""
+    return np.clip((frames + 1) * 127.5, 0, 255).round().astype("uint8")
+
+
 def check_rank(shape) -> tuple:
     """The shape of a video as a tuple; a `ValueError` if it is that of something else."""
     if shape is None or getattr(shape, "rank", 0) is None:

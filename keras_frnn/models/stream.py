@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_frnn.checks import check_positive_integers
-from keras_frnn.models.frames import check_frames, to_numpy
+from keras_frnn.models.frames import check_frames, from_uint8, to_numpy
 
 if TYPE_CHECKING:
     from keras_frnn.models.layer_stack import LayerStack
@@ -75,7 +75,7 @@ class Stream:
                 "For frames of another size make another stream, `model.stream(frame_shape)`."
             )
         if frame.dtype == "uint8":
-            frame = frame.astype("float32") / 127.5 - 1
+            frame = from_uint8(frame)
         frames = ops.convert_to_tensor(check_frames(frame[None, None]))
         self._state = self.model._encode_at_once(frames, self._state)
         self.frames_seen += 1
