@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_frnn import evaluation, layers, models
+from keras_frnn import evaluation, layers, metrics, models
 from keras_frnn.backend import accelerator
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine, median_seconds, peak_memory_bytes
@@ -48,13 +48,13 @@ def folded(width: float, horizon: int = FRAMES, family=models.FoldedRNN, topolog
     return family.from_topology(models.scale_topology(topology, width), horizon, **kwargs)
 
 
-def training_step(model, batch_size: int, context: int = FRAMES, horizon: int = FRAMES, shape=(64, 64, 1)):
+def training_step(model, batch_size: int, context: int = FRAMES, horizon: int = FRAMES, shape=(64, 64, 1), watched=()):
     """One optimizer step on random frames, as a function that waits for its end."""
     generator = np.random.default_rng(0)
     inputs = generator.uniform(-1, 1, (batch_size, context, *shape)).astype("float32")
     model.build(inputs.shape)
     targets = generator.uniform(-1, 1, (batch_size, horizon, *model.compute_output_shape(inputs.shape)[2:]))
-    model.compile(keras.optimizers.RMSprop(1e-4), "mae")
+    model.compile(keras.optimizers.RMSprop(1e-4), "mae", metrics=list(watched))
     return lambda: model.train_on_batch(inputs, targets.astype("float32"))
 
 
@@ -124,6 +124,14 @@ def minimal() -> dict:
     _, step, memory = half_width_step(topology=models.MINIMAL_TOPOLOGY)
     seconds = take_turns(minimal=step, full=training_step(folded(1 / 2), 2))
     return {"seconds": seconds, "ratio": seconds["minimal"] / seconds["full"], "memory": memory}
+
+
+def with_metrics() -> dict:
+    """The half-width training step with the scores of every predicted frame as metrics, against that without."""
+    watched = [metric(per_step=True) for metric in (metrics.MSE, metrics.PSNR, metrics.DSSIM)]
+    steps = {"with": training_step(folded(1 / 2), 2, watched=watched), "without": training_step(folded(1 / 2), 2)}
+    seconds = take_turns(**steps)
+    return {"seconds": seconds, "ratio": seconds["with"] / seconds["without"]}
 
 
 def bfloat16() -> dict:
@@ -242,6 +250,7 @@ MEASUREMENTS = {
     "half-width": half_width,
     "remat": remat,
     "minimal": minimal,
+    "metrics": with_metrics,
     "bfloat16": bfloat16,
     "time-major": time_major,
     "layer": layer,
@@ -293,6 +302,9 @@ def rows() -> list[dict]:
     again = measure("remat", "tensorflow")
     result.append(row("the same with recomputation: peak memory of the process, GB", again["memory"], 1.3))
     result.append(row("the same with recomputation: seconds / without", again["ratio"], 1.35))
+    ratio = measure("metrics", "tensorflow")["ratio"]
+    name = "half width, training step on TensorFlow: seconds with MSE, PSNR and DSSIM of every frame / without"
+    result.append(row(name, ratio, 1.02))
     for backend in ("tensorflow", "torch"):
         ratio = measure("bfloat16", backend)["ratio"]
         result.append(row(f"half width, training step on {TITLES[backend]}: mixed_bfloat16 / float32", ratio, 0.65))
@@ -335,7 +347,7 @@ def minimal_rows(memory: dict[str, float], first_step_on_jax: float) -> list[dic
     result = []
     for backend, full in memory.items():
         measured, where = measure("minimal", backend), f"half width, training step on {TITLES[backend]}"
-        result.append(row(f"minimal / full, {where}: seconds", measured["ratio"], 0.45))
+        result.append(row(f"minimal / full, {where}: seconds", measured["ratio"], 0.36))
         result.append(row(f"minimal / full, {where}: peak memory of the process", measured["memory"] / full, 1.0))
     ratio = measure("first-step-minimal", "jax")["seconds"] / first_step_on_jax
     result.append(row("minimal / full, one-eighth width, first training step on JAX: seconds", ratio, 0.5))
