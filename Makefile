@@ -5,8 +5,8 @@ BACKENDS := tensorflow jax torch
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-torch test-tfio test-keras-lowest test-keras-newest lint package docs notebooks results \
-	benchmark gpu clean
+.PHONY: demo test test-torch test-extras test-tfio test-keras-lowest test-keras-newest lint package docs notebooks \
+	results benchmark gpu clean
 
 demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; train a small one; compare them.
 	@mkdir -p build
@@ -31,6 +31,10 @@ test-torch: $(VENV)-torch/bin/pip  ## Test data and a recipe in an environment o
 	rm -rf $(VENV)-torch/run
 	KERAS_BACKEND=torch $(VENV)-torch/bin/python recipes/mmnist_frnn.py --preset=quick --output=$(VENV)-torch/run \
 		--iterations=3 --batch_size=2 --test_sequences=4 --samples=1
+
+test-extras: test-torch  ## Test, in the same environment, what comes with the extras `app` and `export`.
+	$(VENV)-torch/bin/pip install -q --no-compile "gradio>=5" playwright onnx onnxruntime onnxscript openvino scipy
+	KERAS_BACKEND=torch $(VENV)-torch/bin/python -m pytest -q -rs -o filterwarnings= tests/test_app.py tests/models/test_export.py
 
 test-tfio: $(VENV)-tfio/bin/pip  ## Test the reader of the extra `tfio` in an environment with TensorFlow 2.16.
 	$(VENV)-tfio/bin/pip install -q -e .[tfio] pytest==9.2.0 keras==3.15.1

@@ -8,7 +8,7 @@ import keras
 _NEEDED = {
     ("onnx", "tensorflow"): ("tf2onnx", "onnx"),
     ("onnx", "torch"): ("onnxscript", "onnx"),
-    ("openvino", "torch"): ("openvino",),
+    ("openvino", "torch"): ("openvino", "scipy"),
     ("litert", "torch"): ("litert_torch",),
 }
 
