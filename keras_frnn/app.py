@@ -87,7 +87,14 @@ def sample_videos() -> np.ndarray:
         BGR uint8 `(3, 50, 32, 32, 3)`.
     """
     data = datasets.moving_mnist(
-        "test", digits="mnist-5k", size=32, speed=0.05, batch_size=_SAMPLES, sequences=_SAMPLES, horizon=LONGEST
+        "test",
+        digits="mnist-5k",
+        size=32,
+        speed=0.05,
+        batch_size=_SAMPLES,
+        sequences=_SAMPLES,
+        horizon=LONGEST,
+        format="keras",
     )
     frames = np.concatenate([np.asarray(part) for part in next(iter(data))], axis=1)
     return np.repeat(to_uint8(frames), 3, axis=-1)

@@ -227,7 +227,7 @@ def train(
         model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), losses.FrameCrossentropy())
     if done >= steps:
         raise ValueError(f"{path} is trained: it has {done} steps. For more, pass --steps={done + 1000}, for example.")
-    test = datasets.video_folder(folder, "test", batch_size=4, **windows, sequences=4)
+    test = datasets.video_folder(folder, "test", batch_size=4, **windows, sequences=4, format="keras")
     shown_context, shown_future = (keras.ops.convert_to_numpy(frames) for frames in next(iter(test)))
     pictures = path.with_name(f"{path.stem}-pictures")
     watching = [
@@ -239,7 +239,7 @@ def train(
         if epochs * length:
             # Each step's sequences are a function of its number: an interrupted training goes on with the next ones.
             data = datasets.video_folder(
-                folder, "train", batch_size=batch, **windows, mirror=mirror, start=done * batch
+                folder, "train", batch_size=batch, **windows, mirror=mirror, start=done * batch, format=_format()
             )
             before = math.ceil(done / save_every)
             model.fit(
@@ -269,6 +269,11 @@ def _trained(path: pathlib.Path, horizon: int) -> models.FoldedRNN:
     return model
 
 
+def _format() -> str:
+    """Loading TensorFlow takes seconds, in which it writes of what it did not find."""
+    return "tf" if keras.config.backend() == "tensorflow" else "keras"
+
+
 def evaluate(
     folder: str,
     model: list[str] | None,
@@ -284,6 +289,7 @@ def evaluate(
     names = model or ["model.keras"]
     compared = {name: load_model(name) for name in names}
     windows: dict[str, Any] = dict(context=context, horizon=horizon, frame_step=frame_step, sequences=sequences)
+    windows["format"] = "keras"
     scores = evaluation.evaluate(compared, datasets.video_folder(folder, "test", batch_size=10, **windows))
     print(scores.table())
     if output is not None:
