@@ -289,8 +289,8 @@ def evaluate(
     names = model or ["model.keras"]
     compared = {name: load_model(name) for name in names}
     windows: dict[str, Any] = dict(context=context, horizon=horizon, frame_step=frame_step, sequences=sequences)
-    windows["format"] = "keras"
-    scores = evaluation.evaluate(compared, datasets.video_folder(folder, "test", batch_size=10, **windows))
+    test = datasets.video_folder(folder, "test", batch_size=10, **windows, format="keras")
+    scores = evaluation.evaluate(compared, test)
     print(scores.table())
     if output is not None:
         scores.save_csv(output)

@@ -66,9 +66,9 @@ class _ArrayVideos:
                 "The videos of a list may differ in length only. Received: frames of (height x width x channels) "
                 f"{', '.join(listed)}"
             )
-        (((*frame_shape,), self.dtype),) = kinds
+        self.frame_shape, self.dtype = kinds.pop()
         self.value_range = _checked_range(videos, value_range)
-        self.videos, self.frame_shape = videos, tuple(frame_shape)
+        self.videos = videos
         self.lengths = np.array([len(video) for video in videos], "int64")
         self.name = f"array ({len(videos)} video{'s' * (len(videos) > 1)})"
 

@@ -77,12 +77,10 @@ def prepare_videos(
     if test is not None:
         test = [test] if isinstance(test, str) else list(test)
         tested, protocol = _named(names, test), f"named, test={json.dumps(test)}"
-    elif group is not None:
-        tested, protocol = _drawn(_groups(names, group), test_fraction, seed), f"group={group!r}"
-        protocol = f"test_fraction={test_fraction}, seed={seed}, by {protocol}"
     else:
-        tested = _drawn({name: name for name in names}, test_fraction, seed)
-        protocol = f"test_fraction={test_fraction}, seed={seed}, by name"
+        groups = {name: name for name in names} if group is None else _groups(names, group)
+        by = "name" if group is None else f"group={group!r}"
+        tested, protocol = _drawn(groups, test_fraction, seed), f"test_fraction={test_fraction}, seed={seed}, by {by}"
     clips = [
         Clip(path, "test" if name in tested else "train", {"label": path.parent.relative_to(source).as_posix()})
         for name, path in zip(names, paths, strict=True)

@@ -88,8 +88,8 @@ def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]
             label = (x, y - _LABEL) if beside else (_MARGIN, y + frame_size[1] // 2 - 10)
             draw.text(label, name, fill=colors[name], font=font)
             for column in range(len(context)):
-                x = left + row * right + column * (frame_size[0] + _MARGIN)
-                box = (x, y, x + frame_size[0] - 1, y + frame_size[1] - 1)
+                start = x + column * (frame_size[0] + _MARGIN)
+                box = (start, y, start + frame_size[0] - 1, y + frame_size[1] - 1)
                 if first <= time < first + frames.shape[1]:
                     frame = frames[column, time - first]
                     image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
