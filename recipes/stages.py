@@ -3,7 +3,7 @@
     python recipes/RECIPE.py [train] [evaluate] [analyse] [predict] [--preset=...] [--output=...] [--FLAG=VALUE ...]
 
 A recipe makes one `Experiment` a preset and calls `main`. Every field of an experiment is a flag. Keras is loaded after
-the flags are read, in running.py, which has the four stages.
+the flags are read, in running.py. The four stages are in training.py and testing.py.
 """
 
 import argparse

@@ -19,8 +19,9 @@ import mmnist_frnn
 import numpy as np
 import pytest
 import run_folder
-import running
 import stages
+import testing
+import training
 import ucf101_frnn
 from run_folder import RunFolder
 
@@ -192,7 +193,7 @@ def test_published_rows_are_for_the_published_data():
     def published(experiment, **test):
         data = {"train": store, "test": {**store, **test}}
         settings = {"experiment": dataclasses.asdict(experiment), "data": data}
-        return running._published(experiment, run_folder.as_json(settings), ucf101_frnn.PAPER)[0]
+        return testing._published(experiment, run_folder.as_json(settings), ucf101_frnn.PAPER)[0]
 
     assert published(ucf101_frnn.PAPER) == "ucf101"
     assert published(ucf101_frnn.SMALL) == "ucf101"
@@ -202,14 +203,14 @@ def test_published_rows_are_for_the_published_data():
 
 
 def test_stopped_by_a_signal(tmp_path, monkeypatch, undisturbed, capsys):
-    end = running._Checkpoints.on_train_batch_end
+    end = training.Checkpoints.on_train_batch_end
 
     def stop_in_third(self, batch, logs=None):
         if self.iteration == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         end(self, batch, logs)
 
-    monkeypatch.setattr(running._Checkpoints, "on_train_batch_end", stop_in_third)
+    monkeypatch.setattr(training.Checkpoints, "on_train_batch_end", stop_in_third)
     assert fails(tmp_path, "train") == "143"
     monkeypatch.undo()
     run(tmp_path, "train")
@@ -276,13 +277,13 @@ def test_nan_loss(tmp_path):
 
 
 def test_nan_weights_of_the_last_step(tmp_path, monkeypatch):
-    save = running._Checkpoints._save
+    save = training.Checkpoints._save
 
     def save_nan(self, loss):
         self.model.trainable_variables[0].assign(np.full(self.model.trainable_variables[0].shape, np.nan))
         save(self, loss)
 
-    monkeypatch.setattr(running._Checkpoints, "_save", save_nan)
+    monkeypatch.setattr(training.Checkpoints, "_save", save_nan)
     assert "In iteration 1, weights are NaN or infinite: " in fails(tmp_path, "train", "--iterations=1")
     assert not list(tmp_path.rglob("*.keras"))
 
@@ -376,13 +377,13 @@ def test_killed_twenty_times(tmp_path):
 PAPER_STEP = """
 import sys
 import numpy as np
-import {recipe}, running, stages
+import {recipe}, running, stages, training
 from keras_frnn.machine import peak_memory_bytes
 generator = np.random.default_rng(0)
 experiment = stages.replace({recipe}.PAPER, device="cpu:0")
 frames = generator.uniform(-1, 1, (int(sys.argv[1]), 20, 64, 64, 1)).astype("float32")
 with running._device(experiment.device):
-    model = running.make_model(experiment, frames.shape)
+    model = training.make_model(experiment, frames.shape)
     loss = model.train_on_batch(frames[:, :10], frames[:, 10:])
 print(float(loss), peak_memory_bytes())
 """
