@@ -21,8 +21,8 @@ import numpy as np
 
 from keras_frnn import callbacks, datasets, evaluation, losses, models
 from keras_frnn.checks import check_suffix
-from keras_frnn.datasets.video_files.clips import shown
 from keras_frnn.datasets.video_files.decode_worker import convert
+from keras_frnn.datasets.video_files.prepare import ending
 from keras_frnn.evaluation.animation import mp4_writer
 from keras_frnn.evaluation.display import window_pyplot
 from keras_frnn.files import atomic_path
@@ -196,9 +196,7 @@ def prepare(
         accept_bad_videos=accept_bad_videos,
         workers=workers,
     )
-    for name, reason in sorted(bad.items()):
-        print(f"accepted: {shown(name)}: {reason}")
-    print(f"Written to {output}: {', '.join(sorted(path.name for path in pathlib.Path(output).glob('*.hdf5')))}")
+    print(ending(bad, output))
 
 
 def train(

@@ -1,12 +1,11 @@
 """What the commands prepare_kth.py, prepare_ucf101.py and prepare_videos.py share."""
 
-import pathlib
 import sys
 from collections.abc import Callable
 
 from absl import flags
 
-from keras_frnn.datasets.video_files.clips import shown
+from keras_frnn.datasets.video_files.prepare import ending
 
 _ACCEPT_BAD_VIDEOS = flags.DEFINE_boolean(
     "accept_bad_videos", False, "Store what can be read of bad videos, and end without an error."
@@ -31,6 +30,4 @@ def run(argv: list[str], prepare: Callable, **arguments):
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. The same command goes on where this one stopped.")
-    for name, reason in sorted(bad.items()):
-        print(f"accepted: {shown(name)}: {reason}")
-    print(f"Written to {output}: {', '.join(sorted(path.name for path in pathlib.Path(output).glob('*.hdf5')))}")
+    print(ending(bad, output))

@@ -75,7 +75,7 @@ def prepare_videos(
     paths = find_videos(source)
     names = [path.relative_to(source).as_posix() for path in paths]
     if test is not None:
-        test = [test] if isinstance(test, str) else list(test)
+        test = _patterns(test)
         tested, protocol = _named(names, test), f"named, test={json.dumps(test)}"
     else:
         groups = {name: name for name in names} if group is None else _groups(names, group)
@@ -132,6 +132,13 @@ def _groups(names: list[str], expression: str) -> dict[str, str]:
             )
         groups[name] = found
     return groups
+
+
+def _patterns(test) -> list[str]:
+    patterns = [test] if isinstance(test, str) else test
+    if not isinstance(patterns, Sequence) or not patterns or not all(isinstance(one, str) for one in patterns):
+        raise ValueError(f'`test` must be patterns of names, such as ["tuesday/*"]. Received: test={test!r}')
+    return list(patterns)
 
 
 def _named(names: list[str], patterns: list[str]) -> set[str]:

@@ -353,6 +353,7 @@ def test_clips_of_one_recording_stay_on_one_side(tmp_path):
         (dict(group="("), "`group` must be a regular expression. Received: group='\\('"),
         (dict(group="(x)?"), "`group` must fit all videos.*no match at the beginning of monday/a_part1.avi"),
         (dict(group="monday"), "no match at the beginning of tuesday/a_part1.avi"),
+        (dict(test=3), r'must be patterns of names, such as \["tuesday/\*"\]. Received: test=3'),
         (dict(test=["wednesday/*"]), "must fit a video. Received: 'wednesday/\\*'"),
         (dict(test=["*"]), "must leave videos for training"),
         (dict(test=["*b*"], group=".*/"), "not both"),

@@ -121,3 +121,10 @@ def _cores() -> int:
 def _listed(bad: dict[str, str], limit: int = 20) -> str:
     lines = [f"\n  {shown(name)}: {reason}" for name, reason in sorted(bad.items())]
     return "".join(lines[:limit]) + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")
+
+
+def ending(bad: dict[str, str], output: str | os.PathLike) -> str:
+    """What a command says at its end: the bad videos that it accepted, and the files there are."""
+    lines = [f"accepted: {shown(name)}: {reason}" for name, reason in sorted(bad.items())]
+    files = ", ".join(sorted(path.name for path in pathlib.Path(output).glob("*.hdf5")))
+    return "\n".join([*lines, f"Written to {output}: {files}"])
