@@ -3,6 +3,7 @@
 What the rest of the library calls:
 
     scan                        a loop over time
+    short_loops_written_out     a context in which TensorFlow gets those of few steps without a loop
     linear_recurrence           the loop whose steps are `a * h + b`
     linear_recurrence_gradients
                                 its gradients, for gradients written by hand
@@ -41,7 +42,7 @@ from keras_frnn.backend.convolution import (
 from keras_frnn.backend.devices import accelerator, batch_processes, batch_shards
 from keras_frnn.backend.exports import export_options, export_refusal, missing_export_modules
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
-from keras_frnn.backend.time_loop import delay_until, scan
+from keras_frnn.backend.time_loop import delay_until, scan, short_loops_written_out
 from keras_frnn.backend.written_gradient import with_written_gradient
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "read_kernel",
     "same_conv",
     "scan",
+    "short_loops_written_out",
     "transposed",
     "upsample",
     "upsampled_conv",

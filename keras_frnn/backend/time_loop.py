@@ -1,9 +1,30 @@
 """The loop over time."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import keras
 from keras import ops
 
 from keras_frnn.backend.devices import jax_is_on_cpu
+
+_WRITTEN_OUT = 16  # Steps at most: the graph grows with them.
+_writes_out = contextvars.ContextVar("writes_out", default=False)
+
+
+@contextlib.contextmanager
+def short_loops_written_out() -> Iterator[None]:
+    """A context in which TensorFlow gets loops of few steps as so many copies of a step.
+
+    For a network that is called again and again on one small frame: the bookkeeping of TensorFlow's loops takes about
+    a tenth of its time then.
+    """
+    token = _writes_out.set(True)
+    try:
+        yield
+    finally:
+        _writes_out.reset(token)
 
 
 def scan(step, state, inputs, select=lambda state: state, reverse=False, differentiable=True):
@@ -21,7 +42,8 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, differe
         The state after the last step, and `select` of the states after every step, stacked on a new first axis.
     """
     backend = keras.backend.backend()
-    if backend == "tensorflow":
+    length = keras.tree.flatten(inputs)[0].shape[0]
+    if backend == "tensorflow" and not (_writes_out.get() and length and length <= _WRITTEN_OUT):
         return _tensorflow_scan(step, state, inputs, select, reverse, differentiable)
     if backend == "jax" and not (differentiable and jax_is_on_cpu()):
 

@@ -163,7 +163,7 @@ class LayerStack(VideoPredictor):
     def _decode_at_once(self, state, steps: int | None) -> np.ndarray:
         """`decode` for a `Stream`, as a checked array: compiled in the first call."""
         steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
-        with backend.gradients(False):
+        with backend.gradients(False), backend.short_loops_written_out():
             frames = self._compiled_calls(self._decode_frames, state, at_once=True, steps=steps)
         return self._finite(frames)
 
