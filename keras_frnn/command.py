@@ -166,8 +166,10 @@ def _window():
             axes = figure.add_axes((0, 0, 1, 1))
             axes.set_axis_off()
             image = axes.imshow(page)
+            pyplot.show(block=False)
         image.set_data(page)
-        pyplot.pause(0.001)
+        figure.canvas.draw_idle()
+        figure.canvas.start_event_loop(0.001)  # As `pyplot.pause` does, which also raises the window with every frame.
         return pyplot.fignum_exists(figure.number)
 
     return show

@@ -4,10 +4,13 @@ import itertools
 import subprocess
 import sys
 
+import cv2
 import keras
 import numpy as np
 import pytest
 from clips import decoded, write_clip
+from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import keras_frnn_command
@@ -170,6 +173,27 @@ class TestLive:
         monkeypatch.setattr(command, "resize", interrupted)
         assert "3 frames" in run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", "--steps=1")
         assert len(decoded("out.mp4")) == 3
+
+    def test_camera_in_a_window_until_it_is_closed(self, run, monkeypatch):
+        """The figure of a backend without a screen stands in for the window, a file for the camera."""
+        monkeypatch.setenv("MPLBACKEND", "agg")
+        write_clip("clip.avi", frames=6)
+        real, drawn = cv2.VideoCapture, []
+        monkeypatch.setattr(cv2, "VideoCapture", lambda source, *how: real({0: "clip.avi"}.get(source, source), *how))
+        monkeypatch.setattr(command, "window_pyplot", lambda: pyplot)
+        monkeypatch.setattr(pyplot, "show", lambda block: None)
+
+        def closed_after_third(self, timeout):
+            self.draw()
+            drawn.append(np.asarray(self.buffer_rgba())[..., :3])
+            if len(drawn) == 3:
+                pyplot.close(self.figure)
+
+        monkeypatch.setattr(FigureCanvasAgg, "start_event_loop", closed_after_third)
+        assert "3 frames of 32x32" in run("live", "--camera=0", "--steps=1", "--output=out.mp4")
+        pages = decoded("out.mp4")
+        assert [page.shape for page in drawn] == [page.shape for page in pages]
+        assert np.abs(drawn[-1].astype(float) - pages[-1]).mean() < 6
 
     def test_errors(self, run, tmp_path, monkeypatch):
         monkeypatch.setenv("MPLBACKEND", "agg")
