@@ -102,7 +102,7 @@ def _compiled_step(model, context, future):
     import torch
     from keras import ops
 
-    forward = torch.compile(lambda x: model(x, training=True))
+    forward = torch.compile(lambda x: model(x, training=True), dynamic=False)
     context, future = ops.convert_to_tensor(context), ops.convert_to_tensor(future)
 
     def step():

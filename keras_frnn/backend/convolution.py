@@ -1,7 +1,6 @@
 """Convolutions of `(batch, height, width, channels)`, and their gradients: what loops over time are made of."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_frnn.backend.devices import batch_shards, jax_is_on_cpu
@@ -109,7 +108,10 @@ def _shared_taps(kernel, factors: tuple[int, int]):
     small = [2 * -(-(side // 2) // factor) + 1 for side, factor in zip(sides, factors, strict=True)]
     if any(side % 2 == 0 for side in sides) or small[0] * small[1] >= sides[0] * sides[1]:
         return None
-    return [ops.cast(_taps_to_pixels(*sizes), kernel.dtype) for sizes in zip(sides, factors, small, strict=True)]
+    return [
+        ops.cast(ops.convert_to_tensor(_taps_to_pixels(*sizes), "bool"), kernel.dtype)
+        for sizes in zip(sides, factors, small, strict=True)
+    ]
 
 
 def _kernels_of_places(kernel, rows, columns):
@@ -117,11 +119,14 @@ def _kernels_of_places(kernel, rows, columns):
     return ops.reshape(kernels, (rows.shape[0], columns.shape[0], kernel.shape[2], -1))
 
 
-def _taps_to_pixels(side: int, factor: int, small: int) -> np.ndarray:
+def _taps_to_pixels(side: int, factor: int, small: int) -> list:
     """1 where a tap of the kernel falls on a pixel before upsampling: `(pixels, places, taps)`."""
-    places, taps = np.arange(factor)[:, None], np.arange(side)
-    pixels = (places + taps - side // 2) // factor + small // 2
-    return (pixels == np.arange(small)[:, None, None]).astype("float32")
+
+    def pixel(place: int, tap: int) -> int:
+        return (place + tap - side // 2) // factor + small // 2
+
+    # Lists, because torch.compile does not go through what NumPy makes.
+    return [[[pixel(i, j) == p for j in range(side)] for i in range(factor)] for p in range(small)]
 
 
 def torch_convolves(x) -> bool:

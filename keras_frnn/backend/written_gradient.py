@@ -86,25 +86,7 @@ def _in_jax(forward, backward, plain):
 
 
 def _in_torch(forward, backward, plain):
-    import torch
+    # A module of its own: torch.compile goes through a class that is there, not through one that is made on the way.
+    from keras_frnn.backend.torch_function import WithWrittenGradient
 
-    class Run(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, *inputs):
-            output, kept = forward(*inputs)
-            ctx.save_for_backward(*inputs, *kept)
-            return output
-
-        @staticmethod
-        def backward(ctx, upstream):
-            count = len(ctx.needs_input_grad)
-            inputs, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-            if not torch.is_grad_enabled():
-                return tuple(backward(upstream, inputs, kept))
-            # These gradients are to be differentiated. Aliases, as one input may have been made from another.
-            inputs = [tensor.view_as(tensor) for tensor in inputs]
-            wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=True) if needed]
-            gradients = iter(torch.autograd.grad(plain(*inputs), wanted, upstream, create_graph=True))
-            return tuple(next(gradients) if needed else None for needed in ctx.needs_input_grad)
-
-    return Run.apply
+    return lambda *inputs: WithWrittenGradient.apply(forward, backward, plain, *inputs)

@@ -262,7 +262,7 @@ class LayerStack(VideoPredictor):
         """Raises, in terms of frames, where a layer would get a size that it cannot divide."""
         size = layout.frame_size_and_channels(check_rank(shape), self.data_format)[:2]
         for axis, (name, length) in enumerate(zip(("height", "width"), size, strict=True)):
-            total = math.prod(layer.factors[axis] for layer in self.stack)
+            total = math.prod([layer.factors[axis] for layer in self.stack])
             rows_or_columns = length or total  # A size that is not known yet fits.
             for index, layer in enumerate(self.stack):
                 rows_or_columns, rest = divmod(rows_or_columns, factor := layer.factors[axis])

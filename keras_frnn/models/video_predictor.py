@@ -56,11 +56,13 @@ class VideoPredictor(Exportable, keras.Model):
 
     def __call__(self, context, *args, **kwargs):
         # Keras would build, too, but without a lock.
-        if not self.built and getattr(context, "shape", None) is not None:
+        if getattr(context, "shape", None) is not None:
             self._build_for(context.shape)
         return super().__call__(context, *args, **kwargs)
 
     def _build_for(self, shape):
+        if self.built:
+            return
         with _building:
             if not self.built:
                 self.build(shape)

@@ -1,0 +1,27 @@
+"""Torch's kind of a function with a gradient of its own; only Torch's part of `written_gradient` loads this."""
+
+import torch
+
+
+class WithWrittenGradient(torch.autograd.Function):
+    """`with_written_gradient`, given its three functions before their inputs."""
+
+    @staticmethod
+    def forward(ctx, forward, backward, plain, *inputs):
+        output, kept = forward(*inputs)
+        ctx.written, ctx.plain = backward, plain
+        ctx.save_for_backward(*inputs, *kept)
+        return output
+
+    @staticmethod
+    def backward(ctx, upstream):
+        needed = ctx.needs_input_grad[3:]
+        inputs, kept = ctx.saved_tensors[: len(needed)], ctx.saved_tensors[len(needed) :]
+        # What torch.compile makes has no second derivatives.
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return None, None, None, *ctx.written(upstream, inputs, kept)
+        # These gradients are to be differentiated. Aliases, as one input may have been made from another.
+        inputs = [tensor.view_as(tensor) for tensor in inputs]
+        wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
+        gradients = iter(torch.autograd.grad(ctx.plain(*inputs), wanted, upstream, create_graph=True))
+        return None, None, None, *(next(gradients) if need else None for need in needed)
