@@ -34,6 +34,7 @@ _DIGITS = flags.DEFINE_multi_integer("num_digits", [2], "Digits in training sequ
 _SPEEDS = flags.DEFINE_multi_float("speed", [0.05], "Speed in training; repeated: batches in turns.")
 _BATCH = flags.DEFINE_integer("batch_size", 2, "Sequences in a step.")
 _LOSS = flags.DEFINE_enum("loss", "crossentropy", ["crossentropy", "mse", "mae"], "Loss.")
+_DSSIM = flags.DEFINE_float("dssim", 0, "Weight of the structural dissimilarity that is added to the loss.")
 _OPTIMIZER = flags.DEFINE_enum("optimizer", "adam", ["adam", "muon"], "Optimizer.")
 _RATE = flags.DEFINE_float("rate", 2e-3, "Highest learning rate.")
 _COOLDOWN = flags.DEFINE_float("cooldown", 1, "Last share of the budget in which the rate falls, as a cosine.")
@@ -88,6 +89,16 @@ def training_data(steps_done: int):
         if len(parts) == 1
         else type(parts[0]).choose_from_datasets(parts, type(parts[0]).range(len(parts)).repeat())
     )
+
+
+@keras.saving.register_keras_serializable(package="benchmarks")
+def loss(y_true, y_pred):
+    pixels = {
+        "crossentropy": losses.FrameCrossentropy(),
+        "mse": keras.losses.MeanSquaredError(),
+        "mae": keras.losses.MeanAbsoluteError(),
+    }[_LOSS.value](y_true, y_pred)
+    return pixels + _DSSIM.value * losses.DSSIM()(y_true, y_pred) if _DSSIM.value else pixels
 
 
 class Schedule(keras.callbacks.Callback):
@@ -163,7 +174,7 @@ def main(argv):
             optimizer = ConvMuon(_RATE.value, global_clipnorm=1.0, weight_decay=0, adam_weight_decay=0, **ema)
         else:
             optimizer = keras.optimizers.Adam(_RATE.value, clipnorm=1.0, **ema)
-        model.compile(optimizer, losses.FrameCrossentropy() if _LOSS.value == "crossentropy" else _LOSS.value)
+        model.compile(optimizer, loss)
     cost = evaluation.cost(model, (_SIZE.value, _SIZE.value, 1), _CONTEXT.value, _HORIZON.value)
     gmac = cost.macs / 1e9
     steps = round(_TMAC.value * 1e3 / gmac / _BATCH.value)

@@ -4,13 +4,29 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_frnn.checks import RANGE_MARGIN, check_range, shapes_fit
+from keras_frnn.checks import RANGE_MARGIN, check_data_format, check_range, shapes_fit
+from keras_frnn.metrics import image_quality
 
 _LEAST = 1e-4
 
 
+class _FrameLoss(keras.losses.Loss):
+    """A loss of frames in [-1, 1]: an array beyond is an error; a tensor, which may not have values yet, gives NaN."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if isinstance(y_true, np.ndarray) and y_true.size:
+            check_range(y_true, "y_true with ")
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
+def _where_in_range(y_true, loss):
+    """The losses of single pixels or of frames, NaN where a true pixel is beyond [-1, 1]."""
+    axes = tuple(range(len(loss.shape), len(y_true.shape)))
+    return ops.where(ops.all(ops.abs(y_true) <= RANGE_MARGIN, axis=axes), loss, np.nan)
+
+
 @keras.saving.register_keras_serializable(package="keras_frnn")
-class FrameCrossentropy(keras.losses.Loss):
+class FrameCrossentropy(_FrameLoss):
     """Binary cross-entropy of frames in [-1, 1], each pixel taken for the probability `(frame + 1) / 2` of white.
 
     Its gradient does not vanish where the `tanh` that made a wrong pixel is saturated, as those of squared and absolute
@@ -45,11 +61,6 @@ class FrameCrossentropy(keras.losses.Loss):
     def __init__(self, reduction="sum_over_batch_size", name="frame_crossentropy", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        if isinstance(y_true, np.ndarray) and y_true.size:
-            check_range(y_true, "y_true with ")
-        return super().__call__(y_true, y_pred, sample_weight)
-
     def call(self, y_true, y_pred):
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
         if not shapes_fit(*shapes):
@@ -61,4 +72,49 @@ class FrameCrossentropy(keras.losses.Loss):
         # Not cut off at the least probability, where the gradient would vanish, too.
         predicted = _LEAST + (1 - 2 * _LEAST) * ops.clip((y_pred + 1) / 2, 0, 1)
         loss = -(white * ops.log(predicted) + (1 - white) * ops.log(1 - predicted))
-        return ops.mean(ops.where(ops.abs(y_true) <= RANGE_MARGIN, loss, np.nan), axis=-1)
+        return ops.mean(_where_in_range(y_true, loss), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class DSSIM(_FrameLoss):
+    """Structural dissimilarity of frames in [-1, 1], `(1 - SSIM) / 2`, 0 for equal frames and 1 at worst.
+
+    It asks for edges where the losses of single pixels are content with a blur. Where both frames are black everywhere
+    around a pixel it has nothing to say; so it is best added to another loss:
+
+    >>> crossentropy, dssim = FrameCrossentropy(), DSSIM()
+    >>> def loss(y_true, y_pred):
+    ...     return crossentropy(y_true, y_pred) + dssim(y_true, y_pred)
+
+    Args:
+        data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
+        reduction: as of `keras.losses.Loss`; `"sum_over_batch_size"`, the mean, by default.
+        name: name of the loss.
+        dtype: dtype of the result; `keras.config.floatx()` by default. It is computed in float32.
+
+    Call arguments:
+        y_true: true frames, `(batch, time, height, width, channels)`, at least 11x11 pixels, values in [-1, 1]. Where a
+            value is beyond, the loss of its frame is NaN; of a NumPy array it is an error.
+        y_pred: predicted frames of the same shape.
+        sample_weight: weights of sequences, `(batch,)`, or of frames, `(batch, time)`.
+
+    Returns:
+        A number; with `reduction="none"` one for each frame, `(batch, time)`.
+
+    Raises:
+        ValueError: the shapes differ, are not those of videos, or frames are smaller; another `data_format`; `y_true`
+            is a NumPy array with values outside [-1, 1].
+
+    Reference: see `metrics.dssim`.
+    """
+
+    def __init__(self, data_format=None, reduction="sum_over_batch_size", name="dssim", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.data_format = check_data_format(data_format)
+
+    def call(self, y_true, y_pred):
+        y_true = ops.cast(y_true, "float32")
+        return _where_in_range(y_true, image_quality.dssim(y_true, y_pred, data_format=self.data_format))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "data_format": self.data_format}

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import skimage.metrics
 from keras import ops
 
 from keras_frnn import losses
@@ -43,22 +44,61 @@ def test_learns_from_saturated_pixels():
     assert model.get_weights()[1][0] < 6 - 1e-3
 
 
-def test_is_saved_with_a_model(tmp_path):
+@pytest.mark.parametrize(
+    "loss", [losses.FrameCrossentropy(reduction="sum"), losses.DSSIM("channels_first", reduction="sum")]
+)
+def test_is_saved_with_a_model(loss, tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh")])
-    model.compile("sgd", losses.FrameCrossentropy(reduction="sum"))
+    model.compile("sgd", loss)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded.loss, losses.FrameCrossentropy)
-    assert loaded.loss.get_config() == model.loss.get_config()
+    assert type(loaded.loss) is type(loss)
+    assert loaded.loss.get_config() == loss.get_config()
 
 
-def test_wrong_frames():
-    loss, right = losses.FrameCrossentropy(), frames()
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_dssim_is_that_of_scikit_image(data_format):
+    truth, prediction = frames(shape=(2, 3, 12, 13, 2)), frames(1, (2, 3, 12, 13, 2))
+    ssim = dict(data_range=2, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    expected = np.array(
+        [
+            [(1 - skimage.metrics.structural_similarity(*pair, **ssim)) / 2 for pair in zip(*pairs, strict=True)]
+            # Its constants are relative to zero, which has to be black.
+            for pairs in zip((truth + 1).astype("float64"), (prediction + 1).astype("float64"), strict=True)
+        ]
+    )
+    if data_format == "channels_first":
+        truth, prediction = np.moveaxis(truth, -1, 2), np.moveaxis(prediction, -1, 2)
+    assert number(losses.DSSIM(data_format)(truth, prediction)) == pytest.approx(expected.mean(), abs=1e-5)
+    each = losses.DSSIM(data_format, reduction="none")(truth, prediction, np.array([[1.0, 0.0, 2.0]]))
+    np.testing.assert_allclose(ops.convert_to_numpy(each), expected * [1, 0, 2], atol=2e-5)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_dssim_has_gradients_where_frames_are_equal_and_where_they_are_black(start):
+    truth = np.zeros((1, 1, 12, 12, 1), "float32") - 1
+    truth[:, :, 3:8, 3:8] = 1
+    model = keras.Sequential([keras.Input((1, 12, 12, 1)), keras.layers.Rescaling(1.0), keras.layers.Dense(1)])
+    model.layers[-1].set_weights([np.array([[1 - start]], "float32"), np.zeros(1, "float32")])
+    model.compile(keras.optimizers.SGD(0.1), losses.DSSIM())
+    before = model.train_on_batch(truth, truth)
+    after = model.test_on_batch(truth, truth)
+    assert after < (before if start else 1e-4)
+
+
+@pytest.mark.parametrize("loss", [losses.FrameCrossentropy(), losses.DSSIM()])
+def test_wrong_frames(loss):
+    right = frames(shape=(2, 3, 11, 11, 2))
     for wrong, found in ((255 * np.abs(right), "values from 0"), (np.full_like(right, np.nan), "NaN")):
         with pytest.raises(ValueError, match=rf"values in \[-1, 1\]. Received: y_true with {found}"):
             loss(wrong, right)
         assert np.isnan(number(loss(ops.convert_to_tensor(wrong), right)))
         if found == "NaN":
             assert np.isnan(number(loss(right, wrong)))
-    with pytest.raises(ValueError, match=r"same shape. Received: y_true of shape \(2, 3, 4, 5, 2\), y_pred of .* 1\)"):
+    with pytest.raises(ValueError, match=r"same shape.* Received: y_true of .*11, 2\), y_pred of .* 1\)"):
         loss(right, right[..., :1])
+    if isinstance(loss, losses.DSSIM):
+        with pytest.raises(ValueError, match=r"at least 11x11 pixels. Received: shape=\(2, 3, 4, 5, 2\)"):
+            loss(frames(), frames())
+        with pytest.raises(ValueError, match="`data_format` must be"):
+            losses.DSSIM("last")
