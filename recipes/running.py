@@ -117,6 +117,12 @@ def _device(name: str | None) -> Iterator[None]:
         yield
         return
     try:
+        is_torch = keras.backend.backend() == "torch"
+        cpus = ["cpu:0"] if is_torch else keras.distribution.list_devices("cpu")
+        if name.lower().startswith("cpu:") and name.lower() not in cpus:  # Which TensorFlow and Torch let pass.
+            raise ValueError(f"its CPUs: {', '.join(cpus)}")
+        if is_torch and name.lower() == "cpu:0":
+            name = "cpu"  # Torch would copy weights to `cpu:0`, and the copies have no gradient.
         with keras.device(name):
             found = accelerator() or "cpu"
     # Each backend has its own error for a device that it does not know.

@@ -315,9 +315,10 @@ def test_initial_weights(tmp_path, undisturbed):
     assert "with FoldedRNN, conv(2, 3) pool(2) recurrent(3, 3) recurrent(3, 3), 1 channel(s)" in message
 
 
-@pytest.mark.once
-def test_missing_device(tmp_path):
-    assert "There is no device 'gpu:9'" in fails(tmp_path, "train", "--device=gpu:9")
+def test_devices(tmp_path):
+    run(tmp_path / "cpu", "train", "--device=cpu:0", "--iterations=1")
+    for missing in "gpu:9", "cpu:9":
+        assert f"There is no device '{missing}'" in fails(tmp_path / "none", "train", f"--device={missing}")
 
 
 KILLED = """
