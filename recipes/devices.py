@@ -6,6 +6,7 @@ JAX          keras.distribution.DataParallel; on several hosts by KERAS_DISTRIBU
 Torch        DistributedDataParallel, a process a device, which torchrun starts; on several hosts by its flags
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -35,6 +36,17 @@ class Place:
     scope: Callable[[], AbstractContextManager] = contextlib.nullcontext
     prepare: Callable[[keras.Model], None] = lambda model: None
     splits: bool = False
+
+    def alone(self, function: Callable, *arguments):
+        """Calls a function that the other processes do not call, such as one that saves.
+
+        Keras makes an optimizer, to compare with, when it saves, and in `scope` its variables would wait for those of
+        the others. A thread of its own is in no scope.
+        """
+        if self.processes == 1:
+            return function(*arguments)
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            return thread.submit(function, *arguments).result()
 
 
 def join(count: int, batch_size: int, kind: str | None = None) -> Place:
@@ -83,7 +95,8 @@ def _tensorflow(count: int, kind: str | None) -> Place:
         chiefs, processes = len(names.get("chief", [])), len(names.get("chief", [])) + len(names.get("worker", []))
         process = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
         _check(count, strategy.num_replicas_in_sync // processes, "devices", "look at CUDA_VISIBLE_DEVICES")
-        return Place(strategy.num_replicas_in_sync, processes, process, strategy.scope, splits=True)
+        devices = strategy.num_replicas_in_sync
+        return Place(devices, processes, process, strategy.scope, prepare=_ready_for_workers, splits=True)
     if count == 1:
         return Place()
     kind = (kind or ("gpu" if tf.config.list_physical_devices("GPU") else "cpu")).upper()
@@ -92,6 +105,16 @@ def _tensorflow(count: int, kind: str | None) -> Place:
     _check(count, len(found), f"{kind}s", how)
     strategy = tf.distribute.MirroredStrategy([device.name for device in found[:count]])
     return Place(count, scope=strategy.scope, splits=True)
+
+
+def _ready_for_workers(model: keras.Model):
+    """Goes round two places where `fit` of Keras 3.15 fails under MultiWorkerMirroredStrategy."""
+    # It averages a batch over the processes to learn its shape, which is known.
+    model.optimizer.build(model.trainable_variables)
+    model._maybe_symbolic_build = lambda *_, **__: None
+    # It averages the loss over a first axis, too, that a number does not have.
+    train_step = model.train_step
+    model.train_step = lambda data: {name: value[None] for name, value in train_step(data).items()}
 
 
 def _jax(count: int, kind: str | None) -> Place:

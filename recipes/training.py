@@ -51,7 +51,7 @@ def _train(experiment: Experiment, folder: RunFolder, place: Place):
     else:
         model.optimizer.finalize_variable_values(model.trainable_variables)  # As `fit` does in its end.
     if not place.process:
-        folder.save_trained(model, experiment.iterations, checkpoints.seconds)
+        place.alone(folder.save_trained, model, experiment.iterations, checkpoints.seconds)
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -85,8 +85,8 @@ class Checkpoints(keras.callbacks.Callback):
         now = time.perf_counter()
         self.seconds, spent, self.since = self.seconds + now - self.since, now - self.since, now
         try:
-            # On JAX, `self.model` is what fetches the weights.
-            self.folder.save_checkpoint(self.model, self.iteration, self.seconds)
+            model = self.model  # On JAX, this is what fetches the weights, from all processes.
+            self.place.alone(self.folder.save_checkpoint, model, self.iteration, self.seconds)
         except FloatingPointError as error:
             raise FloatingPointError(f"{error} {self._last_good()}") from error
         print(

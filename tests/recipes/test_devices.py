@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -73,29 +74,82 @@ def weights(folder):
     return run_folder.load(folder / "model.keras", compile=False)[0].get_weights()
 
 
-@pytest.mark.parametrize("count", [pytest.param(2, marks=[] if BACKEND == "torch" else pytest.mark.slow)])
-def test_goes_on_with_another_number_of_devices(tmp_path, count):
+@pytest.fixture
+def data(tmp_path):
     for split in ("train", "test"):
         with h5py.File(tmp_path / f"{split}.hdf5", "w") as file:
             file["video"] = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), "uint8")
-    one, several = tmp_path / "one", tmp_path / "several"
+    return tmp_path
+
+
+def train_on_one_device(folder, data):
     presets = dict(paper=videos_frnn.PAPER, small=videos_frnn.SMALL, quick=videos_frnn.QUICK)
-    stages.main("recipes/videos_frnn.py", argv=flags(one, tmp_path), **presets)
+    stages.main("recipes/videos_frnn.py", argv=flags(folder, data), **presets)
+
+
+def assert_same_weights(one, other):
+    for a, b in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [pytest.param(2, marks=[] if BACKEND == "torch" else pytest.mark.slow)])
+def test_goes_on_with_another_number_of_devices(tmp_path, data, count):
+    one, several = tmp_path / "one", tmp_path / "several"
+    train_on_one_device(one, data)
     shutil.copytree(one, several)
     (several / "model.keras").unlink()
     (several / "checkpoints" / "00000004.keras").unlink()
     program = ["-c", VIRTUAL] if BACKEND == "tensorflow" else []
-    command = [sys.executable, *program, str(RECIPES / "videos_frnn.py"), *flags(several, tmp_path)]
+    command = [sys.executable, *program, str(RECIPES / "videos_frnn.py"), *flags(several, data)]
     environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
     command.append(f"--devices={count}")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr
     assert "Going on from iteration 2 of 4." in done.stdout
     assert done.stdout.count("iteration 4 of 4") == 1
-    for a, b in zip(weights(one), weights(several), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+    assert_same_weights(one, several)
     settings = json.loads((several / "settings.json").read_text())
     assert settings["experiment"]["devices"] == 1
+
+
+@pytest.mark.slow
+def test_two_hosts_train_as_one_device_does(tmp_path, data):
+    # Two processes of this machine, each told that it is a host.
+    one, several = tmp_path / "one", tmp_path / "several"
+    train_on_one_device(one, data)
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    hosts = []
+    for index in range(2):
+        worker = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {
+            "tensorflow": {"TF_CONFIG": json.dumps(worker)},
+            "jax": {
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES": addresses[0],
+                "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+                "KERAS_DISTRIBUTION_PROCESS_ID": f"{index}",
+            },
+            "torch": {},
+        }[BACKEND]
+        launcher = []
+        if BACKEND == "torch":
+            where = ["--nnodes=2", f"--node-rank={index}", "--master-addr=127.0.0.1", f"--master-port={ports[0]}"]
+            launcher = ["-m", "torch.distributed.run", *where, "--nproc-per-node=1"]
+        command = [sys.executable, *launcher, str(RECIPES / "videos_frnn.py"), *flags(several, data)]
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        hosts.append(subprocess.Popen(command, env=os.environ | environment, **pipes))
+    try:
+        outputs = [host.communicate(timeout=500)[0] for host in hosts]
+    finally:
+        for host in hosts:
+            host.kill()
+    assert [host.returncode for host in hosts] == [0, 0], outputs
+    assert ["iteration 4 of 4" in output for output in outputs] == [True, False]
+    assert_same_weights(one, several)
 
 
 @pytest.mark.parametrize(
