@@ -93,11 +93,12 @@ def training_data(steps_done: int):
 
 @keras.saving.register_keras_serializable(package="benchmarks")
 def loss(y_true, y_pred):
-    pixels = {
-        "crossentropy": losses.FrameCrossentropy(),
-        "mse": keras.losses.MeanSquaredError(),
-        "mae": keras.losses.MeanAbsoluteError(),
-    }[_LOSS.value](y_true, y_pred)
+    of_pixels = {
+        "crossentropy": losses.FrameCrossentropy,
+        "mse": keras.losses.MeanSquaredError,
+        "mae": keras.losses.MeanAbsoluteError,
+    }
+    pixels = of_pixels[_LOSS.value]()(y_true, y_pred)
     return pixels + _DSSIM.value * losses.DSSIM()(y_true, y_pred) if _DSSIM.value else pixels
 
 
