@@ -53,8 +53,6 @@ _STEPS_PER_EPOCH = 500
 
 def make_model():
     keras.utils.set_random_seed(_SEED.value)
-    if _INITIAL.value:
-        return with_horizon(keras.saving.load_model(_INITIAL.value, compile=False), _HORIZON.value)
     stack = models.topologies.layers_from_topology(
         ast.literal_eval(_TOPOLOGY.value), layers.FoldedConvGRU, dtype=_DTYPE.value, update_bias=_GATE.value
     )
@@ -64,6 +62,8 @@ def make_model():
         stack[index] = type(stack[index]).from_config({**stack[index].get_config(), "dtype": "float32"})
     model = models.FoldedRNN(stack, _HORIZON.value, dtype="float32")
     model.build((None, _CONTEXT.value, _SIZE.value, _SIZE.value, 1))
+    if _INITIAL.value:
+        model.set_weights(keras.saving.load_model(_INITIAL.value, compile=False).get_weights())
     return model
 
 
