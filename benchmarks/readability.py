@@ -1,6 +1,6 @@
 """Whether predicted digits can still be read: a classifier of clean frames looks at forecasts of one digit.
 
-    python benchmarks/readability.py --model=runs/long/averaged.keras
+    python benchmarks/readability.py --model=moving-digits --size=32
 
 The classifier never sees a prediction, nor a test digit, in training. It sees a frame as a square around its centre of
 mass, so that a digit in a wrong place is judged by its shape alone.
@@ -13,10 +13,10 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_frnn import datasets
+from keras_frnn import datasets, models
 from keras_frnn.files import atomic_path
 
-_MODEL = flags.DEFINE_string("model", None, "A saved FoldedRNN.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "A saved FoldedRNN, or the name of a preset.", required=True)
 _SIZE = flags.DEFINE_integer("size", 64, "Side of the frames.")
 _SEQUENCES = flags.DEFINE_integer("sequences", 50, "Sequences of each class.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/readability.csv", "Table to write.")
@@ -82,7 +82,10 @@ def trained_classifier():
 
 
 def main(argv):
-    model = keras.saving.load_model(_MODEL.value, compile=False)
+    if _MODEL.value in models.FoldedRNN.presets:
+        model = models.FoldedRNN.from_preset(_MODEL.value)
+    else:
+        model = keras.saving.load_model(_MODEL.value, compile=False)
     frames, labels = labelled_sequences("test", _HORIZON, _SEQUENCES.value)
     context, future = frames[:, :_CONTEXT], frames[:, _CONTEXT:]
     forecast = model.forecast(context, _HORIZON, batch_size=50)
