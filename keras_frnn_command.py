@@ -4,9 +4,11 @@ It lies beside the package, whose import loads Keras: `--help` answers at once.
 """
 
 import argparse
+import contextlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 
 _SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 
@@ -26,8 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     ):
         os.environ.setdefault(variable, value)
     try:
-        from keras_frnn import command
-
+        with _without_stderr():
+            from keras_frnn import command
         getattr(command, name)(**arguments)
     except KeyboardInterrupt:
         print(f"\nkeras-frnn {name}: interrupted.", file=sys.stderr)
@@ -39,6 +41,19 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\nkeras-frnn {name}: {text if known else f'{type(error).__name__}: {text}'}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """For importing TensorFlow, which tells of processors and GPUs meanwhile, whatever its log level."""
+    with open(os.devnull, "wb") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _parser() -> argparse.ArgumentParser:
