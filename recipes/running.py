@@ -73,6 +73,8 @@ def run(
                 preset = given.get("preset", begun.get("preset"))
                 flags = {name: value for name, value in given.items() if name != "preset"}
                 experiment = command_line.replace(stored_experiment(begun, experiment), **flags)
+            with _device(experiment.device):
+                pass  # A device that is not there is refused before the folder is this experiment's.
             folder.claim(
                 {
                     "recipe": recipe,

@@ -319,6 +319,7 @@ def test_devices(tmp_path):
     run(tmp_path / "cpu", "train", "--device=cpu:0", "--iterations=1")
     for missing in "gpu:9", "cpu:9":
         assert f"There is no device '{missing}'" in fails(tmp_path / "none", "train", f"--device={missing}")
+        assert not (tmp_path / "none").exists()
 
 
 KILLED = """
