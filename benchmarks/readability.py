@@ -13,7 +13,8 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_frnn import datasets, models
+from keras_frnn import datasets
+from keras_frnn.command import load_model
 from keras_frnn.files import atomic_path
 
 _MODEL = flags.DEFINE_string("model", None, "A saved FoldedRNN, or the name of a preset.", required=True)
@@ -82,10 +83,7 @@ def trained_classifier():
 
 
 def main(argv):
-    if _MODEL.value in models.FoldedRNN.presets:
-        model = models.FoldedRNN.from_preset(_MODEL.value)
-    else:
-        model = keras.saving.load_model(_MODEL.value, compile=False)
+    model = load_model(_MODEL.value)
     frames, labels = labelled_sequences("test", _HORIZON, _SEQUENCES.value)
     context, future = frames[:, :_CONTEXT], frames[:, _CONTEXT:]
     forecast = model.forecast(context, _HORIZON, batch_size=50)
