@@ -1,24 +1,41 @@
 """Convolutions of `(batch, height, width, channels)`, and their gradients: what loops over time are made of."""
 
+import contextlib
+import contextvars
+import functools
+from collections.abc import Iterator
+
 import keras
 from keras import ops
 
 from keras_frnn.backend.devices import batch_shards, jax_is_on_cpu
 
 _CACHED_VALUES = 2**19  # Of inputs and gradients: 2 MB in float32.
+_is_in_loop = contextvars.ContextVar("is_in_loop", default=False)
+
+
+@contextlib.contextmanager
+def inside_of_a_loop() -> Iterator[None]:
+    """A context in which JAX traces the body of a loop, see `kernel_gradient`."""
+    token = _is_in_loop.set(True)
+    try:
+        yield
+    finally:
+        _is_in_loop.reset(token)
 
 
 def same_conv(x, kernel):
     """Stride-1 convolution that keeps height and width; the kernel is `(kh, kw, inputs, outputs)`."""
     if keras.backend.backend() == "jax":
-        # JAX's own gradient would take the kernel's from all frames at once, see `kernel_gradient`.
-        return ops.custom_gradient(_conv_and_gradient)(x, kernel)
+        # JAX's own gradient would take the kernel's from all frames at once, see `kernel_gradient`. It is traced later,
+        # so that it is asked here whether this is a loop.
+        return ops.custom_gradient(functools.partial(_conv_and_gradient, in_loop=_is_in_loop.get()))(x, kernel)
     return _conv(x, kernel)
 
 
-def _conv_and_gradient(x, kernel):
+def _conv_and_gradient(x, kernel, in_loop):
     def gradient(upstream):
-        return input_gradient(upstream, flipped(kernel)), kernel_gradient(x, upstream, kernel.shape[:2])
+        return input_gradient(upstream, flipped(kernel)), kernel_gradient(x, upstream, kernel.shape[:2], in_loop)
 
     return _conv(x, kernel), gradient
 
@@ -194,10 +211,11 @@ def input_gradient(gradient, flipped_kernel):
     return same_conv(ops.pad(gradient, [[0, 0], *extra, [0, 0]]), flipped_kernel)[:, :height, :width]
 
 
-def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
+def kernel_gradient(x, gradient, kernel_size: tuple[int, int], in_loop: bool = False):
     """The gradient of `same_conv` with respect to its kernel, `(kh, kw, inputs, outputs)`.
 
-    `keras.ops` has no operation for it, so each backend's own is called.
+    `keras.ops` has no operation for it, so each backend's own is called. Inside of loops, XLA for CPUs has no fast one:
+    there, it is one product of matrices for each place in the kernel.
     """
     shape = (*kernel_size, x.shape[-1], gradient.shape[-1])
     backend = keras.backend.backend()
@@ -216,6 +234,8 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
 
         if not jax_is_on_cpu():
             return of_frames(x, gradient)
+        if in_loop:
+            return _by_matrix_products(x, gradient, kernel_size)
         # XLA for CPUs is much faster at this on no more than what their caches hold: of each device's frames some.
         frames = max(1, _CACHED_VALUES // (x[0].size + gradient[0].size))
         shards = batch_shards() if len(x) % batch_shards() == 0 else 1
@@ -240,3 +260,15 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int]):
     x, gradient = x.permute(0, 3, 1, 2), gradient.permute(0, 3, 1, 2)
     result = torch.nn.grad.conv2d_weight(x, (shape[3], shape[2], *kernel_size), gradient, padding=padding)
     return result.permute(2, 3, 1, 0)
+
+
+def _by_matrix_products(x, gradient, kernel_size: tuple[int, int]):
+    _, height, width, _ = x.shape
+    padding = [((side - 1) // 2, side // 2) for side in kernel_size]
+    x = ops.pad(x, [(0, 0), *padding, (0, 0)])
+    places = [
+        ops.tensordot(x[:, row : row + height, column : column + width], gradient, axes=[[0, 1, 2], [0, 1, 2]])
+        for row in range(kernel_size[0])
+        for column in range(kernel_size[1])
+    ]
+    return ops.reshape(ops.stack(places), (*kernel_size, *places[0].shape))

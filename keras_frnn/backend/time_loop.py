@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras
 from keras import ops
 
-from keras_frnn.backend.devices import jax_is_on_cpu
+from keras_frnn.backend.convolution import inside_of_a_loop
 
 _WRITTEN_OUT = 16  # Steps at most: the graph grows with them.
 _writes_out = contextvars.ContextVar("writes_out", default=False)
@@ -45,15 +45,15 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, differe
     length = keras.tree.flatten(inputs)[0].shape[0]
     if backend == "tensorflow" and not (_writes_out.get() and length and length <= _WRITTEN_OUT):
         return _tensorflow_scan(step, state, inputs, select, reverse, differentiable)
-    if backend == "jax" and not (differentiable and jax_is_on_cpu()):
+    if backend == "jax":
 
         def carry_and_output(state, x):
-            state = step(state, x)
+            with inside_of_a_loop():
+                state = step(state, x)
             return state, select(state)
 
         return ops.scan(carry_and_output, state, inputs, reverse=reverse)
-    # Torch has no graph that a loop would keep small. On a CPU, the gradient of a convolution inside `lax.scan` is
-    # more than 20 times slower than written out.
+    # Torch has no graph that a loop would keep small.
     inputs = [
         keras.tree.pack_sequence_as(inputs, parts)
         for parts in zip(*map(ops.unstack, keras.tree.flatten(inputs)), strict=True)

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from keras_frnn import layers
-from keras_frnn.backend import convolution
+from keras_frnn.backend import convolution, time_loop
 from keras_frnn.layers import layout
 
 
@@ -114,6 +114,49 @@ def test_gradient_of_the_loop_over_time(kernel_size, data_format, remat):
     for name, gradient in expected.items():
         assert np.abs(gradient).max() > 0
         np.testing.assert_allclose(computed[name], gradient, rtol=0, atol=1e-5 * np.abs(gradient).max(), err_msg=name)
+
+
+class StockConvolutions(keras.Model):
+    """States that come from each other by a convolution of Keras' own, which the backend differentiates."""
+
+    def __init__(self, kernel_size):
+        super().__init__()
+        self.conv = keras.layers.Conv2D(3, kernel_size, padding="same", use_bias=False, data_format="channels_last")
+
+    def build(self, shape):
+        self.conv.build((shape[0], *shape[2:]))
+
+    def states(self, sequence):
+        states = [sequence[0]]
+        for x in ops.unstack(sequence[1:]):
+            states.append(ops.tanh(self.conv(states[-1]) + x))
+        return ops.stack(states[1:])
+
+    def call(self, video):
+        return ops.swapaxes(self.states(ops.swapaxes(ops.convert_to_tensor(video), 0, 1)), 0, 1)
+
+
+class ConvolutionsInALoop(StockConvolutions):
+    def states(self, sequence):
+        def step(state, x):
+            return ops.tanh(convolution.same_conv(state, self.conv.kernel) + x)
+
+        return time_loop.scan(step, sequence[0], sequence[1:])[1]
+
+
+@pytest.mark.parametrize("kernel_size", [(1, 1), (3, 3), (5, 3), (2, 4)])
+def test_gradient_of_a_convolution_inside_of_a_loop(kernel_size):
+    video, target = array(2, 5, 6, 7, 3), array(2, 4, 6, 7, 3)
+    results = []
+    for model in (StockConvolutions(kernel_size), ConvolutionsInALoop(kernel_size)):
+        model.build(video.shape)
+        model.conv.kernel.assign(array(*kernel_size, 3, 3) / 5)
+        loss, values = gradients.of_l1_loss(model, video, target)
+        results.append((loss, *values.values()))
+    (expected_loss, expected), (loss, computed) = results
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("kernel_size", "remat"), [((3, 3), False), ((2, 3), True)])

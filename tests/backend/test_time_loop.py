@@ -1,5 +1,3 @@
-import golden
-import gradients
 import numpy as np
 import pytest
 from keras import ops
@@ -8,9 +6,7 @@ from keras_frnn.backend import time_loop
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-@pytest.mark.parametrize("is_on_cpu", [True, False])
-def test_scan_is_a_loop(steps, is_on_cpu, monkeypatch):
-    monkeypatch.setattr(time_loop, "jax_is_on_cpu", lambda: is_on_cpu)
+def test_scan_is_a_loop(steps):
     inputs = np.arange(steps, dtype="float32")[:, None] + np.ones((steps, 3), "float32")
 
     def step(state, x):
@@ -26,15 +22,3 @@ def test_scan_is_a_loop(steps, is_on_cpu, monkeypatch):
     np.testing.assert_allclose(ops.convert_to_numpy(x), inputs[-1])
     np.testing.assert_allclose(ops.convert_to_numpy(chosen[0]), inputs.cumprod(axis=0))
     np.testing.assert_allclose(ops.convert_to_numpy(chosen[1]), inputs)
-
-
-@pytest.mark.parametrize("name", ["frnn", "rladder"])
-def test_networks_learn_the_same_in_the_loop_for_accelerators(name, monkeypatch):
-    monkeypatch.setattr(time_loop, "jax_is_on_cpu", lambda: False)
-    model = golden.network(name)
-    context, future = golden.frames(name)
-    loss, values = gradients.of_l1_loss(model, context, future)
-    np.testing.assert_allclose(loss, golden.arrays(name)["l1_loss"], rtol=0, atol=1e-6)
-    kernel = golden.of_layer("gradients", 0, name)["w"]
-    computed = values[model.stack[0].kernel.path]
-    np.testing.assert_allclose(computed, kernel, rtol=0, atol=1e-4 * np.abs(kernel).max())
