@@ -7,7 +7,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import keras
 import stages as command_line
@@ -73,8 +72,8 @@ def run(
                 preset = given.get("preset", begun.get("preset"))
                 flags = {name: value for name, value in given.items() if name != "preset"}
                 experiment = command_line.replace(stored_experiment(begun, experiment), **flags)
-            with _device(experiment.device):
-                pass  # A device that is not there is refused before the folder is this experiment's.
+            # A device that is not there is refused before the folder is this experiment's.
+            device = checked_device(experiment.device)
             folder.claim(
                 {
                     "recipe": recipe,
@@ -90,9 +89,9 @@ def run(
                 logging.use_absl_handler()
                 logging.set_verbosity(logging.INFO)  # Which windows there are, and by which protocol.
             if "train" in stages:
-                with _device(experiment.device if place.devices == 1 else None):
+                with on_device(device if place.devices == 1 else None):
                     train(experiment, folder, place)
-            with _device(experiment.device):
+            with on_device(device):
                 if "evaluate" in stages:
                     evaluate(experiment, folder, paper)
                 if "analyse" in stages:
@@ -113,19 +112,22 @@ def run(
         raise
 
 
-@contextlib.contextmanager
-def _device(name: str | None) -> Iterator[None]:
+def checked_device(name: str | None) -> str | None:
+    """The device of that name, as `keras.device` takes it.
+
+    Raises:
+        RunError: the backend has no such device.
+    """
     if name is None:
-        yield
-        return
+        return None
     try:
         is_torch = keras.backend.backend() == "torch"
         cpus = ["cpu:0"] if is_torch else keras.distribution.list_devices("cpu")
         if name.lower().startswith("cpu:") and name.lower() not in cpus:  # Which TensorFlow and Torch let pass.
             raise ValueError(f"its CPUs: {', '.join(cpus)}")
-        if is_torch and name.lower() == "cpu:0":
-            name = "cpu"  # Torch would copy weights to `cpu:0`, and the copies have no gradient.
-        with keras.device(name):
+        # Torch would copy weights to `cpu:0`, and the copies have no gradient.
+        device = "cpu" if is_torch and name.lower() == "cpu:0" else name
+        with keras.device(device):
             found = accelerator() or "cpu"
     # Each backend has its own error for a device that it does not know.
     except Exception as error:
@@ -135,8 +137,11 @@ def _device(name: str | None) -> Iterator[None]:
             f"There is no device {name!r} for {keras.backend.backend()}{reason if found is None else ''}. Pass another "
             "--device: cpu:0, or none for what Keras takes by itself."
         )
-    with keras.device(name):
-        yield
+    return device
+
+
+def on_device(name: str | None) -> contextlib.AbstractContextManager:
+    return keras.device(name) if name else contextlib.nullcontext()
 
 
 def _versions() -> dict[str, str]:

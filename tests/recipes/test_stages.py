@@ -384,7 +384,7 @@ from keras_frnn.machine import peak_memory_bytes
 generator = np.random.default_rng(0)
 experiment = stages.replace({recipe}.PAPER, device="cpu:0")
 frames = generator.uniform(-1, 1, (int(sys.argv[1]), 20, 64, 64, 1)).astype("float32")
-with running._device(experiment.device):
+with running.on_device(running.checked_device(experiment.device)):
     model = training.make_model(experiment, frames.shape)
     loss = model.train_on_batch(frames[:, :10], frames[:, 10:])
 print(float(loss), peak_memory_bytes())
