@@ -1,8 +1,10 @@
+import golden
+import gradients
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_frnn.backend import time_loop
+from keras_frnn.backend import convolution, time_loop
 
 
 @pytest.mark.parametrize("steps", [1, 5])
@@ -22,3 +24,15 @@ def test_scan_is_a_loop(steps):
     np.testing.assert_allclose(ops.convert_to_numpy(x), inputs[-1])
     np.testing.assert_allclose(ops.convert_to_numpy(chosen[0]), inputs.cumprod(axis=0))
     np.testing.assert_allclose(ops.convert_to_numpy(chosen[1]), inputs)
+
+
+@pytest.mark.parametrize("name", ["frnn", "rladder"])
+def test_networks_learn_the_same_in_the_loop_for_accelerators(name, monkeypatch):
+    monkeypatch.setattr(convolution, "jax_is_on_cpu", lambda: False)
+    model = golden.network(name)
+    context, future = golden.frames(name)
+    loss, values = gradients.of_l1_loss(model, context, future)
+    np.testing.assert_allclose(loss, golden.arrays(name)["l1_loss"], rtol=0, atol=1e-6)
+    kernel = golden.of_layer("gradients", 0, name)["w"]
+    computed = values[model.stack[0].kernel.path]
+    np.testing.assert_allclose(computed, kernel, rtol=0, atol=1e-4 * np.abs(kernel).max())
