@@ -43,7 +43,9 @@ _DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all lay
 _GATE = flags.DEFINE_float("update_gate_bias", -2, "Initial bias of the update gates.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and of the training sequences.")
 _TEST = flags.DEFINE_integer("test_sequences", 200, "How many sequences to test on.")
-_INITIAL = flags.DEFINE_string("initial", None, "A saved model of this topology: start from its weights.")
+_INITIAL = flags.DEFINE_string(
+    "initial", None, "A saved model of this topology, or of the same with less filters: start from what it computes."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for checkpoints and pictures; none are written without.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/learning.csv", "Table to which a row is added.")
 
@@ -63,8 +65,38 @@ def make_model():
     model = models.FoldedRNN(stack, _HORIZON.value, dtype="float32")
     model.build((None, _CONTEXT.value, _SIZE.value, _SIZE.value, 1))
     if _INITIAL.value:
-        model.set_weights(keras.saving.load_model(_INITIAL.value, compile=False).get_weights())
+        start_from(model, keras.saving.load_model(_INITIAL.value, compile=False))
     return model
+
+
+def start_from(model, narrower):
+    """Gives a network the weights of another one whose layers have as many filters or less, and so its forecasts.
+
+    Filters beyond those of the other keep their random weights, but what was there before does not listen to them yet.
+    The idea: Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016.
+    """
+    for weight, initial in zip(model.weights, narrower.weights, strict=True):
+        weight.assign(_widened(np.array(weight), np.array(initial), _gates(weight)))
+
+
+def _gates(weight) -> int:
+    """How many times a weight's last axis holds all filters of its layer."""
+    *_, part, name = weight.path.split("/")
+    return {"kernel": 3, "bias": 3, "recurrent_kernel": 2}.get(name, 1) if part in ("encoder", "decoder") else 1
+
+
+def _widened(weight: np.ndarray, initial: np.ndarray, gates: int) -> np.ndarray:
+    new, old = (array.reshape(*array.shape[:-1], gates, -1) for array in (weight, initial))
+    filters = old.shape[-1]
+    if new.ndim == 2:
+        new[:, :filters] = old
+        return new.reshape(weight.shape)
+    channels = old.shape[-3]
+    new[..., channels:, :, :filters] = 0
+    new[..., :channels, :, :filters] = old
+    if channels == 1:
+        new[..., filters:] = 0  # The one kernel on pixels also paints them.
+    return new.reshape(weight.shape)
 
 
 def training_data(steps_done: int):

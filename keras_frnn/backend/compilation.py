@@ -14,8 +14,8 @@ _KEPT = 8  # Compiled functions a model. Each holds a graph of its own.
 class CompiledCalls:
     """Runs functions of a model, compiled for arguments of shapes that they are called with again.
 
-    Weights are arguments of what is compiled, so it follows when they change, and inside `model.stateless_call` those
-    given there are taken. The functions used last are kept.
+    What is compiled follows when weights change, and inside `model.stateless_call` those given there are taken. The
+    functions used last are kept.
 
     With Torch, in a model compiled with `run_eagerly=True`, and inside something that is compiled or differentiated as
     a whole, functions run as they are.
@@ -46,6 +46,8 @@ class CompiledCalls:
         weights = [variable.value for variable in self._model.variables]
         if _is_traced((weights, arguments)):
             return function(*arguments, **static)
+        if _are_variables(weights):
+            weights = []  # Compiled code reads them where they are. To hand over each takes as long as a small layer.
         shapes = keras.tree.map_structure(
             lambda x: None if x is None else (tuple(x.shape), keras.backend.standardize_dtype(x.dtype)), arguments
         )
@@ -72,6 +74,8 @@ class CompiledCalls:
         return tf.function(pure, autograph=False, jit_compile=self._model.jit_compile or None)
 
     def _with_weights(self, function: Callable, weights: list, *arguments):
+        if not weights:
+            return function(*arguments)
         with keras.StatelessScope(list(zip(self._model.variables, weights, strict=True))):
             return function(*arguments)
 
@@ -84,6 +88,15 @@ def _is_traced(tensors) -> bool:
     import jax
 
     return any(isinstance(tensor, jax.core.Tracer) for tensor in keras.tree.flatten(tensors))
+
+
+def _are_variables(tensors: list) -> bool:
+    """Whether they are TensorFlow's variables, not values that stand for them, as in a `keras.StatelessScope`."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return all(isinstance(tensor, tf.Variable) for tensor in tensors)
 
 
 def gradients(wanted: bool, *tensors):
