@@ -20,6 +20,7 @@ import keras
 import numpy as np
 from absl import app, flags
 from conv_muon import ConvMuon
+from widening import start_from
 
 from keras_frnn import datasets, evaluation, layers, losses, models
 from keras_frnn.files import atomic_path
@@ -67,36 +68,6 @@ def make_model():
     if _INITIAL.value:
         start_from(model, keras.saving.load_model(_INITIAL.value, compile=False))
     return model
-
-
-def start_from(model, narrower):
-    """Gives a network the weights of another one whose layers have as many filters or less, and so its forecasts.
-
-    Filters beyond those of the other keep their random weights, but what was there before does not listen to them yet.
-    The idea: Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016.
-    """
-    for weight, initial in zip(model.weights, narrower.weights, strict=True):
-        weight.assign(_widened(np.array(weight), np.array(initial), _gates(weight)))
-
-
-def _gates(weight) -> int:
-    """How many times a weight's last axis holds all filters of its layer."""
-    *_, part, name = weight.path.split("/")
-    return {"kernel": 3, "bias": 3, "recurrent_kernel": 2}.get(name, 1) if part in ("encoder", "decoder") else 1
-
-
-def _widened(weight: np.ndarray, initial: np.ndarray, gates: int) -> np.ndarray:
-    new, old = (array.reshape(*array.shape[:-1], gates, -1) for array in (weight, initial))
-    filters = old.shape[-1]
-    if new.ndim == 2:
-        new[:, :filters] = old
-        return new.reshape(weight.shape)
-    channels = old.shape[-3]
-    new[..., channels:, :, :filters] = 0
-    new[..., :channels, :, :filters] = old
-    if channels == 1:
-        new[..., filters:] = 0  # The one kernel on pixels also paints them.
-    return new.reshape(weight.shape)
 
 
 def training_data(steps_done: int):
