@@ -1,4 +1,4 @@
-"""Writes the tables of docs/learning.md from what benchmarks/learning.py and benchmarks/readability.py have recorded.
+"""Writes the tables of docs/learning.md from what learning.py, readability.py and limits.py here have recorded.
 
 python benchmarks/learning_page.py
 """
@@ -81,13 +81,18 @@ def readability() -> str:
     return table(list(rows[0]), [[value.replace("_", " ") for value in row.values()] for row in rows])
 
 
+def limits() -> str:
+    rows = rows_of("limits.csv")
+    return table(list(rows[0]), [list(row.values()) for row in rows])
+
+
 def commands() -> str:
     return "```\n" + "\n".join(row["command"] for row in rows_of("learning.csv")) + "\n```"
 
 
 def main():
     text = _PAGE.read_text()
-    for name, write in {"trials": trials, "readability": readability, "commands": commands}.items():
+    for name, write in {"trials": trials, "readability": readability, "limits": limits, "commands": commands}.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         content = f"{begin}\n\n{write()}\n\n{end}"

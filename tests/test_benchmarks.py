@@ -1,6 +1,7 @@
 """The cost benchmark on networks of a few channels."""
 
 import csv
+import itertools
 import json
 import pathlib
 import subprocess
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_frnn import evaluation, models
+from keras_frnn import datasets, evaluation, models
 
 pytestmark = pytest.mark.once
 BENCHMARK = pathlib.Path(__file__).parent.parent / "benchmarks" / "cost.py"
@@ -82,6 +83,30 @@ def test_a_wider_network_begins_with_the_forecasts_of_a_narrower_one(monkeypatch
         wide.train_on_batch(frames, np.ones((2, 4, 8, 8, 1), "float32"))
     for old, new in zip(before, wide.get_weights(), strict=True):
         assert (old != new).reshape(-1, old.shape[-1]).any(axis=0).all()  # Every filter learns.
+
+
+def test_what_could_be_known_of_moving_digits(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    import limits
+
+    data = datasets.moving_mnist(
+        "test", "mnist-5k", size=32, num_digits=2, speed=0.05, batch_size=3, sequences=3, format="keras"
+    )
+    _, future = data[0]
+    digits, places = data.make.trajectories(np.arange(3))
+    images, pixels = data.make.digits[digits] / 255, data.make.corners(places)
+    for index, paths in enumerate(pixels):
+        possible = [limits.continuations(path[:10], 18, np.random.default_rng(0)) for path in paths]
+        for of_digit, path in zip(possible, paths, strict=True):
+            assert of_digit.shape[1:] == (10, 2)
+            assert np.abs(of_digit - path[10:]).max() <= 3  # Ten frames leave no more doubt, even after ten others.
+            assert (of_digit[:, 0] == path[10]).all(axis=-1).any()
+        # Where it is known where the digits are, the mean is the frame.
+        known = limits.mean_frame(images[index], [path[None, 10] for path in paths])
+        np.testing.assert_allclose(known, (future[index, 0, ..., 0] + 1) / 2, atol=1e-6)
+        drawn = [limits.drawn(images[index], both) for both in itertools.product(*(p[:, 9] for p in possible))]
+        mean = limits.mean_frame(images[index], [p[:, 9] for p in possible])
+        np.testing.assert_allclose(mean, np.mean(drawn, axis=0), atol=1e-9)
 
 
 def test_muon_of_convolutions_makes_orthogonal_updates(monkeypatch):

@@ -69,6 +69,7 @@ class VideoBatches(keras.utils.PyDataset):
     be pickled and read in several processes, such as those of a `torch.utils.data.DataLoader`.
 
     Attributes:
+        make: the function behind it, from positions of sequences to their frames.
         num_batches: None where there is no end; then `fit` needs `steps_per_epoch`.
 
     Raises:
@@ -81,7 +82,7 @@ class VideoBatches(keras.utils.PyDataset):
 
     def __init__(self, make: Callable[[np.ndarray], Pair], positions: range, batch_size: int):
         super().__init__()
-        self._make, self._positions, self._batch_size = make, positions, batch_size
+        self.make, self._positions, self._batch_size = make, positions, batch_size
         self._ahead: dict[int, _ReadAhead] = {}
 
     @property
@@ -125,7 +126,7 @@ class VideoBatches(keras.utils.PyDataset):
         """Batch `number`, made here and now."""
         first = int(number) * self._batch_size
         run = self._positions[first : first + self._batch_size]
-        return self._make(np.arange(run.start, run.stop, run.step, dtype="int64"))
+        return self.make(np.arange(run.start, run.stop, run.step, dtype="int64"))
 
 
 class _ReadAhead:

@@ -91,7 +91,7 @@ def moving_mnist(
         raise ValueError(f"`speed` is a fraction of the free range and must be in (0, 1]. Received: speed={speed!r}")
     first = start * num_shards
     stop = None if sequences is None else first + sequences
-    make: _PublicTestSequences | _MovingDigits
+    make: _PublicTestSequences | MovingDigits
     if path is not None:
         if split != "test" or not (isinstance(digits, str) and digits == "mnist"):
             raise ValueError(
@@ -110,14 +110,21 @@ def moving_mnist(
         if digit_size > size:
             raise ValueError(f"Digits of {digit_size} pixels do not fit frames of {size}. Pass a smaller `digit_size`.")
         key = mix(seed) ^ mix(SPLITS.index(split))
-        make = _MovingDigits(_resize(images, digit_size), key, context, horizon, size, num_digits, speed)
+        make = MovingDigits(_resize(images, digit_size), key, context, horizon, size, num_digits, speed)
         if stop is None and split == "test":
             stop = first + _TEST_SEQUENCES
     shapes = (context, size, size, 1), (horizon, size, size, 1)
     return dataset(make, shapes, positions(first, stop, num_shards, shard_index), batch_size, format)
 
 
-class _MovingDigits:
+def moved(position: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position and velocity a frame later, both as fractions of the free range."""
+    # At a side a digit stops for this frame and turns, as in the code that made the public test sequences.
+    position = np.clip(position + velocity, 0, 1)
+    return position, np.where((position <= 0) | (position >= 1), -velocity, velocity)
+
+
+class MovingDigits:
     """Sequences by their numbers.
 
     Args:
@@ -131,9 +138,9 @@ class _MovingDigits:
         self.steps, self.num_digits, self.speed = context + horizon, num_digits, speed
 
     def __call__(self, number: np.ndarray) -> Pair:
-        digit, places = self._trajectories(number)
+        digit, places = self.trajectories(number)
         side = self.digits.shape[1]
-        corners = (places * (self.size - side)).astype("int64").tolist()
+        corners = self.corners(places).tolist()
         frames = np.zeros((len(number), self.steps, self.size, self.size), "uint8")
         for i, sequence in enumerate(frames):
             for which, path in zip(digit[i], corners[i], strict=True):
@@ -143,16 +150,18 @@ class _MovingDigits:
                     np.maximum(part, image, out=part)
         return scaled(frames[..., None], self.context)
 
-    def _trajectories(self, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def corners(self, places: np.ndarray) -> np.ndarray:
+        """Row and column of a digit's first pixel."""
+        return (places * (self.size - self.digits.shape[1])).astype("int64")
+
+    def trajectories(self, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Digits `(batch, digits)`, and row and column as fractions of the free range, `(batch, digits, steps, 2)`."""
         u = uniform(self.key, number, self.num_digits * 4).reshape(-1, self.num_digits, 4)
         position, angle = u[..., 1:3], 2 * np.pi * u[..., 3]
         velocity = self.speed * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
         positions = [position]
         for _ in range(self.steps - 1):
-            # At a side a digit stops for this frame and turns, as in the code that made the public test sequences.
-            position = np.clip(position + velocity, 0, 1)
-            velocity = np.where((position <= 0) | (position >= 1), -velocity, velocity)
+            position, velocity = moved(position, velocity)
             positions.append(position)
         return (u[..., 0] * len(self.digits)).astype("int64"), np.stack(positions, axis=2)
 

@@ -26,7 +26,7 @@ import ucf101_frnn
 from run_folder import RunFolder
 
 from keras_frnn import datasets, evaluation, files, models
-from keras_frnn.datasets.moving_mnist import _MovingDigits
+from keras_frnn.datasets.moving_mnist import MovingDigits
 
 RECIPES = pathlib.Path(stages.__file__).parent
 TINY = stages.replace(
@@ -138,14 +138,14 @@ def test_stages_one_by_one(tmp_path, capsys, monkeypatch):
 
 
 def test_data_that_goes_away_ends_in_a_sentence(tmp_path, monkeypatch):
-    made = _MovingDigits.__call__
+    made = MovingDigits.__call__
 
     def third_batch_fails(self, number):
         if number[0] >= 2 * TINY.batch_size:
             raise ValueError("some.hdf5 cannot be read. Put it back.")
         return made(self, number)
 
-    monkeypatch.setattr(_MovingDigits, "__call__", third_batch_fails)
+    monkeypatch.setattr(MovingDigits, "__call__", third_batch_fails)
     assert fails(tmp_path / "run", "train").endswith("some.hdf5 cannot be read. Put it back.")
 
 

@@ -1,0 +1,141 @@
+"""What could be known of moving digits, and where a network is far from it.
+
+    python benchmarks/limits.py --model=moving-digits
+
+Digits move on exact lines, but are drawn at whole pixels: ten frames tell their speed to a fraction of a pixel only.
+Nobody's forecasts have a lower expected MSE than the mean of all continuations that fit the given frames, with the
+digits known. That is estimated here, with each digit's path known by itself even where digits overlap, so it is a bound
+that may be out of reach. Beside it stands what a network does, for kinds of sequences.
+"""
+
+import csv
+import functools
+import itertools
+import pathlib
+
+import numpy as np
+from absl import app, flags
+
+from keras_frnn import datasets
+from keras_frnn.command import load_model
+from keras_frnn.datasets.moving_mnist import moved
+from keras_frnn.files import atomic_path
+
+_MODEL = flags.DEFINE_string("model", None, "A saved FoldedRNN, or the name of a preset.", required=True)
+_SEQUENCES = flags.DEFINE_integer("sequences", 1000, "Test sequences with one digit, and as many with two.")
+_TABLE = flags.DEFINE_string("table", "benchmarks/results/limits.csv", "Table to write.")
+_SIZE, _SPEED, _CONTEXT, _HORIZON = 32, 0.05, 10, 10
+_DRAWN, _ENOUGH, _ROUNDS = 20_000, 100, 1000  # Paths drawn at once; how many must fit; how often to draw at most.
+
+
+def continuations(path: np.ndarray, free: int, generator: np.random.Generator) -> np.ndarray:
+    """Pixels of later frames `(paths, horizon, 2)` that a digit may be at, each as likely as the others.
+
+    Args:
+        path: its pixels in the given frames, `(context, 2)`.
+        free: free range in pixels.
+        generator: of the paths among which those that fit are sought.
+    """
+    found = []
+    for _ in range(_ROUNDS):
+        position = (path[0] + generator.random((_DRAWN, 2))) / free
+        angle = 2 * np.pi * generator.random(_DRAWN)
+        velocity = _SPEED * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+        for pixel in path[1:]:
+            position, velocity = moved(position, velocity)
+            fits = ((position * free).astype(int) == pixel).all(axis=-1)
+            position, velocity = position[fits], velocity[fits]
+        steps = []
+        for _ in range(_HORIZON):
+            position, velocity = moved(position, velocity)
+            steps.append((position * free).astype(int))
+        found.append(np.stack(steps, axis=1))
+        if sum(map(len, found)) >= _ENOUGH:
+            return np.concatenate(found)
+    raise SystemExit(f"Hardly any path goes through {path.tolist()}.")
+
+
+def drawn(images: np.ndarray, pixels) -> np.ndarray:
+    """A frame in [0, 1] with each digit at its pixel."""
+    frame, side = np.zeros((_SIZE, _SIZE)), images.shape[1]
+    for image, (y, x) in zip(images, pixels, strict=True):
+        part = frame[y : y + side, x : x + side]
+        np.maximum(part, image, out=part)
+    return frame
+
+
+def mean_frame(images: np.ndarray, possible: list[np.ndarray]) -> np.ndarray:
+    """The mean of a frame over the pixels `(paths, 2)` that each digit may be at, independently."""
+    places, counts = zip(*(np.unique(pixels, axis=0, return_counts=True) for pixels in possible), strict=True)
+    shares = functools.reduce(np.outer, [count / count.sum() for count in counts]).ravel()
+    frames = [drawn(images, pixels) for pixels in itertools.product(*places)]
+    return np.tensordot(shares, frames, axes=1)
+
+
+def scores(model, number_of_digits: int, generator: np.random.Generator) -> list[dict]:
+    """Rows of the table: all sequences with so many digits and, of those with several, kinds of them."""
+    data = datasets.moving_mnist(
+        "test",
+        digits="mnist-5k",
+        size=_SIZE,
+        num_digits=number_of_digits,
+        speed=_SPEED,
+        batch_size=_SEQUENCES.value,
+        context=_CONTEXT,
+        horizon=_HORIZON,
+        sequences=_SEQUENCES.value,
+        format="keras",
+    )
+    context, future = (in_unit_range(frames) for frames in data[0])
+    forecast = in_unit_range(model.forecast(data[0][0], _HORIZON, batch_size=50))
+    digits, places = data.make.trajectories(np.arange(_SEQUENCES.value))
+    images, pixels = data.make.digits[digits] / 255, data.make.corners(places)
+    free = _SIZE - images.shape[-1]
+    best, touching = np.zeros_like(future), np.zeros((_SEQUENCES.value, _CONTEXT), bool)
+    for index, paths in enumerate(pixels):
+        possible = [continuations(path[:_CONTEXT], free, generator) for path in paths]
+        best[index] = [mean_frame(images[index], [p[:, step] for p in possible]) for step in range(_HORIZON)]
+        for step in range(_CONTEXT):
+            alone = [drawn(images[index, i, None], paths[i, step, None]) > 0.5 for i in range(number_of_digits)]
+            touching[index, step] = np.sum(alone, axis=0).max() > 1
+    kinds = {("one digit", "two digits")[number_of_digits - 1]: np.ones(len(future), bool)}
+    if number_of_digits > 1:
+        share = touching.mean(axis=1)
+        kinds |= {
+            "never on each other while given": share == 0,
+            "in some given frames": (share > 0) & (share < 1),
+            "in all": share == 1,
+        }
+    errors = {
+        name: ((frames - future) ** 2).mean(axis=(1, 2, 3))
+        for name, frames in {"copy": context[:, -1:], "network": forecast, "bound": best}.items()
+    }
+    return [
+        {
+            "sequences with": kind,
+            "sequences": int(chosen.sum()),
+            "MSE of copying": f"{errors['copy'][chosen].mean():.4f}",
+            "network / copy": f"{errors['network'][chosen].mean() / errors['copy'][chosen].mean():.3f}",
+            "bound / copy": f"{errors['bound'][chosen].mean() / errors['copy'][chosen].mean():.3f}",
+        }
+        for kind, chosen in kinds.items()
+    ]
+
+
+def in_unit_range(frames) -> np.ndarray:
+    return (np.asarray(frames)[..., 0] + 1) / 2
+
+
+def main(_):
+    model, generator = load_model(_MODEL.value), np.random.default_rng(0)
+    rows = [row for number in (1, 2) for row in scores(model, number, generator)]
+    with atomic_path(pathlib.Path(_TABLE.value)) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    for row in rows:
+        print(*row.values(), sep="  ")
+
+
+if __name__ == "__main__":
+    app.run(main)
