@@ -207,6 +207,7 @@ def test_what_has_no_end_or_no_batch():
         model.fit(nothing)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # On a single core.
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="Keras takes a DataLoader on Torch alone")
 def test_in_a_data_loader(stored):
     """The example of docs/data.md."""
@@ -215,7 +216,7 @@ def test_in_a_data_loader(stored):
     data = datasets.video_folder(stored, "train", **WINDOWS, format="keras")
     exec(example, namespace := {})
     loader = namespace["loader"]
-    assert (loader.dataset, list(loader.sampler), loader.num_workers) == (namespace["data"], list(range(1000)), 2)
+    assert (loader.dataset, list(loader.sampler), loader.num_workers) == (namespace["data"], list(range(1000)), 1)
     loader = type(loader)(data, batch_size=None, sampler=range(2, 6), num_workers=2)
     assert_equal(first(loader, 9), [data[number] for number in range(2, 6)])
     model = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=2)
