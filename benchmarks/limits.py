@@ -22,7 +22,7 @@ from keras_frnn.datasets.moving_mnist import moved
 from keras_frnn.files import atomic_path
 
 _MODEL = flags.DEFINE_string("model", None, "A saved FoldedRNN, or the name of a preset.", required=True)
-_SEQUENCES = flags.DEFINE_integer("sequences", 1000, "Test sequences with one digit, and as many with two.")
+_SEQUENCES = flags.DEFINE_integer("sequences", 300, "Test sequences with one digit, and as many with two.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/limits.csv", "Table to write.")
 _SIZE, _SPEED, _CONTEXT, _HORIZON = 32, 0.05, 10, 10
 _DRAWN, _ENOUGH, _ROUNDS = 20_000, 100, 1000  # Paths drawn at once; how many must fit; how often to draw at most.

@@ -66,7 +66,8 @@ class Scores:
 
     def markdown(self, published: str | None = None) -> str:
         """The same as Markdown tables."""
-        lines = [f"Per-step means over {self.sequences} test sequences."]
+        plural = "" if self.sequences == 1 else "s"
+        lines = [f"Per-step means over {self.sequences} test sequence{plural}."]
         for metric, header, rows in self._blocks(published):
             lines += ["", f"{metric}: {METRICS[metric]}", "", f"| | {' | '.join(header)} |"]
             lines.append("| --- |" + " ---: |" * len(header))
