@@ -55,6 +55,11 @@ def test_without_gradio(network, monkeypatch, capsys):
     assert "pip install keras-frnn[app]" in capsys.readouterr().err
 
 
+def _heed_interrupts():
+    """What a shell starts in the background ignores them, and what that starts does, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def page():
     """The port of the page of a process of its own: Gradio's sockets and threads are no concern of other tests."""
@@ -63,7 +68,7 @@ def page():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "keras_frnn_command", "app", f"--port={port}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts)
     try:
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
         yield port
