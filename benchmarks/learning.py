@@ -45,7 +45,7 @@ _GATE = flags.DEFINE_float("update_gate_bias", -2, "Initial bias of the update g
 _SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and of the training sequences.")
 _TEST = flags.DEFINE_integer("test_sequences", 200, "How many sequences to test on.")
 _INITIAL = flags.DEFINE_string(
-    "initial", None, "A saved model of this topology, or of the same with less filters: start from what it computes."
+    "initial", None, "A saved model of this topology, or of the same with fewer filters: start from what it computes."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for checkpoints and pictures; none are written without.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/learning.csv", "Table to which a row is added.")

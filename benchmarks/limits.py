@@ -18,7 +18,7 @@ from absl import app, flags
 
 from keras_frnn import datasets
 from keras_frnn.command import load_model
-from keras_frnn.datasets.moving_mnist import moved
+from keras_frnn.datasets.moving_mnist import MovingDigits, draw, moved
 from keras_frnn.files import atomic_path
 
 _MODEL = flags.DEFINE_string("model", None, "A saved FoldedRNN, or the name of a preset.", required=True)
@@ -28,27 +28,26 @@ _SIZE, _SPEED, _CONTEXT, _HORIZON = 32, 0.05, 10, 10
 _DRAWN, _ENOUGH, _ROUNDS = 20_000, 100, 1000  # Paths drawn at once; how many must fit; how often to draw at most.
 
 
-def continuations(path: np.ndarray, free: int, generator: np.random.Generator) -> np.ndarray:
+def continuations(make: MovingDigits, path: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Pixels of later frames `(paths, horizon, 2)` that a digit may be at, each as likely as the others.
 
     Args:
+        make: what made the sequence.
         path: its pixels in the given frames, `(context, 2)`.
-        free: free range in pixels.
         generator: of the paths among which those that fit are sought.
     """
-    found = []
+    found, free = [], make.size - make.digits.shape[1]
     for _ in range(_ROUNDS):
         position = (path[0] + generator.random((_DRAWN, 2))) / free
-        angle = 2 * np.pi * generator.random(_DRAWN)
-        velocity = _SPEED * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+        velocity = make.velocity(generator.random(_DRAWN))
         for pixel in path[1:]:
             position, velocity = moved(position, velocity)
-            fits = ((position * free).astype(int) == pixel).all(axis=-1)
+            fits = (make.corners(position) == pixel).all(axis=-1)
             position, velocity = position[fits], velocity[fits]
         steps = []
         for _ in range(_HORIZON):
             position, velocity = moved(position, velocity)
-            steps.append((position * free).astype(int))
+            steps.append(make.corners(position))
         found.append(np.stack(steps, axis=1))
         if sum(map(len, found)) >= _ENOUGH:
             return np.concatenate(found)
@@ -57,10 +56,9 @@ def continuations(path: np.ndarray, free: int, generator: np.random.Generator) -
 
 def drawn(images: np.ndarray, pixels) -> np.ndarray:
     """A frame in [0, 1] with each digit at its pixel."""
-    frame, side = np.zeros((_SIZE, _SIZE)), images.shape[1]
-    for image, (y, x) in zip(images, pixels, strict=True):
-        part = frame[y : y + side, x : x + side]
-        np.maximum(part, image, out=part)
+    frame = np.zeros((_SIZE, _SIZE))
+    for image, pixel in zip(images, pixels, strict=True):
+        draw(frame, image, pixel)
     return frame
 
 
@@ -88,12 +86,12 @@ def scores(model, number_of_digits: int, generator: np.random.Generator) -> list
     )
     context, future = (in_unit_range(frames) for frames in data[0])
     forecast = in_unit_range(model.forecast(data[0][0], _HORIZON, batch_size=50))
-    digits, places = data.make.trajectories(np.arange(_SEQUENCES.value))
-    images, pixels = data.make.digits[digits] / 255, data.make.corners(places)
-    free = _SIZE - images.shape[-1]
+    make = data.make
+    digits, places = make.trajectories(np.arange(_SEQUENCES.value))
+    images, pixels = make.digits[digits] / 255, make.corners(places)
     best, touching = np.zeros_like(future), np.zeros((_SEQUENCES.value, _CONTEXT), bool)
     for index, paths in enumerate(pixels):
-        possible = [continuations(path[:_CONTEXT], free, generator) for path in paths]
+        possible = [continuations(make, path[:_CONTEXT], generator) for path in paths]
         best[index] = [mean_frame(images[index], [p[:, step] for p in possible]) for step in range(_HORIZON)]
         for step in range(_CONTEXT):
             alone = [drawn(images[index, i, None], paths[i, step, None]) > 0.5 for i in range(number_of_digits)]

@@ -5,7 +5,7 @@ from keras import ops
 
 
 def start_from(model, narrower):
-    """Gives a network the forecasts of another one whose layers are the same, with as many filters or less.
+    """Gives a network the forecasts of another one whose layers are the same, with as many filters or fewer.
 
     Filters beyond the other's keep their weights, so they are ready to be listened to, but those that were there before
     do not listen to them yet: their kernels are zero there.

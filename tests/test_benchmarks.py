@@ -96,7 +96,7 @@ def test_what_could_be_known_of_moving_digits(monkeypatch):
     digits, places = data.make.trajectories(np.arange(3))
     images, pixels = data.make.digits[digits] / 255, data.make.corners(places)
     for index, paths in enumerate(pixels):
-        possible = [limits.continuations(path[:10], 18, np.random.default_rng(0)) for path in paths]
+        possible = [limits.continuations(data.make, path[:10], np.random.default_rng(0)) for path in paths]
         for of_digit, path in zip(possible, paths, strict=True):
             assert of_digit.shape[1:] == (10, 2)
             assert np.abs(of_digit - path[10:]).max() <= 3  # Ten frames leave no more doubt, even after ten others.

@@ -124,6 +124,13 @@ def moved(position: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.nd
     return position, np.where((position <= 0) | (position >= 1), -velocity, velocity)
 
 
+def draw(frame: np.ndarray, digit: np.ndarray, corner):
+    """Draws a digit into a frame, from the row and column of its first pixel on; the brighter one of both is seen."""
+    (y, x), side = corner, len(digit)
+    part = frame[y : y + side, x : x + side]
+    np.maximum(part, digit, out=part)
+
+
 class MovingDigits:
     """Sequences by their numbers.
 
@@ -139,16 +146,18 @@ class MovingDigits:
 
     def __call__(self, number: np.ndarray) -> Pair:
         digit, places = self.trajectories(number)
-        side = self.digits.shape[1]
         corners = self.corners(places).tolist()
         frames = np.zeros((len(number), self.steps, self.size, self.size), "uint8")
         for i, sequence in enumerate(frames):
             for which, path in zip(digit[i], corners[i], strict=True):
-                image = self.digits[which]
-                for frame, (y, x) in zip(sequence, path, strict=True):
-                    part = frame[y : y + side, x : x + side]
-                    np.maximum(part, image, out=part)
+                for frame, corner in zip(sequence, path, strict=True):
+                    draw(frame, self.digits[which], corner)
         return scaled(frames[..., None], self.context)
+
+    def velocity(self, turn: np.ndarray) -> np.ndarray:
+        """Of directions, as fractions of a full turn: rows and columns a frame, as fractions of the free range."""
+        angle = 2 * np.pi * turn
+        return self.speed * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
 
     def corners(self, places: np.ndarray) -> np.ndarray:
         """Row and column of a digit's first pixel."""
@@ -157,8 +166,7 @@ class MovingDigits:
     def trajectories(self, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Digits `(batch, digits)`, and row and column as fractions of the free range, `(batch, digits, steps, 2)`."""
         u = uniform(self.key, number, self.num_digits * 4).reshape(-1, self.num_digits, 4)
-        position, angle = u[..., 1:3], 2 * np.pi * u[..., 3]
-        velocity = self.speed * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+        position, velocity = u[..., 1:3], self.velocity(u[..., 3])
         positions = [position]
         for _ in range(self.steps - 1):
             position, velocity = moved(position, velocity)
