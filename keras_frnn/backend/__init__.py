@@ -10,11 +10,14 @@ What the rest of the library calls:
     delay_until                 tensors that are not read before another one is there
     same_conv, max_pool         of frames, `(batch, height, width, channels)`
     upsample, upsampled_conv    nearest-neighbour upsampling, and a convolution after it
+    split_channels              two groups of channels
     transposed                  the kernel of a transposed convolution
     read_kernel                 a kernel as a tensor
     packed, flipped             kernels as loops read them, forwards and backwards
     input_gradient, kernel_gradient, upsampled_conv_gradients
                                 gradients of those convolutions, for gradients written by hand
+    sigmoid_gradient, tanh_gradient
+                                those of activations
     with_written_gradient       a function whose gradient is written by hand, which can be differentiated, too
     CompiledCalls               functions of a model, compiled for arguments of shapes that come again
     gradients                   a context in which Torch records no gradient that nobody takes
@@ -25,6 +28,7 @@ What the rest of the library calls:
                                 the formats that a model can be exported to
 """
 
+from keras_frnn.backend.activation_gradients import sigmoid_gradient, tanh_gradient
 from keras_frnn.backend.compilation import CompiledCalls, gradients
 from keras_frnn.backend.convolution import (
     flipped,
@@ -34,6 +38,7 @@ from keras_frnn.backend.convolution import (
     packed,
     read_kernel,
     same_conv,
+    split_channels,
     transposed,
     upsample,
     upsampled_conv,
@@ -66,6 +71,9 @@ __all__ = [
     "same_conv",
     "scan",
     "short_loops_written_out",
+    "sigmoid_gradient",
+    "split_channels",
+    "tanh_gradient",
     "transposed",
     "upsample",
     "upsampled_conv",

@@ -148,6 +148,22 @@ def _taps_to_pixels(side: int, factor: int, small: int) -> list:
     return [[[pixel(i, j) == p for j in range(side)] for i in range(factor)] for p in range(small)]
 
 
+def split_channels(x, first: int):
+    """The first channels, and the others.
+
+    Not slices: their gradients would be two tensors of zeros, filled in and added. And not `ops.split`, which makes a
+    tensor of the place on Torch, whose exporters then do not know it.
+    """
+    backend, sizes = keras.backend.backend(), [first, x.shape[-1] - first]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.split(x, sizes, axis=-1)
+    if backend == "torch":
+        return x.split(sizes, dim=-1)
+    return x[..., :first], x[..., first:]
+
+
 def torch_convolves(x) -> bool:
     """Whether Torch has fast convolutions for this tensor's device and dtype.
 

@@ -180,9 +180,7 @@ class ConvGRUCell(keras.layers.Layer):
 def _project(x, kernel, bias, upsampling):
     """The parts of the gates and of the candidate that depend on the inputs alone."""
     x = backend.upsampled_conv(x, kernel, upsampling) + bias
-    gates = 2 * (bias.shape[0] // 3)
-    # Not `ops.split`, which makes a tensor of the place on Torch, whose exporters then do not know it.
-    return x[..., :gates], x[..., gates:]
+    return backend.split_channels(x, 2 * (bias.shape[0] // 3))
 
 
 def _update(h, x_gates, x_candidate, recurrent_kernel, candidate_kernel):
@@ -255,25 +253,24 @@ def _before(h, states):
     return ops.concatenate([h[None], states[:-1]])
 
 
+def _step_back(dh, upstream, h, gates, c, flipped_recurrent_kernel, flipped_candidate_kernel):
+    """The gradients of a step's state, gates before their logistic function, and candidate before its tangent."""
+    r, z = ops.split(gates, 2, axis=-1)
+    dh = dh + upstream
+    dhz = dh * z
+    dc = backend.tanh_gradient(c, dhz)
+    drh = backend.input_gradient(dc, flipped_candidate_kernel)
+    dgates = backend.sigmoid_gradient(gates, ops.concatenate([drh * h, dh * (c - h)], axis=-1))
+    dh = dh - dhz + drh * r + backend.input_gradient(dgates, flipped_recurrent_kernel)
+    return dh, dgates, dc
+
+
 def _gradients(upstream, before, gates, c, recurrent_kernel, candidate_kernel):
     """The gradients of what `_iterate` takes, given that of the states after every step."""
-    flipped_recurrent, flipped_candidate = backend.flipped(recurrent_kernel), backend.flipped(candidate_kernel)
-
-    def step_back(gradients, inputs):
-        dh, *_ = gradients
-        upstream, h, gates, c = inputs
-        r, z = ops.split(gates, 2, axis=-1)
-        dh = dh + upstream
-        dhz = dh * z
-        dc = dhz * (1 - c * c)
-        drh = backend.input_gradient(dc, flipped_candidate)
-        dgates = ops.concatenate([drh * h, dh * (c - h)], axis=-1) * (gates * (1 - gates))
-        dh = dh - dhz + drh * r + backend.input_gradient(dgates, flipped_recurrent)
-        return dh, dgates, dc
-
+    flipped = backend.flipped(recurrent_kernel), backend.flipped(candidate_kernel)
     zeros = ops.zeros_like(before[0])
     (dh, *_), (dgates, dc) = backend.scan(
-        step_back,
+        lambda gradients, inputs: _step_back(gradients[0], *inputs, *flipped),
         (zeros, ops.concatenate([zeros, zeros], axis=-1), zeros),
         (upstream, before, gates, c),
         select=lambda gradients: gradients[1:],

@@ -126,7 +126,7 @@ def _make_recomputing(upsampling):
         dkeep, db, dh = backend.linear_recurrence_gradients(keep, states, upstream)
         dkeep = dkeep - db * c
         dc = db * (1 - keep)
-        dx = ops.concatenate([-dkeep * keep * (1 - keep), dc * (1 - c * c)], axis=-1)
+        dx = ops.concatenate([-backend.sigmoid_gradient(keep, dkeep), backend.tanh_gradient(c, dc)], axis=-1)
         dsequence, dkernel = backend.upsampled_conv_gradients(
             layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
         )

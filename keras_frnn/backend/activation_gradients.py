@@ -1,0 +1,31 @@
+"""Gradients of activations, given what these returned: one operation each, where autodiff's formulas take three."""
+
+import keras
+
+
+def sigmoid_gradient(y, upstream):
+    """The gradient with respect to `x` of `y = sigmoid(x)`, given that with respect to `y`."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.raw_ops.SigmoidGrad(y=y, dy=upstream)
+    if backend == "torch":
+        import torch
+
+        return torch.ops.aten.sigmoid_backward(upstream, y)
+    return upstream * (y * (1 - y))
+
+
+def tanh_gradient(y, upstream):
+    """The gradient with respect to `x` of `y = tanh(x)`, given that with respect to `y`."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.raw_ops.TanhGrad(y=y, dy=upstream)
+    if backend == "torch":
+        import torch
+
+        return torch.ops.aten.tanh_backward(upstream, y)
+    return upstream * (1 - y * y)
