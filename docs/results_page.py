@@ -18,7 +18,7 @@ PICTURES = {
     "strip.png": "One sequence over time; +1 is the first predicted frame",
     "long_horizon.png": "Further ahead than it was trained for",
     "curves.png": "Scores by predicted frame",
-    "layer_removal.png": "Another sequence, with layers removed",
+    "layer_removal.png": "The same with layers removed",
 }
 
 

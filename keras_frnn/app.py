@@ -76,6 +76,10 @@ def build(network):
             with gradio.Column():
                 picture = gradio.HTML(label="Truth and prediction")
         scores = gradio.Markdown()
+        # What is marked is what counts: the sample or the upload.
+        upload.upload(lambda: None, None, sample)
+        upload.clear(lambda: names[0], None, sample)
+        sample.input(lambda: None, None, upload)
         button.click(predict, [sample, upload, horizon, layers], [picture, scores])
     return page
 

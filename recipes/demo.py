@@ -81,9 +81,8 @@ def draw_comparison(compared: dict, scores: evaluation.Scores, test, output: pat
     predictions = {name: compared[name].forecast(context) for name in ("trained_now", "shipped")}
     evaluation.plot_strip(context, future, predictions, output / "strip.png")
     evaluation.plot_curves(scores, output / "curves.png")
-    evaluation.layer_removal(compared["shipped"], test, output / "layer_removal.png").save_csv(
-        output / "layer_removal.csv"
-    )
+    removed = evaluation.layer_removal(compared["shipped"], test, output / "layer_removal.png", STRIP.start)
+    removed.save_csv(output / "layer_removal.csv")
 
 
 def write_results(scores, small, shipped, seconds: float, output: pathlib.Path):

@@ -118,13 +118,18 @@ def test_clicking_through(page, tmp_path):
         assert frames_of(f'"{cut}"') == 40
         tab.locator("input[type=file]").set_input_files(tmp_path / "clip.avi")
         tab.get_by_text("clip.avi").first.wait_for()
+        playwright.expect(tab.get_by_label("digits 2")).not_to_be_checked()
         own = predict(cut)
         assert "+2" in tab.content()
         if pictures:
             tab.screenshot(path=f"{pictures}/own.png", full_page=True)
         assert frames_of(f'"{own}"') == 40
         tab.get_by_label("Remove").or_(tab.get_by_label("Clear")).first.click()
+        playwright.expect(tab.get_by_label("digits 1")).to_be_checked()
         tab.locator("input[type=file]").set_input_files(tmp_path / "bad.avi")
         tab.get_by_text("bad.avi").first.wait_for()
         tab.get_by_role("button", name="Predict").click()
         tab.get_by_text("no video that FFmpeg knows").first.wait_for()
+        tab.get_by_label("digits 3").check()
+        playwright.expect(tab.get_by_text("bad.avi")).to_have_count(0)
+        assert frames_of(f'"{predict(own)}"') == 40

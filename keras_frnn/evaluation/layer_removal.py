@@ -9,7 +9,9 @@ from keras_frnn.evaluation.scores import Scores, check_data_ends, evaluate
 from keras_frnn.models.folded_rnn import FoldedRNN
 
 
-def layer_removal(model: FoldedRNN, data: Iterable, figure: str | os.PathLike | None = None) -> Scores:
+def layer_removal(
+    model: FoldedRNN, data: Iterable, figure: str | os.PathLike | None = None, sequence: int = 0
+) -> Scores:
     """Scores a trained network at every depth that it can be cut to, without training it again.
 
     All depths share the memory of the one network's weights.
@@ -17,14 +19,14 @@ def layer_removal(model: FoldedRNN, data: Iterable, figure: str | os.PathLike | 
     Args:
         model: the whole network.
         data: test batches of `(context, future)`, see `evaluate`. It is read twice if there is a figure.
-        figure: PNG to draw the first test sequence into: the truth on top, a row for each depth below, time steps
-            as columns.
+        figure: PNG to draw a test sequence into: the truth on top, a row for each depth below, time steps as columns.
+        sequence: which one of the first batch is drawn.
 
     Returns:
         `Scores` of `"14 layers"`, `"13 layers"`, ... and of `"copy_last_frame"`.
 
     Raises:
-        ValueError: the model is no `FoldedRNN`, or what `evaluate` raises.
+        ValueError: the model is no `FoldedRNN`, the first batch has no such sequence, or what `evaluate` raises.
 
     Reference: figure 7 of https://arxiv.org/abs/1712.00311
     """
@@ -35,13 +37,17 @@ def layer_removal(model: FoldedRNN, data: Iterable, figure: str | os.PathLike | 
         check_suffix(figure, ".png")
         if iter(data) is data:
             raise ValueError(f"With a figure, the data is read twice. Received: an iterator, {data!r}. Pass a list.")
+        first = next(iter(data), None)  # If there is none, `evaluate` says so.
+        if first is not None and not 0 <= sequence < len(first[0]):
+            raise ValueError(f"The first batch has {len(first[0])} sequences. Received: sequence={sequence}")
     depths = {f"{depth} layers": model.truncate(depth) for depth in reversed(model.depths)}
     scores = evaluate(depths, data)
     if figure is not None:
-        context, future = (keras.ops.convert_to_numpy(frames) for frames in next(iter(data)))
+        context, future = (keras.ops.convert_to_numpy(frames) for frames in first)
+        drawn = slice(sequence, sequence + 1)
         # The whole batch, because that is what the models are compiled for by now.
         predictions = {
-            name: cut.forecast(context, future.shape[1], batch_size=len(context)) for name, cut in depths.items()
+            name: cut.forecast(context, future.shape[1], batch_size=len(context))[drawn] for name, cut in depths.items()
         }
-        plot_strip(context, future, predictions, figure, data_format=model.data_format)
+        plot_strip(context[drawn], future[drawn], predictions, figure, data_format=model.data_format)
     return scores

@@ -140,6 +140,12 @@ def test_layer_removal(tmp_path):
         np.testing.assert_allclose(scores[f"{depth} layers"]["mse"], errors.mean(axis=(0, 2, 3, 4)), rtol=1e-4)
     with Image.open(tmp_path / "removal.png") as image:
         assert image.size[1] > 5 * 60  # Truth and four depths.
+    evaluation.layer_removal(golden.network(), [(context, future)], tmp_path / "second.png", sequence=1)
+    evaluation.layer_removal(golden.network(), [(context[1:], future[1:])], tmp_path / "alone.png")
+    assert (tmp_path / "second.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
+    assert (tmp_path / "second.png").read_bytes() != (tmp_path / "removal.png").read_bytes()
+    with pytest.raises(ValueError, match="first batch has 2 sequences. Received: sequence=2"):
+        evaluation.layer_removal(golden.network(), [(context, future)], tmp_path / "third.png", sequence=2)
 
 
 def test_json_and_markdown(golden_scores):
