@@ -40,6 +40,7 @@ def training(given: dict) -> list[str]:
         "context": "{} given",
         "horizon": "{} predicted",
         "batch_size": "batch {}",
+        "loss": "loss {}",
         "dssim": "loss + {} DSSIM",
     }
     told = [words[key].format(given[key]) for key in words if key in given and (key, given[key]) != ("batch_size", "2")]
