@@ -33,6 +33,7 @@ def layer_removal(
     if not isinstance(model, FoldedRNN):
         raise ValueError(f"Only the layers of a FoldedRNN can be removed. Received: model={model!r}")
     check_data_ends(data)
+    first = None
     if figure is not None:
         check_suffix(figure, ".png")
         if iter(data) is data:
@@ -42,7 +43,7 @@ def layer_removal(
             raise ValueError(f"The first batch has {len(first[0])} sequences. Received: sequence={sequence}")
     depths = {f"{depth} layers": model.truncate(depth) for depth in reversed(model.depths)}
     scores = evaluate(depths, data)
-    if figure is not None:
+    if figure is not None and first is not None:
         context, future = (keras.ops.convert_to_numpy(frames) for frames in first)
         drawn = slice(sequence, sequence + 1)
         # The whole batch, because that is what the models are compiled for by now.
