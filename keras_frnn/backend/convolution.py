@@ -10,7 +10,8 @@ from keras import ops
 
 from keras_frnn.backend.devices import batch_shards, jax_is_on_cpu
 
-_CACHED_VALUES = 2**19  # Of inputs and gradients: 2 MB in float32.
+# Values of inputs and gradients, in float32 the 2 MB and 32 MB that are common for a core's cache and for that of all.
+_CACHED_VALUES, _CACHED_BY_ALL = 2**19, 2**23
 _is_in_loop = contextvars.ContextVar("is_in_loop", default=False)
 
 
@@ -254,8 +255,10 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int], in_loop: bool = F
             return of_frames(x, gradient)
         if in_loop:
             return _by_matrix_products(x, gradient, kernel_size)
-        # XLA for CPUs is much faster at this on no more than what their caches hold: of each device's frames some.
-        frames = max(1, _CACHED_VALUES // (x[0].size + gradient[0].size))
+        # XLA for CPUs is much faster at this on no more than what their caches hold: of each device's frames some. But
+        # every part takes its time to compile.
+        a_frame = x[0].size + gradient[0].size
+        frames = len(x) if len(x) * a_frame <= _CACHED_BY_ALL else max(1, _CACHED_VALUES // a_frame)
         shards = batch_shards() if len(x) % batch_shards() == 0 else 1
         x, gradient = (ops.reshape(part, (shards, -1, *part.shape[1:])) for part in (x, gradient))
 

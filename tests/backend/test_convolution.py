@@ -48,6 +48,20 @@ def test_gradients_of_upsampled_convolution(kernel_size, factors):
         np.testing.assert_allclose(np.sum(other * ops.convert_to_numpy(dkernel), dtype="float64"), expected, atol=1e-3)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends take all frames at once")
+@pytest.mark.parametrize("cached", [1, 300])
+def test_gradient_of_a_kernel_from_parts_of_the_frames(cached, monkeypatch):
+    x, gradient = (ops.convert_to_tensor(array(7, 5, 4, channels)) for channels in (3, 2))
+    expected = convolution.kernel_gradient(x, gradient, (3, 3))
+    calls, original = [], convolution._conv
+    monkeypatch.setattr(convolution, "_conv", lambda *inputs: calls.append(inputs) or original(*inputs))
+    monkeypatch.setattr(convolution, "_CACHED_VALUES", cached)
+    monkeypatch.setattr(convolution, "_CACHED_BY_ALL", 600)
+    result = convolution.kernel_gradient(x, gradient, (3, 3))
+    assert len(calls) == (7 if cached == 1 else 3)
+    np.testing.assert_allclose(ops.convert_to_numpy(result), ops.convert_to_numpy(expected), rtol=0, atol=1e-5)
+
+
 def test_a_5x5_kernel_becomes_four_of_3x3(monkeypatch):
     shapes = []
     original = convolution.same_conv
