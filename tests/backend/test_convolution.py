@@ -49,16 +49,16 @@ def test_gradients_of_upsampled_convolution(kernel_size, factors):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends take all frames at once")
-@pytest.mark.parametrize("cached", [1, 300])
-def test_gradient_of_a_kernel_from_parts_of_the_frames(cached, monkeypatch):
+@pytest.mark.parametrize(("cached", "cached_by_all", "parts"), [(1, 600, 7), (300, 600, 3), (300, 700, 1)])
+def test_gradient_of_a_kernel_from_parts_of_the_frames(cached, cached_by_all, parts, monkeypatch):
     x, gradient = (ops.convert_to_tensor(array(7, 5, 4, channels)) for channels in (3, 2))
     expected = convolution.kernel_gradient(x, gradient, (3, 3))
     calls, original = [], convolution._conv
     monkeypatch.setattr(convolution, "_conv", lambda *inputs: calls.append(inputs) or original(*inputs))
     monkeypatch.setattr(convolution, "_CACHED_VALUES", cached)
-    monkeypatch.setattr(convolution, "_CACHED_BY_ALL", 600)
+    monkeypatch.setattr(convolution, "_CACHED_BY_ALL", cached_by_all)
     result = convolution.kernel_gradient(x, gradient, (3, 3))
-    assert len(calls) == (7 if cached == 1 else 3)
+    assert len(calls) == parts
     np.testing.assert_allclose(ops.convert_to_numpy(result), ops.convert_to_numpy(expected), rtol=0, atol=1e-5)
 
 
