@@ -44,8 +44,11 @@ _DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all lay
 _GATE = flags.DEFINE_float("update_gate_bias", -2, "Initial bias of the update gates.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and of the training sequences.")
 _TEST = flags.DEFINE_integer("test_sequences", 200, "How many sequences to test on.")
-_INITIAL = flags.DEFINE_string(
-    "initial", None, "A saved model of this topology, or of the same with fewer filters: start from what it computes."
+_INITIAL = flags.DEFINE_multi_string(
+    "initial",
+    [],
+    "A saved model of this topology, or of the same with fewer filters: start from what it computes. Repeated: from the "
+    "mean of their weights, for models of which each went on from the one before.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for checkpoints and pictures; none are written without.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/learning.csv", "Table to which a row is added.")
@@ -66,7 +69,11 @@ def make_model():
     model = models.FoldedRNN(stack, _HORIZON.value, dtype="float32")
     model.build((None, _CONTEXT.value, _SIZE.value, _SIZE.value, 1))
     if _INITIAL.value:
-        start_from(model, keras.saving.load_model(_INITIAL.value, compile=False))
+        starts = []
+        for path in _INITIAL.value:
+            start_from(model, keras.saving.load_model(path, compile=False))
+            starts.append(model.get_weights())
+        model.set_weights([np.mean(weights, axis=0) for weights in zip(*starts, strict=True)])
     return model
 
 

@@ -22,6 +22,7 @@ def rows_of(name: str) -> list[dict]:
 
 
 def settings(command: str) -> dict:
+    """The flags of a command; of one that is repeated, the last."""
     return dict(argument.removeprefix("--").split("=", 1) for argument in shlex.split(command)[2:])
 
 
@@ -32,7 +33,7 @@ def described(topology: str) -> str:
     )
 
 
-def training(given: dict) -> list[str]:
+def training(command: str) -> list[str]:
     """How a trial was trained, where it was not as the page says of all."""
     words = {
         "optimizer": "{}",
@@ -43,9 +44,11 @@ def training(given: dict) -> list[str]:
         "loss": "loss {}",
         "dssim": "loss + {} DSSIM",
     }
+    given = settings(command)
     told = [words[key].format(given[key]) for key in words if key in given and (key, given[key]) != ("batch_size", "2")]
-    if "initial" in given:
-        told.append(f"from {pathlib.Path(given['initial']).parent.name}")
+    paths = [argument.split("=")[1] for argument in shlex.split(command) if argument.startswith("--initial=")]
+    if paths:
+        told.append(f"from {' and '.join(pathlib.Path(path).parent.name for path in paths)}")
     return told
 
 
@@ -64,7 +67,7 @@ def trials() -> str:
         steps = ", ".join(f"{float(row[f'dssim_{step}']):.3f}" for step in (1, 5, 10))
         rows.append(
             [
-                "; ".join([network, *training(given)]),
+                "; ".join([network, *training(row["command"])]),
                 f"{size}x{size}",
                 row["tmac"],
                 f"{int(row['steps']):,}",

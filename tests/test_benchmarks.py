@@ -61,6 +61,30 @@ def test_learning_goes_on_where_it_was_interrupted(tmp_path):
     assert model.forecast(np.zeros((1, 10, 16, 16, 1), "float32")).shape == (1, 10, 16, 16, 1)
 
 
+@pytest.mark.slow
+def test_learning_begins_with_the_mean_of_weights(tmp_path):
+    topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)]
+    network = models.FoldedRNN.from_topology(topology, 2)
+    tmac = 2 * evaluation.cost(network, (16, 16, 1), context=3, horizon=2).macs / 1e12
+    command = [sys.executable, BENCHMARK.with_name("learning.py"), f"--topology={topology}", "--size=16"]
+    # One step, so short that it changes nothing.
+    command += ["--context=3", "--horizon=2", f"--tmac={tmac}", "--rate=1e-12", "--test_sequences=3"]
+    command += [f"--output={tmp_path / 'run'}", f"--table={tmp_path / 'table.csv'}"]
+    started = []
+    for seed in range(2):
+        keras.utils.set_random_seed(seed)
+        network = models.FoldedRNN.from_topology(topology, 2)
+        network.build((None, 3, 16, 16, 1))
+        network.save(tmp_path / f"{seed}.keras")
+        command.append(f"--initial={tmp_path / f'{seed}.keras'}")
+        started.append(network.get_weights())
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    model = keras.saving.load_model(tmp_path / "run" / "averaged.keras", compile=False)
+    for weight, one, other in zip(model.get_weights(), *started, strict=True):
+        np.testing.assert_allclose(weight, (one + other) / 2, atol=1e-6)
+
+
 def test_a_wider_network_begins_with_the_forecasts_of_a_narrower_one(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARK.parent)
     import widening
