@@ -47,8 +47,8 @@ _TEST = flags.DEFINE_integer("test_sequences", 200, "How many sequences to test 
 _INITIAL = flags.DEFINE_multi_string(
     "initial",
     [],
-    "A saved model of this topology, or of the same with fewer filters: start from what it computes. Repeated: from the "
-    "mean of their weights, for models of which each went on from the one before.",
+    "A saved model of this topology, or of the same with fewer filters: start from what it computes. Repeated: from "
+    "the mean of their weights, for models of which each went on from the one before.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for checkpoints and pictures; none are written without.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/learning.csv", "Table to which a row is added.")
