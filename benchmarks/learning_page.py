@@ -4,6 +4,7 @@ python benchmarks/learning_page.py
 """
 
 import ast
+import collections
 import csv
 import pathlib
 import re
@@ -21,9 +22,13 @@ def rows_of(name: str) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def settings(command: str) -> dict:
-    """The flags of a command; of one that is repeated, the last."""
-    return dict(argument.removeprefix("--").split("=", 1) for argument in shlex.split(command)[2:])
+def settings(command: str) -> dict[str, list[str]]:
+    """The values of each flag of a command: several, where it is repeated."""
+    values = collections.defaultdict(list)
+    for argument in shlex.split(command)[2:]:
+        name, value = argument.removeprefix("--").split("=", 1)
+        values[name].append(value)
+    return dict(values)
 
 
 def described(topology: str) -> str:
@@ -33,7 +38,7 @@ def described(topology: str) -> str:
     )
 
 
-def training(command: str) -> list[str]:
+def training(given: dict[str, list[str]]) -> list[str]:
     """How a trial was trained, where it was not as the page says of all."""
     words = {
         "optimizer": "{}",
@@ -44,11 +49,13 @@ def training(command: str) -> list[str]:
         "loss": "loss {}",
         "dssim": "loss + {} DSSIM",
     }
-    given = settings(command)
-    told = [words[key].format(given[key]) for key in words if key in given and (key, given[key]) != ("batch_size", "2")]
-    paths = [argument.split("=")[1] for argument in shlex.split(command) if argument.startswith("--initial=")]
-    if paths:
-        told.append(f"from {' and '.join(pathlib.Path(path).parent.name for path in paths)}")
+    told = [
+        text.format(*given[key])
+        for key, text in words.items()
+        if key in given and (key, given[key]) != ("batch_size", ["2"])
+    ]
+    if "initial" in given:
+        told.append(f"from {' and '.join(pathlib.Path(path).parent.name for path in given['initial'])}")
     return told
 
 
@@ -62,12 +69,12 @@ def trials() -> str:
     rows = []
     for row in rows_of("learning.csv"):
         given = settings(row["command"])
-        network = described(given.pop("topology"))
-        size = given.pop("size", "32")
+        (network,) = map(described, given["topology"])
+        (size,) = given.get("size", ["32"])
         steps = ", ".join(f"{float(row[f'dssim_{step}']):.3f}" for step in (1, 5, 10))
         rows.append(
             [
-                "; ".join([network, *training(row["command"])]),
+                "; ".join([network, *training(given)]),
                 f"{size}x{size}",
                 row["tmac"],
                 f"{int(row['steps']):,}",
