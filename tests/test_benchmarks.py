@@ -37,23 +37,25 @@ def test_measures_one_model_in_a_process(monkeypatch):
     assert f"{twice.training_step_seconds:.2f} (2.00)" in table
 
 
+LEARNER = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)]
+
+
+def learn(folder, steps, *arguments):
+    """Runs learning.py for so many steps; returns what it printed."""
+    network = models.FoldedRNN.from_topology(LEARNER, 2)
+    tmac = steps * 2 * evaluation.cost(network, (16, 16, 1), context=3, horizon=2).macs / 1e12
+    command = [sys.executable, BENCHMARK.with_name("learning.py"), f"--topology={LEARNER}", "--size=16"]
+    command += ["--context=3", "--horizon=2", f"--tmac={tmac}", "--test_sequences=3", *arguments]
+    command += [f"--output={folder / 'run'}", f"--table={folder / 'table.csv'}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 @pytest.mark.slow
 def test_learning_goes_on_where_it_was_interrupted(tmp_path):
-    topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)]
-    network = models.FoldedRNN.from_topology(topology, 2)
-    tmac = 2 * evaluation.cost(network, (16, 16, 1), context=3, horizon=2).macs / 1e12
-    for steps in (4, 6):
-        command = [sys.executable, BENCHMARK.with_name("learning.py"), f"--topology={topology}", "--size=16"]
-        command += ["--context=3", "--horizon=2", f"--tmac={steps * tmac}", "--ema=0.9", "--test_sequences=3"]
-        command += [
-            "--optimizer=muon",
-            "--cooldown=0.5",
-            f"--output={tmp_path / 'run'}",
-            f"--table={tmp_path / 'table.csv'}",
-        ]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stderr
-    assert "step 4 of 6" in result.stdout
+    learn(tmp_path, 4, "--ema=0.9", "--optimizer=muon", "--cooldown=0.5")
+    assert "step 4 of 6" in learn(tmp_path, 6, "--ema=0.9", "--optimizer=muon", "--cooldown=0.5")
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     assert [row["steps"] for row in rows] == ["4", "6"]
     assert all(0 < float(row["mse"]) < 1 for row in rows)
@@ -63,23 +65,15 @@ def test_learning_goes_on_where_it_was_interrupted(tmp_path):
 
 @pytest.mark.slow
 def test_learning_begins_with_the_mean_of_weights(tmp_path):
-    topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)]
-    network = models.FoldedRNN.from_topology(topology, 2)
-    tmac = 2 * evaluation.cost(network, (16, 16, 1), context=3, horizon=2).macs / 1e12
-    command = [sys.executable, BENCHMARK.with_name("learning.py"), f"--topology={topology}", "--size=16"]
-    # One step, so short that it changes nothing.
-    command += ["--context=3", "--horizon=2", f"--tmac={tmac}", "--rate=1e-12", "--test_sequences=3"]
-    command += [f"--output={tmp_path / 'run'}", f"--table={tmp_path / 'table.csv'}"]
-    started = []
-    for seed in range(2):
+    started, paths = [], [tmp_path / "0.keras", tmp_path / "1.keras"]
+    for seed, path in enumerate(paths):
         keras.utils.set_random_seed(seed)
-        network = models.FoldedRNN.from_topology(topology, 2)
+        network = models.FoldedRNN.from_topology(LEARNER, 2)
         network.build((None, 3, 16, 16, 1))
-        network.save(tmp_path / f"{seed}.keras")
-        command.append(f"--initial={tmp_path / f'{seed}.keras'}")
+        network.save(path)
         started.append(network.get_weights())
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    # One step, so short that it changes nothing.
+    learn(tmp_path, 1, "--rate=1e-12", *(f"--initial={path}" for path in paths))
     model = keras.saving.load_model(tmp_path / "run" / "averaged.keras", compile=False)
     for weight, one, other in zip(model.get_weights(), *started, strict=True):
         np.testing.assert_allclose(weight, (one + other) / 2, atol=1e-6)
