@@ -21,7 +21,7 @@ _NAME = flags.DEFINE_string("name", "moving-digits", "Name of the preset.")
 _TRAINING = flags.DEFINE_string(
     "training", "benchmarks/results/learning.csv", "Table whose last rows are the training."
 )
-_STAGES = flags.DEFINE_integer("stages", 1, "How many rows: trainings that each went on from the one before.")
+_STAGES = flags.DEFINE_integer("stages", 1, "How many rows: trainings of which later ones went on from earlier ones.")
 _SEQUENCES = 1000
 _DATA = dict(digits="mnist-5k", size=32, num_digits=2, speed=0.05, context=10, horizon=10)
 
@@ -47,7 +47,7 @@ It knows digits, two at a time, at that size and speed. Other frames are outside
 | ---: | ---: | ---: | ---: |
 {by_step}
 
-Trained by these commands, each on from the network of the one before:
+Trained by these commands, one after the other, each on from the networks that its `--initial` names:
 
 ```
 {commands}
