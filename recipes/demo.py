@@ -53,7 +53,7 @@ def main(_):
 
 def draw_forecasts(model: models.FoldedRNN, output: pathlib.Path):
     """Predictions without any training: ten frames ahead as an animation, and many more as a strip."""
-    test = datasets.moving_mnist("test", **DATA, batch_size=5, sequences=5, horizon=LONG)
+    test = datasets.moving_mnist("test", **DATA, batch_size=4, sequences=4, horizon=LONG)
     context, future = (np.asarray(frames) for frames in next(iter(test)))
     forecast = model.forecast(context, steps=LONG)
     evaluation.save_animation(context, future[:, :10], {"fRNN": forecast[:, :10]}, output / "animation.gif", height=160)
