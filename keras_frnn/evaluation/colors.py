@@ -12,7 +12,8 @@ _KNOWN = {
     "shipped": "#1f77b4",  # An fRNN, too.
     "trained_now": "#9467bd",
 }
-_OTHERS = ("#e377c2", "#17becf", "#8c564b", "#d62728", "#2ca02c", "#9467bd", "#1f77b4", "#d95f02")
+# The first is an fRNN's: who shows a single network, or one cut to several depths, mostly shows that first.
+_OTHERS = ("#1f77b4", "#e377c2", "#17becf", "#8c564b", "#d62728", "#2ca02c", "#9467bd", "#d95f02")
 
 
 def model_colors(names: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from keras_frnn import datasets, evaluation, models
+from keras_frnn.evaluation.colors import model_colors
 from keras_frnn.files import atomic_path
 
 
@@ -242,6 +243,17 @@ def test_bad_data(data, message):
 def test_models_that_cannot_be_compared(compared, message):
     with pytest.raises(ValueError, match=message):
         evaluation.evaluate(compared, [batch()])
+
+
+def test_a_network_has_one_colour_in_all_pictures():
+    blue = model_colors(["fRNN"])["fRNN"]
+    assert model_colors(["shipped"])["shipped"] == blue
+    cut = model_colors(["7 layers", "5 layers", "copy_last_frame"])
+    assert cut["7 layers"] == blue
+    compared = model_colors(["mine", "yours", "fRNN", "copy_last_frame"])
+    assert compared["fRNN"] == blue
+    assert len(set(compared.values())) == 4
+    assert len(set(cut.values())) == 3
 
 
 def test_layers_of_other_models_cannot_be_removed():
