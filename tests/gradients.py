@@ -1,4 +1,4 @@
-"""Gradients of a model, by variable path: the one thing that Keras leaves to the backends."""
+"""Gradients of a model, by variable path, and of functions: the one thing that Keras leaves to the backends."""
 
 import keras
 import numpy as np
@@ -90,3 +90,57 @@ def of_gradient_penalty(model, video) -> dict[str, np.ndarray]:
         (gradient,) = torch.autograd.grad(loss(model(video)), video, create_graph=True)
         values = torch.autograd.grad(loss(gradient), [variable.value for variable in variables])
     return {v.path: keras.ops.convert_to_numpy(g) for v, g in zip(variables, values, strict=True)}
+
+
+def of_number(function, arrays):
+    """The gradients of a number with respect to its arguments, by the backend."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function
+        def gradients(*tensors):
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                value = function(*tensors)
+            return tape.gradient(value, tensors)
+
+        return gradients(*map(tf.constant, arrays))
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(jax.grad(function, argnums=tuple(range(len(arrays)))))(*arrays)
+    import torch
+
+    tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+    return torch.autograd.grad(function(*tensors), tensors)
+
+
+def inside(function, tensors):
+    """The same, as part of a computation that is differentiated itself."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        return tape.gradient(value, tensors)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(function, argnums=tuple(range(len(tensors))))(*tensors)
+    import torch
+
+    return torch.autograd.grad(function(*tensors), tensors, create_graph=True)
+
+
+def finite_differences(function, arrays, directions, step=1e-5):
+    """The change of a number of float64 arrays along each array's direction, for each of them."""
+    changes = []
+    for index, direction in enumerate(directions):
+        values = []
+        for sign in (1, -1):
+            moved = [np.float64(array) for array in arrays]
+            moved[index] = moved[index] + sign * step * direction
+            values.append(function(*moved))
+        changes.append((values[0] - values[1]) / (2 * step))
+    return changes

@@ -7,6 +7,8 @@ What the rest of the library calls:
     linear_recurrence           the loop whose steps are `a * h + b`
     linear_recurrence_gradients
                                 its gradients, for gradients written by hand
+    minimal_update, minimal_recurrence, minimal_recurrence_gradients
+                                minimal updates: a step, all of them, and their gradients
     delay_until                 tensors that are not read before another one is there
     same_conv, max_pool         of frames, `(batch, height, width, channels)`
     upsample, upsampled_conv    nearest-neighbour upsampling, and a convolution after it
@@ -47,6 +49,7 @@ from keras_frnn.backend.convolution import (
 from keras_frnn.backend.devices import accelerator, batch_processes, batch_shards
 from keras_frnn.backend.exports import export_options, export_refusal, missing_export_modules
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
+from keras_frnn.backend.minimal_update import minimal_recurrence, minimal_recurrence_gradients, minimal_update
 from keras_frnn.backend.time_loop import delay_until, scan, short_loops_written_out
 from keras_frnn.backend.written_gradient import with_written_gradient
 
@@ -65,6 +68,9 @@ __all__ = [
     "linear_recurrence",
     "linear_recurrence_gradients",
     "max_pool",
+    "minimal_recurrence",
+    "minimal_recurrence_gradients",
+    "minimal_update",
     "missing_export_modules",
     "packed",
     "read_kernel",

@@ -50,7 +50,30 @@ def _conv(x, kernel):
 def max_pool(x, size: tuple[int, int]):
     """Maxima over blocks. Frames of another size than was known when this was compiled must be divisible, too."""
     x = _divisible(x, size)
+    if keras.backend.backend() == "jax" and jax_is_on_cpu():
+        return ops.custom_gradient(functools.partial(_max_pool_and_gradient, size=size))(x)
+    return _max_pool(x, size)
+
+
+def _max_pool(x, size):
     return _channels_last(lambda x, data_format: ops.max_pool(x, size, strides=size, data_format=data_format), x)
+
+
+def _max_pool_and_gradient(x, size):
+    """The maxima, and a function that hands their gradients to the first of the greatest of each block.
+
+    JAX's own gradient scatters them, which on CPUs takes many times as long, both to compile and to run.
+    """
+
+    def gradient(upstream):
+        batch, height, width, channels = upstream.shape
+        blocks = ops.transpose(ops.reshape(x, (batch, height, size[0], width, size[1], channels)), (0, 1, 3, 2, 4, 5))
+        greatest = ops.argmax(ops.reshape(blocks, (batch, height, width, -1, channels)), axis=3)[:, :, :, None]
+        here = ops.arange(size[0] * size[1], dtype=greatest.dtype)[:, None] == greatest
+        dblocks = ops.reshape(ops.where(here, upstream[:, :, :, None], 0), blocks.shape)
+        return ops.reshape(ops.transpose(dblocks, (0, 1, 3, 2, 4, 5)), x.shape)
+
+    return _max_pool(x, size), gradient
 
 
 def _divisible(x, factors: tuple[int, int]):
@@ -77,9 +100,13 @@ def _channels_last(function, x):
 
 def upsample(x, factors: tuple[int, int]):
     """Nearest-neighbour upsampling of `(..., height, width, channels)`."""
-    # Not `ops.repeat`: inside a loop, TensorFlow's gradient of that does not compile under XLA.
     for axis, factor in enumerate(factors, start=len(x.shape) - 3):
-        if factor > 1:
+        if factor == 1:
+            continue
+        if keras.backend.backend() == "jax":
+            x = ops.repeat(x, factor, axis=axis)
+        else:
+            # Inside a loop, TensorFlow's gradient of `ops.repeat` does not compile under XLA.
             x = ops.stack([x] * factor, axis=axis + 1)
             shape = ops.shape(x)
             x = ops.reshape(x, (*shape[:axis], shape[axis] * factor, *shape[axis + 2 :]))
@@ -199,7 +226,9 @@ def packed(kernel):
 
 def transposed(kernel):
     """The kernel of the transposed convolution: flipped in height and width, with its channel axes swapped."""
-    return ops.transpose(ops.flip(ops.flip(kernel, axis=0), axis=1), (0, 1, 3, 2))
+    height, width, inputs, outputs = kernel.shape
+    places = ops.flip(ops.reshape(kernel, (height * width, inputs, outputs)), axis=0)
+    return ops.reshape(ops.transpose(places, (0, 2, 1)), (height, width, outputs, inputs))
 
 
 def flipped(kernel):
@@ -234,7 +263,7 @@ def kernel_gradient(x, gradient, kernel_size: tuple[int, int], in_loop: bool = F
     """The gradient of `same_conv` with respect to its kernel, `(kh, kw, inputs, outputs)`.
 
     `keras.ops` has no operation for it, so each backend's own is called. Inside of loops, XLA for CPUs has no fast one:
-    there, it is one product of matrices for each place in the kernel.
+    there, it is one product of matrices for each row of the kernel.
     """
     shape = (*kernel_size, x.shape[-1], gradient.shape[-1])
     backend = keras.backend.backend()
@@ -287,9 +316,9 @@ def _by_matrix_products(x, gradient, kernel_size: tuple[int, int]):
     _, height, width, _ = x.shape
     padding = [((side - 1) // 2, side // 2) for side in kernel_size]
     x = ops.pad(x, [(0, 0), *padding, (0, 0)])
-    places = [
-        ops.tensordot(x[:, row : row + height, column : column + width], gradient, axes=[[0, 1, 2], [0, 1, 2]])
-        for row in range(kernel_size[0])
-        for column in range(kernel_size[1])
+    # All columns of the kernel are one product, which compiles sooner than one of each.
+    x = ops.concatenate([x[:, :, column : column + width] for column in range(kernel_size[1])], axis=-1)
+    rows = [
+        ops.tensordot(x[:, row : row + height], gradient, axes=[[0, 1, 2], [0, 1, 2]]) for row in range(kernel_size[0])
     ]
-    return ops.reshape(ops.stack(places), (*kernel_size, *places[0].shape))
+    return ops.reshape(ops.stack(rows), (*kernel_size, -1, gradient.shape[-1]))

@@ -56,7 +56,7 @@ class MinConvGRUCell(ConvGRUCell):
         self.bias = self.add_weight(shape=shape[-1:], initializer=gate_biases(self.update_bias, 0), name="bias")
 
     def make_projection(self, upsampling: tuple[int, int] = (1, 1)):
-        """The convolution with biases added, as a function of `(batch, ...)`: the parts of z and of c.
+        """The convolution with biases added, as a function of `(batch, ...)`, with the channels of z and of c.
 
         Height and width of the inputs are upsampled first, by these factors. Weights are read now, not in a loop.
         """
@@ -66,12 +66,7 @@ class MinConvGRUCell(ConvGRUCell):
 
     def make_transition(self):
         """The update as a function of the state and the projection of the inputs."""
-
-        def transition(h, x):
-            keep, c = _gates(*x)
-            return c + keep * (h - c)
-
-        return transition
+        return backend.minimal_update
 
     def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False, mask=None):
         """The states after every step, `(time, batch, ...)`.
@@ -87,46 +82,31 @@ class MinConvGRUCell(ConvGRUCell):
         sequence = ops.cast(sequence, self.compute_dtype)
         kernel, bias = self._weights()
         if remat:
-            return _make_recomputing(upsampling)(sequence, kernel, bias, h)[1:]
-        return _iterate(sequence, kernel, bias, h, upsampling, mask)[1:]
+            return _make_recomputing(upsampling)(sequence, kernel, bias, h)
+        return backend.minimal_recurrence(h, _project_sequence(sequence, kernel, bias, upsampling), mask)
 
     def _weights(self):
         return backend.read_kernel(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
 
 
 def _project(x, kernel, bias, upsampling):
-    return tuple(ops.split(backend.upsampled_conv(x, kernel, upsampling) + bias, 2, axis=-1))
+    return backend.upsampled_conv(x, kernel, upsampling) + bias
 
 
-def _gates(x_update, x_candidate):
-    """The share of the state that stays, 1 - z, and the candidate."""
-    return ops.sigmoid(-x_update), ops.tanh(x_candidate)
-
-
-def _iterate(sequence, kernel, bias, h, upsampling, mask=None):
-    """`h` and the states after every step."""
-    keep, c = _gates(*layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence))
-    if mask is not None:
-        keep = ops.where(mask, keep, 1)
-    # Not z * c: autodiff keeps what enters products, and these two it keeps anyway.
-    return backend.linear_recurrence(keep, c - keep * c, h)
+def _project_sequence(sequence, kernel, bias, upsampling):
+    return layout.over_time(lambda x: _project(x, kernel, bias, upsampling), sequence)
 
 
 def _make_recomputing(upsampling):
-    """`_iterate` with a gradient that computes it once more, and keeps nothing for that."""
+    """`iterate` with a gradient that computes it once more, and keeps nothing for that."""
 
     def iterate(sequence, kernel, bias, h):
-        return _iterate(sequence, kernel, bias, h, upsampling)
+        return backend.minimal_recurrence(h, _project_sequence(sequence, kernel, bias, upsampling))
 
     def back_in_time(upstream, inputs, kept):
         sequence, kernel, bias, h = inputs
         (now,) = backend.delay_until(upstream, sequence)
-        keep, c = _gates(*layout.over_time(lambda x: _project(x, kernel, bias, upsampling), now))
-        states = backend.linear_recurrence(keep, c - keep * c, h)
-        dkeep, db, dh = backend.linear_recurrence_gradients(keep, states, upstream)
-        dkeep = dkeep - db * c
-        dc = db * (1 - keep)
-        dx = ops.concatenate([-backend.sigmoid_gradient(keep, dkeep), backend.tanh_gradient(c, dc)], axis=-1)
+        dh, dx = backend.minimal_recurrence_gradients(h, _project_sequence(now, kernel, bias, upsampling), upstream)
         dsequence, dkernel = backend.upsampled_conv_gradients(
             layout.merge_time(sequence), kernel, upsampling, layout.merge_time(dx)
         )

@@ -188,3 +188,19 @@ def test_gradient_of_the_gradient(kernel_size, remat):
     for name, gradient in expected.items():
         assert np.abs(gradient).max() > 0
         np.testing.assert_allclose(computed[name], gradient, rtol=0, atol=1e-4 * np.abs(gradient).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (1, 2), (3, 2)])
+def test_gradient_of_max_pooling_goes_to_the_first_of_the_greatest(size):
+    x = np.random.default_rng(0).integers(-2, 2, (3, 6, 8, 4)).astype("float32")
+    upstream = array(3, 6 // size[0], 8 // size[1], 4)
+    (computed,) = gradients.of_number(
+        lambda x: ops.sum(ops.multiply(upstream, convolution.max_pool(ops.convert_to_tensor(x), size))), [x]
+    )
+    expected = np.zeros_like(x)
+    for image, row, column, channel in np.ndindex(*upstream.shape):
+        top, left = row * size[0], column * size[1]
+        block = x[image, top : top + size[0], left : left + size[1], channel]
+        below, beside = np.unravel_index(np.argmax(block), size)
+        expected[image, top + below, left + beside, channel] = upstream[image, row, column, channel]
+    np.testing.assert_array_equal(ops.convert_to_numpy(computed), expected)

@@ -2,6 +2,7 @@
 
 import importlib
 
+import gradients
 import keras
 import numpy as np
 import pytest
@@ -36,60 +37,6 @@ def compute(*arrays, reverse=False, dtype="float32"):
     return function(*map(ops.convert_to_tensor, arrays))
 
 
-def differentiate(function, arrays):
-    """The gradients of a number with respect to its arguments, by the backend."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        @tf.function
-        def gradients(*tensors):
-            with tf.GradientTape() as tape:
-                tape.watch(tensors)
-                value = function(*tensors)
-            return tape.gradient(value, tensors)
-
-        return gradients(*map(tf.constant, arrays))
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.jit(jax.grad(function, argnums=tuple(range(len(arrays)))))(*arrays)
-    import torch
-
-    tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
-    return torch.autograd.grad(function(*tensors), tensors)
-
-
-def gradient_inside(function, tensors):
-    """The same, as part of a computation that is differentiated itself."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = function(*tensors)
-        return tape.gradient(value, tensors)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.grad(function, argnums=tuple(range(len(tensors))))(*tensors)
-    import torch
-
-    return torch.autograd.grad(function(*tensors), tensors, create_graph=True)
-
-
-def finite_differences(function, arrays, directions, step=1e-5):
-    """The change of a number of float64 arrays along each array's direction, for each of them."""
-    changes = []
-    for index, direction in enumerate(directions):
-        values = []
-        for sign in (1, -1):
-            moved = [np.float64(array) for array in arrays]
-            moved[index] = moved[index] + sign * step * direction
-            values.append(function(*moved))
-        changes.append((values[0] - values[1]) / (2 * step))
-    return changes
-
-
 @pytest.fixture(params=["step_by_step", "all_at_once"])
 def way(request, monkeypatch):
     monkeypatch.setattr(module, "_compute", getattr(module, f"_{request.param}"))
@@ -107,10 +54,12 @@ def test_states(steps, reverse, way):
 def test_gradients(steps, reverse, way):
     arrays, directions = numbers(steps), numbers(steps, seed=1)
     weights = np.random.default_rng(2).normal(size=(steps + 1, *arrays[2].shape)).astype("float32")
-    computed = differentiate(
+    computed = gradients.of_number(
         lambda *tensors: ops.sum(ops.multiply(weights, backend.linear_recurrence(*tensors, reverse))), arrays
     )
-    expected = finite_differences(lambda *arrays: np.sum(weights * by_definition(*arrays, reverse)), arrays, directions)
+    expected = gradients.finite_differences(
+        lambda *arrays: np.sum(weights * by_definition(*arrays, reverse)), arrays, directions
+    )
     for gradient, direction, change in zip(computed, directions, expected, strict=True):
         np.testing.assert_allclose(np.sum(ops.convert_to_numpy(gradient) * direction), change, rtol=1e-4, atol=1e-4)
 
@@ -129,12 +78,12 @@ def test_gradients_of_gradients(way):
         return sum(3 * states[t] ** 2 * changes[t] for t in range(steps + 1)).sum()
 
     def by_backend(*tensors):
-        gradients = gradient_inside(lambda *tensors: ops.sum(backend.linear_recurrence(*tensors) ** 3), tensors)
-        return sum(ops.sum(ops.multiply(direction, g)) for direction, g in zip(directions, gradients, strict=True))
+        inner = gradients.inside(lambda *tensors: ops.sum(backend.linear_recurrence(*tensors) ** 3), tensors)
+        return sum(ops.sum(ops.multiply(direction, g)) for direction, g in zip(directions, inner, strict=True))
 
-    computed = differentiate(by_backend, arrays)
+    computed = gradients.of_number(by_backend, arrays)
     others = numbers(steps, seed=3)
-    expected = finite_differences(lambda *x: first_order(by_definition(*x, False), *x), arrays, others)
+    expected = gradients.finite_differences(lambda *x: first_order(by_definition(*x, False), *x), arrays, others)
     for gradient, direction, change in zip(computed, others, expected, strict=True):
         np.testing.assert_allclose(np.sum(ops.convert_to_numpy(gradient) * direction), change, rtol=1e-3, atol=1e-3)
 
