@@ -42,6 +42,11 @@ few calls as the equations allow (`baselines.convolutions`).
 """
 TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "Torch"}
 FRAMES = 10  # Given, and as many predicted.
+JAX_STAGES = {
+    "/jax/core/compile/jaxpr_trace_duration": "tracing",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration": "lowering",
+    "/jax/core/compile/backend_compile_duration": "XLA compiling",
+}
 
 
 def folded(width: float, horizon: int = FRAMES, family=models.FoldedRNN, topology=models.PAPER_TOPOLOGY, **kwargs):
@@ -184,10 +189,26 @@ def torch_lstm() -> dict:
 
 
 def first_step(topology=models.PAPER_TOPOLOGY) -> dict:
+    """Seconds, and on JAX those of its stages."""
     step = training_step(folded(1 / 8, topology=topology), 4)
+    stages = jax_stages()
     begun = time.perf_counter()
     step()
-    return {"seconds": time.perf_counter() - begun}
+    return {"seconds": time.perf_counter() - begun, "stages": stages}
+
+
+def jax_stages() -> dict[str, float]:
+    """A dictionary to which JAX adds the seconds that it spends in each stage before it runs anything."""
+    seconds = {}
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def add(event, duration, **_):
+            if event in JAX_STAGES:
+                seconds[JAX_STAGES[event]] = seconds.get(JAX_STAGES[event], 0) + duration
+
+        jax.monitoring.register_event_duration_secs_listener(add)
+    return seconds
 
 
 def length() -> dict:
@@ -279,8 +300,8 @@ def measure(name: str, backend: str) -> dict:
     return json.loads(output.splitlines()[-1])
 
 
-def rows() -> list[dict]:
-    """What was measured, in the order of the table."""
+def rows() -> tuple[list[dict], dict[str, dict]]:
+    """What was measured, in the order of the table, and the first steps on JAX in their stages."""
     half = measure("half-width", "tensorflow")
     result = [
         row(
@@ -327,9 +348,9 @@ def rows() -> list[dict]:
     result.append(row("half width, training step on Torch: peak memory of the process, GB", lstm["memory"], 1.4))
     firsts = {}
     for backend, target in zip(TITLES, (8.0, 12.0, 1.5), strict=True):
-        firsts[backend] = measure("first-step", backend)["seconds"]
+        firsts[backend] = measure("first-step", backend)
         name = f"one-eighth width, first training step on {TITLES[backend]}: seconds"
-        result.append(row(name, firsts[backend], target))
+        result.append(row(name, firsts[backend]["seconds"], target))
     lengths = {frames: measure(f"length-{frames}", "tensorflow") for frames in (10, 50, 100)}
     for what in ("seconds", "memory"):
         ten, fifty, hundred = (lengths[frames][what] for frames in (10, 50, 100))
@@ -339,17 +360,18 @@ def rows() -> list[dict]:
     result.append(row("encoding 100 frames / 50 frames on TensorFlow: peak memory above idle", ratio, 1.15))
     ratio = measure("streaming", "tensorflow")["ratio"]
     result.append(row("streaming, one frame in, ten out, on TensorFlow / its convolutions alone", ratio, 1.3))
-    return result + minimal_rows({"tensorflow": half["memory"], "torch": lstm["memory"]}, firsts["jax"])
+    on_jax = {"full": firsts["jax"], "minimal": measure("first-step-minimal", "jax")}
+    return result + minimal_rows({"tensorflow": half["memory"], "torch": lstm["memory"]}, on_jax), on_jax
 
 
-def minimal_rows(memory: dict[str, float], first_step_on_jax: float) -> list[dict]:
+def minimal_rows(memory: dict[str, float], first_steps: dict[str, dict]) -> list[dict]:
     """Minimal updates against full ones, whose half-width training step holds `memory` on each backend, in GB."""
     result = []
     for backend, full in memory.items():
         measured, where = measure("minimal", backend), f"half width, training step on {TITLES[backend]}"
         result.append(row(f"minimal / full, {where}: seconds", measured["ratio"], 0.36))
         result.append(row(f"minimal / full, {where}: peak memory of the process", measured["memory"] / full, 1.0))
-    ratio = measure("first-step-minimal", "jax")["seconds"] / first_step_on_jax
+    ratio = first_steps["minimal"]["seconds"] / first_steps["full"]["seconds"]
     result.append(row("minimal / full, one-eighth width, first training step on JAX: seconds", ratio, 0.5))
     ratio = measure("horizons-minimal", "tensorflow")["ratio"]
     name = "minimal, training step on TensorFlow: seconds a frame with 10 + 40 frames / with 10 + 10"
@@ -372,19 +394,28 @@ def main(_):
     if _MEASUREMENT.value:
         print(json.dumps(MEASUREMENTS[_MEASUREMENT.value]()))
         return
-    measured, accelerated = rows(), accelerator_seconds()
-    text = _table(measured, accelerated)
+    (measured, first_steps), accelerated = rows(), accelerator_seconds()
+    text = _table(measured, first_steps, accelerated)
     print(text)
     results = pathlib.Path(__file__).parent / "results"
     with atomic_path(results / "speed.json") as temporary:
         temporary.write_text(
-            json.dumps({"machine": machine(), "rows": measured, "accelerator": accelerated}, indent=2) + "\n"
+            json.dumps(
+                {
+                    "machine": machine(),
+                    "rows": measured,
+                    "first steps on JAX": first_steps,
+                    "accelerator": accelerated,
+                },
+                indent=2,
+            )
+            + "\n"
         )
     with atomic_path(results / "speed.md") as temporary:
         temporary.write_text(text)
 
 
-def _table(measured: list[dict], accelerated: dict) -> str:
+def _table(measured: list[dict], first_steps: dict[str, dict], accelerated: dict) -> str:
     here = {name: value for name, value in machine().items() if name != "backend"}
     lines = [
         "# Speed",
@@ -398,6 +429,16 @@ def _table(measured: list[dict], accelerated: dict) -> str:
         met = "met" if entry["met"] else "missed"
         bound = "" if entry["bound"] is None else f"{entry['bound']:.3f}"
         lines.append(f"| {entry['what']} | {entry['value']:.3f} | {entry['target']:.2f} | {met} | {bound} |")
+    stages = list(JAX_STAGES.values())
+    lines += [
+        "",
+        "The first training steps on JAX, at one-eighth width: seconds. The rest is building and running.",
+        "",
+    ]
+    lines += [f"| | all | {' | '.join(stages)} |", "| --- |" + " ---: |" * (1 + len(stages))]
+    for name, entry in first_steps.items():
+        seconds = [entry["seconds"], *(entry["stages"][stage] for stage in stages)]
+        lines.append(f"| {name} | {' | '.join(f'{value:.2f}' for value in seconds)} |")
     for backend, seconds in accelerated.items():
         lines += [
             "",
