@@ -151,10 +151,24 @@ def test_table_of_speed(monkeypatch):
     import speed
 
     measured = [speed.row("rate", 0.8, 0.9, less=False), speed.row("memory", 1.25, 1.5, bound=1.0)]
-    table = speed._table(measured, {"jax": {"fRNN float32": 0.25}})
+    first_steps = {"full": {"seconds": 4.0, "stages": dict.fromkeys(speed.JAX_STAGES.values(), 1.25)}}
+    table = speed._table(measured, first_steps, {"jax": {"fRNN float32": 0.25}})
     assert "| rate | 0.800 | 0.90 | missed |  |" in table
     assert "| memory | 1.250 | 1.50 | met | 1.000 |" in table
+    assert "| full | 4.00 | 1.25 | 1.25 | 1.25 |" in table
     assert "| fRNN float32 | 0.2500 |" in table
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the stages are JAX's")
+def test_stages_of_a_first_step(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    import jax
+    import speed
+
+    seconds = speed.jax_stages()
+    jax.jit(lambda x: x + 1)(np.float32(1))
+    assert set(seconds) == set(speed.JAX_STAGES.values())
+    assert min(seconds.values()) > 0
 
 
 def test_time_major_baseline_has_the_weights_and_frames_of_the_network(monkeypatch):
