@@ -12,6 +12,8 @@ What the rest of the library calls:
     delay_until                 tensors that are not read before another one is there
     same_conv, max_pool         of frames, `(batch, height, width, channels)`
     upsample, upsampled_conv    nearest-neighbour upsampling, and a convolution after it
+    space_to_depth, depth_to_space
+                                blocks of pixels as channels, and back
     split_channels              two groups of channels
     transposed                  the kernel of a transposed convolution
     read_kernel                 a kernel as a tensor
@@ -33,6 +35,7 @@ What the rest of the library calls:
 from keras_frnn.backend.activation_gradients import sigmoid_gradient, tanh_gradient
 from keras_frnn.backend.compilation import CompiledCalls, gradients
 from keras_frnn.backend.convolution import (
+    depth_to_space,
     flipped,
     input_gradient,
     kernel_gradient,
@@ -40,6 +43,7 @@ from keras_frnn.backend.convolution import (
     packed,
     read_kernel,
     same_conv,
+    space_to_depth,
     split_channels,
     transposed,
     upsample,
@@ -59,6 +63,7 @@ __all__ = [
     "batch_processes",
     "batch_shards",
     "delay_until",
+    "depth_to_space",
     "export_options",
     "export_refusal",
     "flipped",
@@ -78,6 +83,7 @@ __all__ = [
     "scan",
     "short_loops_written_out",
     "sigmoid_gradient",
+    "space_to_depth",
     "split_channels",
     "tanh_gradient",
     "transposed",

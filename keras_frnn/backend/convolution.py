@@ -66,12 +66,11 @@ def _max_pool_and_gradient(x, size):
     """
 
     def gradient(upstream):
-        batch, height, width, channels = upstream.shape
-        blocks = ops.transpose(ops.reshape(x, (batch, height, size[0], width, size[1], channels)), (0, 1, 3, 2, 4, 5))
-        greatest = ops.argmax(ops.reshape(blocks, (batch, height, width, -1, channels)), axis=3)[:, :, :, None]
+        *places, channels = upstream.shape
+        blocks = ops.reshape(space_to_depth(x, size), (*places, -1, channels))
+        greatest = ops.argmax(blocks, axis=3)[:, :, :, None]
         here = ops.arange(size[0] * size[1], dtype=greatest.dtype)[:, None] == greatest
-        dblocks = ops.reshape(ops.where(here, upstream[:, :, :, None], 0), blocks.shape)
-        return ops.reshape(ops.transpose(dblocks, (0, 1, 3, 2, 4, 5)), x.shape)
+        return depth_to_space(ops.reshape(ops.where(here, upstream[:, :, :, None], 0), (*places, -1)), size)
 
     return _max_pool(x, size), gradient
 
@@ -96,6 +95,22 @@ def _channels_last(function, x):
     # Torch names the channels first and convolves fastest where they lie last in memory, which this is: both transposes
     # change the names of axes only. Keras would move the data, before and after each call.
     return ops.transpose(function(ops.transpose(x, (0, 3, 1, 2)), "channels_first"), (0, 2, 3, 1))
+
+
+def space_to_depth(x, size: tuple[int, int]):
+    """Blocks of that size, one after the other in the channels: `(batch, height, width, channels)`, rows first."""
+    (rows, columns), (batch, height, width, channels) = size, ops.shape(x)
+    x = ops.reshape(x, (batch, height // rows, rows, width // columns, columns, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (batch, height // rows, width // columns, rows * columns * channels))
+
+
+def depth_to_space(x, size: tuple[int, int]):
+    """The inverse of `space_to_depth`."""
+    (rows, columns), (batch, height, width, channels) = size, ops.shape(x)
+    x = ops.reshape(x, (batch, height, width, rows, columns, channels // (rows * columns)))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (batch, height * rows, width * columns, channels // (rows * columns)))
 
 
 def upsample(x, factors: tuple[int, int]):
@@ -123,24 +138,20 @@ def upsampled_conv(x, kernel, factors: tuple[int, int]):
     taps = _shared_taps(kernel, factors)
     if taps is None:
         return same_conv(upsample(x, factors), kernel)
-    y = same_conv(x, packed(_kernels_of_places(kernel, *taps)))
-    batch, height, width, _ = ops.shape(x)
-    y = ops.transpose(ops.reshape(y, (batch, height, width, *factors, kernel.shape[-1])), (0, 1, 3, 2, 4, 5))
-    return ops.reshape(y, (batch, height * factors[0], width * factors[1], kernel.shape[-1]))
+    return depth_to_space(same_conv(x, packed(_kernels_of_places(kernel, *taps))), factors)
 
 
 def upsampled_conv_gradients(x, kernel, factors: tuple[int, int], gradient):
     """The gradients of `upsampled_conv` with respect to `x` and the kernel, given that with respect to its output."""
     taps = _shared_taps(kernel, factors)
-    batch, height, width, channels = ops.shape(x)
     if taps is None:
+        batch, height, width, channels = ops.shape(x)
         dx = input_gradient(gradient, flipped(kernel))
         dx = ops.sum(ops.reshape(dx, (batch, height, factors[0], width, factors[1], channels)), axis=(2, 4))
         return dx, kernel_gradient(upsample(x, factors), gradient, kernel.shape[:2])
     rows, columns = taps
     kernels = _kernels_of_places(kernel, rows, columns)
-    gradient = ops.reshape(gradient, (batch, height, factors[0], width, factors[1], -1))
-    gradient = ops.reshape(ops.transpose(gradient, (0, 1, 3, 2, 4, 5)), (batch, height, width, kernels.shape[-1]))
+    gradient = space_to_depth(gradient, factors)
     dkernels = kernel_gradient(x, gradient, kernels.shape[:2])
     dkernels = ops.reshape(dkernels, (*kernels.shape[:3], *factors, -1))
     dkernel = ops.einsum("upa,vqb,uvipqo->abio", rows, columns, dkernels)

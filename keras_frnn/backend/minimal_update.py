@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_frnn.backend.activation_gradients import sigmoid_gradient, tanh_gradient
-from keras_frnn.backend.devices import accelerator
+from keras_frnn.backend.devices import jax_is_on_cpu
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
 from keras_frnn.backend.time_loop import scan
 from keras_frnn.backend.written_gradient import with_written_gradient
@@ -36,7 +36,7 @@ def minimal_recurrence(h, x, mask=None):
         x: of every step what `minimal_gates` takes, `(time, ..., 2 * filters)`.
         mask: booleans that broadcast to the states, false where a step leaves the state as it is.
     """
-    if _is_one_loop() and mask is None:
+    if keras.backend.backend() == "jax" and jax_is_on_cpu() and mask is None:
         iterate = with_written_gradient(_iterate_and_keep, _back_in_time, lambda h, x: scan(minimal_update, h, x)[1])
         return ops.reshape(iterate(_pixels(h), _pixels(x, 1)), (x.shape[0], *h.shape))
     keep, c = minimal_gates(x)
@@ -60,10 +60,6 @@ def minimal_recurrence_gradients(h, x, upstream):
 # For JAX on CPUs, where compiling takes longer than many steps of training. XLA takes its time for every function of
 # every layer, and more of it where tensors have many axes: so there is one tangent, pixels are one axis, and the
 # gradient is one loop.
-
-
-def _is_one_loop() -> bool:
-    return keras.backend.backend() == "jax" and accelerator() is None
 
 
 def _pixels(x, before: int = 0):

@@ -1,5 +1,4 @@
 import keras
-from keras import ops
 
 from keras_frnn import backend
 from keras_frnn.checks import check_positive_integers
@@ -44,27 +43,12 @@ class FoldedPatch2D(FoldedLayer):
         self.encoded_shape(sequence_shape)
 
     def encode(self, sequence, state=None, remat=False):
-        rows, columns = self.patch_size
-
-        def to_patches(x):
-            batch, height, width, channels = ops.shape(x)
-            x = ops.reshape(x, (batch, height // rows, rows, width // columns, columns, channels))
-            x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-            return ops.reshape(x, (batch, height // rows, width // columns, rows * columns * channels))
-
-        return layout.over_time(to_patches, sequence), ()
+        return layout.over_time(lambda x: backend.space_to_depth(x, self.patch_size), sequence), ()
 
     def decode(self, sequence, state, upsampling=(1, 1), remat=False):
-        rows, columns = self.patch_size
-
-        def to_pixels(x):
-            x = backend.upsample(x, upsampling)
-            batch, height, width, channels = ops.shape(x)
-            x = ops.reshape(x, (batch, height, width, rows, columns, channels // (rows * columns)))
-            x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-            return ops.reshape(x, (batch, height * rows, width * columns, channels // (rows * columns)))
-
-        return layout.over_time(to_pixels, sequence)
+        return layout.over_time(
+            lambda x: backend.depth_to_space(backend.upsample(x, upsampling), self.patch_size), sequence
+        )
 
     @property
     def factors(self):
