@@ -4,9 +4,6 @@ What the rest of the library calls:
 
     scan                        a loop over time
     short_loops_written_out     a context in which TensorFlow gets those of few steps without a loop
-    linear_recurrence           the loop whose steps are `a * h + b`
-    linear_recurrence_gradients
-                                its gradients, for gradients written by hand
     minimal_update, minimal_recurrence, minimal_recurrence_gradients
                                 minimal updates: a step, all of them, and their gradients
     delay_until                 tensors that are not read before another one is there
@@ -52,7 +49,6 @@ from keras_frnn.backend.convolution import (
 )
 from keras_frnn.backend.devices import accelerator, batch_processes, batch_shards
 from keras_frnn.backend.exports import export_options, export_refusal, missing_export_modules
-from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
 from keras_frnn.backend.minimal_update import minimal_recurrence, minimal_recurrence_gradients, minimal_update
 from keras_frnn.backend.time_loop import delay_until, scan, short_loops_written_out
 from keras_frnn.backend.written_gradient import with_written_gradient
@@ -70,8 +66,6 @@ __all__ = [
     "gradients",
     "input_gradient",
     "kernel_gradient",
-    "linear_recurrence",
-    "linear_recurrence_gradients",
     "max_pool",
     "minimal_recurrence",
     "minimal_recurrence_gradients",

@@ -1,7 +1,5 @@
 """The linear recurrence against its definition, in float64 NumPy, and finite differences of that."""
 
-import importlib
-
 import gradients
 import keras
 import numpy as np
@@ -9,8 +7,7 @@ import pytest
 from keras import ops
 
 from keras_frnn import backend
-
-module = importlib.import_module("keras_frnn.backend.linear_recurrence")  # The function has the same name.
+from keras_frnn.backend import linear_recurrence as module
 
 
 def numbers(steps, shape=(2, 3, 1, 4), seed=0):
@@ -28,7 +25,7 @@ def by_definition(a, b, h, reverse):
 
 def compute(*arrays, reverse=False, dtype="float32"):
     def function(*tensors):
-        return backend.linear_recurrence(*(ops.cast(tensor, dtype) for tensor in tensors), reverse)
+        return module.linear_recurrence(*(ops.cast(tensor, dtype) for tensor in tensors), reverse)
 
     if keras.backend.backend() == "jax":  # Compiling all of it takes less time than each of its operations.
         import jax
@@ -55,7 +52,7 @@ def test_gradients(steps, reverse, way):
     arrays, directions = numbers(steps), numbers(steps, seed=1)
     weights = np.random.default_rng(2).normal(size=(steps + 1, *arrays[2].shape)).astype("float32")
     computed = gradients.of_number(
-        lambda *tensors: ops.sum(ops.multiply(weights, backend.linear_recurrence(*tensors, reverse))), arrays
+        lambda *tensors: ops.sum(ops.multiply(weights, module.linear_recurrence(*tensors, reverse))), arrays
     )
     expected = gradients.finite_differences(
         lambda *arrays: np.sum(weights * by_definition(*arrays, reverse)), arrays, directions
@@ -78,7 +75,7 @@ def test_gradients_of_gradients(way):
         return sum(3 * states[t] ** 2 * changes[t] for t in range(steps + 1)).sum()
 
     def by_backend(*tensors):
-        inner = gradients.inside(lambda *tensors: ops.sum(backend.linear_recurrence(*tensors) ** 3), tensors)
+        inner = gradients.inside(lambda *tensors: ops.sum(module.linear_recurrence(*tensors) ** 3), tensors)
         return sum(ops.sum(ops.multiply(direction, g)) for direction, g in zip(directions, inner, strict=True))
 
     computed = gradients.of_number(by_backend, arrays)
