@@ -24,7 +24,7 @@ test: $(VENV)/test  ## Run all tests on all three backends.
 # Not compiling what is installed saves half of the time.
 test-torch: $(VENV)-torch/bin/pip  ## Test data and a recipe in an environment of Keras and Torch, without TensorFlow.
 	$(VENV)-torch/bin/pip install -q --no-compile -c tests/constraints.txt \
-		keras torch numpy h5py opencv-python-headless matplotlib pillow absl-py pytest
+		keras torch numpy h5py opencv-python-headless av matplotlib pillow absl-py pytest
 	$(VENV)-torch/bin/pip install -q --no-deps -e .
 	! $(VENV)-torch/bin/python -c "import tensorflow" 2> /dev/null
 	KERAS_BACKEND=torch $(VENV)-torch/bin/python -m pytest -q tests/datasets --ignore=tests/datasets/test_preparation.py
@@ -83,7 +83,7 @@ benchmark: $(VENV)/demo  ## Measure what the models cost and how fast videos com
 
 gpu: $(VENV)-gpu/bin/pip  ## Test and measure on this machine's NVIDIA GPU, with Torch and JAX; see docs/gpu.md.
 	$(VENV)-gpu/bin/pip install -q -c tests/constraints.txt \
-		keras torch "jax[cuda12]" numpy h5py opencv-python-headless matplotlib pillow absl-py pytest
+		keras torch "jax[cuda12]" numpy h5py opencv-python-headless av matplotlib pillow absl-py pytest
 	$(VENV)-gpu/bin/pip install -q --no-deps -e .
 	for backend in torch jax; do \
 		KERAS_BACKEND=$$backend $(VENV)-gpu/bin/python -m pytest -q -m accelerator tests/test_accelerator.py && \

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_frnn import datasets, evaluation
-from keras_frnn.command import Video, forecast, frame_shape, load_model, resize
+from keras_frnn.command import forecast, frame_shape, load_model
 from keras_frnn.models.frames import from_uint8, to_uint8
+from keras_frnn.video_source import Video, resize
 
 CONTEXT, LONGEST = 10, 40
 _SAMPLES = 3

@@ -15,7 +15,7 @@ import pytest
 from clips import write_clip
 from PIL import Image
 
-from keras_frnn import app, command, evaluation
+from keras_frnn import app, command, evaluation, video_source
 from keras_frnn.models.frames import from_uint8
 
 pytestmark = pytest.mark.once
@@ -33,7 +33,7 @@ def frames_of(html: str) -> int:
 
 def test_picture_and_scores(network):
     clip = app.sample_videos()[1]
-    frames = from_uint8(np.stack([command.resize(frame, (32, 32, 1)) for frame in clip]))
+    frames = from_uint8(np.stack([video_source.resize(frame, (32, 32, 1)) for frame in clip]))
     assert frames.shape == (50, 32, 32, 1)
     picture, scores = app.picture_and_scores(network, frames, 3)
     assert frames_of(picture) == 13

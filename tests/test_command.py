@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import keras_frnn_command
-from keras_frnn import command, datasets, models
+from keras_frnn import command, datasets, models, video_source
 
 pytestmark = pytest.mark.once
 
@@ -66,11 +66,11 @@ class TestPredict:
 
     def test_frames_are_those_of_the_clip(self, run):
         write_clip("clip.avi", size=(64, 48), frames=12, color=True)
-        video = command.Video("clip.avi")
+        video = video_source.Video("clip.avi")
         frames = video.read((48, 64, 3), 2, 4, 2)
         expected = decoded("clip.avi")[2:10:2, ..., ::-1] / 127.5 - 1
         np.testing.assert_allclose(frames, expected, atol=0.02)
-        last = command.Video("clip.avi").read((48, 64, 3), -3, 9)
+        last = video_source.Video("clip.avi").read((48, 64, 3), -3, 9)
         np.testing.assert_allclose(last, decoded("clip.avi")[-3:, ..., ::-1] / 127.5 - 1, atol=0.02)
 
     @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
@@ -82,7 +82,7 @@ class TestPredict:
         assert "frames of 48x64, 4 given, 2 predicted, 2 of these beside" in out
         out = run("predict", "clip.avi", "--model=.", "--context=4", "--size=16x24", "--output=out.png")
         assert "frames of 16x24" in out
-        frames = command.Video("clip.avi").read((16, 24, 3), 0, 4)
+        frames = video_source.Video("clip.avi").read((16, 24, 3), 0, 4)
         moved = np.moveaxis(frames, -1, 1) if data_format == "channels_first" else frames
         expected = network.forecast(moved[None], 2)[0]
         if data_format == "channels_first":
@@ -126,7 +126,7 @@ class TestLive:
         assert "5 frames of 32x32" in out
         assert "frames a second" in out
         network = command.load_model("moving-digits")
-        frames = command.Video("clip.avi").read((32, 32, 1), 0, 5)
+        frames = video_source.Video("clip.avi").read((32, 32, 1), 0, 5)
         pages = decoded("out.mp4")
         assert len(pages) == 5
         future = network.forecast(frames[None], 3)[0]
@@ -154,7 +154,7 @@ class TestLive:
         whole = write_clip(tmp_path / "whole.avi", frames=24)
         content, grows = whole.read_bytes(), tmp_path / "grows.avi"
         grows.write_bytes(content[: len(content) * 4 // 5])
-        frames = command.Video(str(grows)).frames(follow=3)
+        frames = video_source.Video(str(grows)).frames(follow=3)
         seen = [next(frames)]
         with grows.open("ab") as file:
             file.write(content[len(content) * 4 // 5 :])
@@ -162,7 +162,7 @@ class TestLive:
 
     def test_interrupted_it_keeps_what_it_wrote(self, run, monkeypatch):
         write_clip("clip.avi", frames=5)
-        real = command.resize
+        real = video_source.resize
 
         def interrupted(frame, shape, seen=[]):  # noqa: B006
             seen.append(frame)
