@@ -8,7 +8,7 @@ import numpy as np
 from keras_frnn.checks import check_integer, check_positive_integer, check_positive_integers_by_name
 from keras_frnn.datasets.faces import Dataset, Pair, dataset, positions, scaled
 from keras_frnn.datasets.mnist_5k import mnist_5k
-from keras_frnn.datasets.stateless import mix, uniform
+from keras_frnn.datasets.stateless import motion_key, uniform
 from keras_frnn.datasets.windows import SPLITS, check_split
 
 _TEST_SEQUENCES = 10_000
@@ -16,7 +16,7 @@ _TEST_SEQUENCES = 10_000
 
 def moving_mnist(
     split: str,
-    digits: str | np.ndarray = "mnist",
+    digits: str | np.ndarray | tuple[np.ndarray, np.ndarray] = "mnist",
     *,
     batch_size: int = 12,
     context: int = 10,
@@ -40,9 +40,11 @@ def moving_mnist(
     run, for every batch size, on any number of workers.
 
     Args:
-        split: `"train"` or `"test"`; they use different digits and different motion.
-        digits: `"mnist"` (70,000, downloaded by Keras), `"mnist-5k"` (5,000 of them, inside this package), or an array
-            of one's own, `(count, side, side)` in uint8, used for both splits.
+        split: `"train"` or `"test"`. Their motion differs for all seeds, and the named digits have training and test
+            images that differ.
+        digits: `"mnist"` (70,000, downloaded by Keras), `"mnist-5k"` (5,000 of them, inside this package), or images of
+            your own, `(count, side, side)` in uint8: a pair of arrays, `(training, test)`, or a single array. **Both
+            splits share the images of a single array: a network is then tested on images that it was trained on.**
         batch_size: sequences a batch.
         context: frames that are given.
         horizon: frames to be predicted.
@@ -109,8 +111,9 @@ def moving_mnist(
         digit_size = check_positive_integer(digit_size, "digit_size")
         if digit_size > size:
             raise ValueError(f"Digits of {digit_size} pixels do not fit frames of {size}. Pass a smaller `digit_size`.")
-        key = mix(seed) ^ mix(SPLITS.index(split))
-        make = MovingDigits(_resize(images, digit_size), key, context, horizon, size, num_digits, speed)
+        make = MovingDigits(
+            _resize(images, digit_size), motion_key(split, seed), context, horizon, size, num_digits, speed
+        )
         if stop is None and split == "test":
             stop = first + _TEST_SEQUENCES
     shapes = (context, size, size, 1), (horizon, size, size, 1)
@@ -211,10 +214,12 @@ class _PublicTestSequences:
         return scaled(self.array[:, number].swapaxes(0, 1)[..., None], self.context)
 
 
-def _load_digits(digits: str | np.ndarray, split: str) -> np.ndarray:
+def _load_digits(digits, split: str) -> np.ndarray:
     """uint8 images `(count, side, side)`, 0 to 255."""
     if not isinstance(digits, str):
-        images = np.asarray(digits)
+        # A list may be nested numbers; only a tuple is a pair.
+        is_pair = isinstance(digits, tuple) and len(digits) == 2
+        images = np.asarray(digits[SPLITS.index(split)] if is_pair else digits)
         if images.ndim != 3 or images.shape[1] != images.shape[2] or not len(images) or images.dtype != np.uint8:
             raise ValueError(
                 "An array of digits must have shape (count, side, side) and dtype uint8, 0 black and 255 white. "
@@ -232,7 +237,9 @@ def _load_digits(digits: str | np.ndarray, split: str) -> np.ndarray:
                 "this package, or put mnist.npz into ~/.keras/datasets yourself."
             ) from error
         return (training if split == "train" else test)[0]
-    raise ValueError(f"`digits` must be 'mnist', 'mnist-5k' or an array of images. Received: digits={digits!r}")
+    raise ValueError(
+        f"`digits` must be 'mnist', 'mnist-5k', an array of images, or a pair of arrays. Received: digits={digits!r}"
+    )
 
 
 def _resize(images: np.ndarray, side: int) -> np.ndarray:

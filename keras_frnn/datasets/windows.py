@@ -13,7 +13,7 @@ from keras_frnn.checks import (
     check_positive_integers_by_name,
 )
 from keras_frnn.datasets.faces import Dataset, Pair, dataset, positions, scaled
-from keras_frnn.datasets.stateless import mix, permuted, uniform
+from keras_frnn.datasets.stateless import crop_key, permuted, uniform
 
 SPLITS = ("train", "test")
 
@@ -150,7 +150,7 @@ class _Drawn:
         self.windows, self.seed, self.mirror = windows, seed, mirror
 
     def __call__(self, position: np.ndarray) -> Pair:
-        draws = uniform(mix(self.seed), position, 3)
+        draws = uniform(crop_key(self.seed), position, 3)
         corner = (draws[:, :2] * (self.windows.spare + 1)).astype("int64")
         index = permuted(position, self.seed, self.windows.count)
         return self.windows.read(index, corner, (draws[:, 2] < 0.5) & self.mirror)

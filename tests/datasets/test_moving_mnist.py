@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_frnn import datasets
+from keras_frnn.datasets import stateless
 
 pytestmark = pytest.mark.once
 
@@ -18,10 +19,10 @@ def sequences(dataset, batches=1):
 
 
 def test_shapes_and_values():
-    data = datasets.moving_mnist("train", "mnist-5k", batch_size=3, context=4, horizon=5, size=32)
+    data = datasets.moving_mnist("train", "mnist-5k", batch_size=8, context=4, horizon=5, size=32)
     context, future = next(iter(data))
-    assert context.shape == (3, 4, 32, 32, 1)
-    assert future.shape == (3, 5, 32, 32, 1)
+    assert context.shape == (8, 4, 32, 32, 1)
+    assert future.shape == (8, 5, 32, 32, 1)
     assert context.dtype == future.dtype == "float32"
     frames = np.concatenate([context, future], axis=1)
     assert frames.min() == -1
@@ -41,6 +42,54 @@ def test_a_sequence_depends_on_seed_split_and_number_alone():
     ):
         assert not np.array_equal(sequences(other), first)
     assert len(np.unique(first, axis=0)) == 6
+
+
+def test_no_two_streams_meet():
+    """A key is a place in the one sequence that SplitMix64 has; how far apart two are is a division modulo 2^64."""
+    pixel = np.full((1, 1, 1), 255, "uint8")
+    keys = []
+    for seed in range(31):
+        for split in ("train", "test"):
+            keys.append(datasets.moving_mnist(split, pixel, size=8, seed=seed, format="keras").make.key)
+        keys += [stateless.crop_key(seed), stateless.order_key(seed)]
+    increments = pow(0x9E3779B97F4A7C15, -1, 2**64)
+    for one, other in itertools.combinations(keys, 2):
+        distance = (one - other) * increments % 2**64
+        assert min(distance, 2**64 - distance) > 2**40  # More numbers than a year of training draws.
+
+
+def test_training_never_replays_test_sequences():
+    pixel = np.full((1, 1, 1), 255, "uint8")
+    seen = {
+        split: {
+            sequence.tobytes()
+            for seed in range(31)
+            for shard in range(2)
+            for sequence in sequences(
+                datasets.moving_mnist(
+                    split, pixel, size=32, num_digits=1, batch_size=8, seed=seed, num_shards=2, shard_index=shard
+                )
+            )
+        }
+        for split in ("train", "test")
+    }
+    # Shards and seeds share none either: what is there twice would be missing here.
+    assert len(seen["train"] | seen["test"]) == 2 * 31 * 2 * 8
+
+
+def test_test_sequences_are_those_of_the_published_scores():
+    """Written with 0.2.0: the motion of test sequence 0, of seed 0."""
+    pixel = np.full((1, 1, 1), 255, "uint8")
+    frames = sequences(datasets.moving_mnist("test", pixel, size=64, num_digits=1, batch_size=1))[0]
+    places = np.stack(np.unravel_index(frames.reshape(20, -1).argmax(axis=-1), (64, 64)), axis=-1)
+    assert places[[0, 9, 19]].tolist() == [[60, 44], [27, 5], [13, 35]]
+
+
+def test_a_pair_of_arrays_is_split():
+    dark, bright = (np.full((1, 4, 4), value, "uint8") for value in (100, 200))
+    for split, grey in (("train", 100), ("test", 200)):
+        frames = sequences(datasets.moving_mnist(split, (dark, bright), size=16, batch_size=2))
+        np.testing.assert_allclose(frames.max(), grey / 127.5 - 1, atol=1e-6)
 
 
 def expected_path(position, velocity, steps):
