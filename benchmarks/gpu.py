@@ -21,6 +21,7 @@ from absl import app, flags
 _TINY = flags.DEFINE_bool("tiny", False, "Networks of a few channels on small frames, to see that all of this runs.")
 _BATCHES = flags.DEFINE_list("batches", ["12", "48"], "Batches of the paper's network and of its twin.")
 _REPEATS = flags.DEFINE_integer("repeats", 10, "How often each is measured; the median counts.")
+_ONLY = flags.DEFINE_list("only", None, "Of the measurements, such as fRNN/bfloat16/12, these alone.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the results [benchmarks/results].")
 _MEASURE = flags.DEFINE_string("measure", None, "Measure one thing in this process, and print it as JSON.")
 
@@ -209,7 +210,11 @@ def plan(backend: str) -> list[str]:
     found += [f"{name}/{p}/{first}" for name in NETWORKS[2:] for p in PRECISIONS]
     if backend == "torch":
         found += [f"{name}/bfloat16/{first}/compiled" for name in NETWORKS[:2]]
-    return found
+    if unknown := set(_ONLY.value or ()) - set(found):
+        sys.exit(
+            f"--only names measurements that there are not: {', '.join(sorted(unknown))}. Expected {', '.join(found)}"
+        )
+    return _ONLY.value or found
 
 
 def main(_):

@@ -50,6 +50,11 @@ _INITIAL = flags.DEFINE_multi_string(
     "A saved model of this topology, or of the same with fewer filters: start from what it computes. Repeated: from "
     "the mean of their weights, for models of which each went on from the one before.",
 )
+_ON_DEVICE = flags.DEFINE_bool(
+    "on_device", False, "With JAX, draw the sequences on the GPU; --minutes then count from the second step on."
+)
+_TURNED = flags.DEFINE_integer("turned", 0, "With --on_device: how many turned digits there are for each as it is.")
+_BLEND = flags.DEFINE_float("blend", 0, "With --on_device: share of the time in which the loss becomes squared error.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for checkpoints and pictures; none are written without.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/learning.csv", "Table to which a row is added.")
 
@@ -110,6 +115,35 @@ def loss(y_true, y_pred):
     }
     pixels = of_pixels[_LOSS.value]()(y_true, y_pred)
     return pixels + _DSSIM.value * losses.DSSIM()(y_true, y_pred) if _DSSIM.value else pixels
+
+
+def blended_loss(y_true, y_pred, spent):
+    """The loss, which becomes the squared error as time is spent, but for the structural dissimilarity's part."""
+    now = loss(y_true, y_pred)
+    if not _BLEND.value:
+        return now
+    share = keras.ops.minimum(spent / _BLEND.value, 1)
+    target = keras.losses.MeanSquaredError()(y_true, y_pred) + _DSSIM.value * losses.DSSIM()(y_true, y_pred)
+    return (1 - share) * now + share * target
+
+
+def train_on_device(model, output: pathlib.Path | None, gmac: float) -> float:
+    """Trains for --minutes, and returns the seconds that it took."""
+    import on_device
+
+    def log(progress: dict):
+        print(progress, flush=True)
+        if output is not None:
+            progress["tmac"] = progress["step"] * _BATCH.value * gmac / 1e3
+            with (output / "progress.jsonl").open("a") as file:
+                file.write(json.dumps(progress, default=float) + "\n")
+
+    kinds = [(number, speed) for number in _DIGITS.value for speed in _SPEEDS.value]
+    draw = on_device.moving_digits(
+        kinds, _BATCH.value, _CONTEXT.value, _HORIZON.value, _SIZE.value, _SEED.value, _TURNED.value
+    )
+    how_long = dict(rate=_RATE.value, minutes=_MINUTES.value, cooldown=_COOLDOWN.value)
+    return on_device.train(model, blended_loss, *draw, **how_long, log=log)["seconds"]
 
 
 class Schedule(keras.callbacks.Callback):
@@ -198,7 +232,7 @@ def main(argv):
     if output is not None:
         callbacks.append(Checkpoint(output, gmac, seconds))
     per_epoch = min(_STEPS_PER_EPOCH, steps)
-    while schedule.left:
+    while schedule.left and not _ON_DEVICE.value:
         count = min(per_epoch, steps - done)
         model.fit(
             training_data(done),
@@ -209,7 +243,11 @@ def main(argv):
             verbose=2,
         )
         done = int(model.optimizer.iterations)
-    seconds += time.perf_counter() - begun
+    if _ON_DEVICE.value:
+        seconds = train_on_device(model, output, gmac)
+        done = int(model.optimizer.iterations)
+    else:
+        seconds += time.perf_counter() - begun
     # At its end, `fit` puts the averages of the weights, where there are any, in their place.
     tested = with_horizon(model, 10)
     test = datasets.moving_mnist(

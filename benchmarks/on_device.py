@@ -1,0 +1,171 @@
+"""Training where sequences are drawn on the device, with JAX: a GPU would wait for those that a processor draws."""
+
+import concurrent.futures
+import time
+from collections.abc import Callable
+
+import cv2
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from keras_frnn import datasets
+from keras_frnn.datasets.moving_mnist import MovingDigits
+
+_WARM_UP_STEPS = 200
+_LOG_EVERY = 200
+
+
+def train(
+    model: keras.Model,
+    loss: Callable,
+    batch: Callable[[int], dict],
+    render: Callable[[dict], tuple],
+    *,
+    rate: float,
+    minutes: float,
+    cooldown: float = 1.0,
+    log: Callable[[dict], None] = print,
+) -> dict:
+    """Trains a compiled, built model for a time that begins after the first step, which compiles.
+
+    Args:
+        model: its weights change; in the end they are the averages of its optimizer, where that makes any.
+        loss: function of true frames, predicted frames, and the share of the time that is spent.
+        batch: makes what step n is drawn from, on the processor: a dictionary of NumPy arrays.
+        render: makes context and future frames of that, on the device.
+        rate: highest learning rate.
+        minutes: time to train.
+        cooldown: last share of the time, in which the rate falls, as a cosine.
+        log: called with the step, the seconds and the mean loss, now and then.
+
+    Returns:
+        `steps` and `seconds`.
+    """
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    place = next(i for i, variable in enumerate(optimizer.variables) if variable is optimizer._learning_rate)
+
+    def value(trainable, others, parts, spent):
+        context, future = render(parts)
+        predicted, others = model.stateless_call(trainable, others, context, training=True)
+        return loss(future, predicted, spent), others
+
+    @jax.jit
+    def step(trainable, others, state, parts, rate, spent):
+        (now, others), gradients = jax.value_and_grad(value, has_aux=True)(trainable, others, parts, spent)
+        state = [*state[:place], rate, *state[place + 1 :]]
+        trainable, state = optimizer.stateless_apply(state, gradients, trainable)
+        return trainable, others, state, now
+
+    variables = [model.trainable_variables, model.non_trainable_variables, optimizer.variables]
+    trainable, others, state = ([variable.value for variable in part] for part in variables)
+    number, begun, losses = 0, None, []
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        ahead = [pool.submit(batch, n) for n in range(8)]
+        while True:
+            spent = 0.0 if begun is None else (time.perf_counter() - begun) / 60 / minutes
+            if spent >= 1:
+                break
+            now = rate * min(1.0, (number + 1) / _WARM_UP_STEPS)
+            if 1 - spent < cooldown:
+                now *= 0.005 + 0.995 * (1 - np.cos(np.pi * (1 - spent) / cooldown)) / 2
+            parts = ahead.pop(0).result()
+            ahead.append(pool.submit(batch, number + 8))
+            trainable, others, state, loss_now = step(
+                trainable, others, state, parts, np.float32(now), np.float32(spent)
+            )
+            losses.append(loss_now)
+            number += 1
+            if len(losses) > 2:
+                losses[-3].block_until_ready()  # Time is what ends the training: no long queue of steps.
+            if begun is None:
+                loss_now.block_until_ready()
+                begun = time.perf_counter()
+            if number % _LOG_EVERY == 0:
+                mean = float(np.mean([float(value) for value in losses]))
+                log({"step": number, "seconds": time.perf_counter() - begun, "loss": mean, "rate": now})
+                losses = []
+                if not np.isfinite(mean):
+                    raise SystemExit(f"The loss became {mean}.")
+    for part, values in zip(variables, (trainable, others, state), strict=True):
+        for variable, array in zip(part, values, strict=True):
+            variable.assign(array)
+    optimizer.finalize_variable_values(model.trainable_variables)
+    return {"steps": number, "seconds": time.perf_counter() - begun}
+
+
+def moving_digits(
+    kinds: list[tuple[int, float]], batch_size: int, context: int, horizon: int, size: int, seed: int, variants: int
+) -> tuple[Callable[[int], dict], Callable[[dict], tuple]]:
+    """`batch` and `render` of `datasets.moving_mnist("train", ...)`, for kinds of sequences in turns.
+
+    Sequences are the same as those of that dataset to the bit, with `digits=turned_digits(variants)`.
+
+    Args:
+        kinds: number of digits and speed of each.
+        batch_size, context, horizon, size, seed: as of that dataset; kind number k has the seed `seed + k`.
+        variants: how many turned ones each training digit has beside itself.
+    """
+    side, most = round(size * 28 / 64), max(number for number, _ in kinds)
+    data = [
+        datasets.moving_mnist(
+            "train",
+            turned_digits(variants),
+            batch_size=batch_size,
+            context=context,
+            horizon=horizon,
+            size=size,
+            digit_size=side,
+            num_digits=number,
+            speed=speed,
+            seed=seed + index,
+            format="keras",
+        ).make
+        for index, (number, speed) in enumerate(kinds)
+    ]
+    # The last image is black: a digit that is not there.
+    images = np.concatenate([data[0].digits, np.zeros((1, side, side), "uint8")])
+    images = jnp.asarray(np.pad(images, ((0, 0), (1, 1), (1, 1))))
+
+    def batch(step: int) -> dict:
+        kind: MovingDigits = data[step % len(data)]
+        first = step // len(data) * batch_size
+        digit, places = kind.trajectories(np.arange(first, first + batch_size))
+        corners = kind.corners(places).astype("int32")
+        missing = most - digit.shape[1]
+        return {
+            "digit": np.pad(digit.astype("int32"), ((0, 0), (0, missing)), constant_values=len(images) - 1),
+            "corners": np.pad(corners, ((0, 0), (0, missing), (0, 0), (0, 0))),
+        }
+
+    def render(parts):
+        pixels = jnp.arange(size, dtype="int32")
+        # Rows and columns of the image under each pixel; 0 and side + 1 are its black rim.
+        places = jnp.clip(pixels - parts["corners"][..., None] + 1, 0, side + 1)
+        rows, columns = places[..., 0, :, None], places[..., 1, None, :]
+        frames = images[parts["digit"][..., None, None, None], rows, columns].max(axis=1)
+        frames = frames.astype("float32")[..., None] / 127.5 - 1
+        return frames[:, :context], frames[:, context:]
+
+    return batch, render
+
+
+def turned_digits(variants: int) -> np.ndarray:
+    """The 4,000 training digits of the package as often as `variants`, and as many turned, stretched, slanted ones."""
+    digits, _ = datasets.mnist_5k("train")
+    if not variants:
+        return digits
+    drawn = np.random.default_rng(0).uniform(-1, 1, (variants, len(digits), 4))
+    turned = [np.stack([_turned(*pair) for pair in zip(digits, draws, strict=True)]) for draws in drawn]
+    return np.concatenate([digits] * variants + turned)
+
+
+def _turned(image: np.ndarray, draw: np.ndarray) -> np.ndarray:
+    angle, slant, *scales = np.radians(12) * draw[0], 0.15 * draw[1], *(1 + 0.12 * draw[2:])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.array([[1, slant], [0, 1]]) @ np.diag(scales)
+    middle = (np.array(image.shape[::-1]) - 1) / 2
+    affine = np.concatenate([matrix, (middle - matrix @ middle)[:, None]], axis=1)
+    return cv2.warpAffine(image, affine, image.shape[::-1], flags=cv2.INTER_CUBIC)
