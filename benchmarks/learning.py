@@ -143,7 +143,7 @@ def train_on_device(model, output: pathlib.Path | None, gmac: float) -> float:
         kinds, _BATCH.value, _CONTEXT.value, _HORIZON.value, _SIZE.value, _SEED.value, _TURNED.value
     )
     how_long = dict(rate=_RATE.value, minutes=_MINUTES.value, cooldown=_COOLDOWN.value)
-    return on_device.train(model, blended_loss, *draw, **how_long, log=log)["seconds"]
+    return on_device.train(model, blended_loss, *draw, **how_long, log=log, folder=output)["seconds"]
 
 
 class Schedule(keras.callbacks.Callback):

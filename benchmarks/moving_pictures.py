@@ -208,6 +208,7 @@ def main(_):
         rate=_RATE.value,
         minutes=_MINUTES.value,
         log=log,
+        folder=output,
     )
     with atomic_path(output / "model.keras") as temporary:
         model.save(temporary)

@@ -1,6 +1,7 @@
 """Training where sequences are drawn on the device, with JAX: a GPU would wait for those that a processor draws."""
 
 import concurrent.futures
+import pathlib
 import time
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ def train(
     minutes: float,
     cooldown: float = 1.0,
     log: Callable[[dict], None] = print,
+    folder: pathlib.Path | None = None,
 ) -> dict:
     """Trains a compiled, built model for a time that begins after the first step, which compiles.
 
@@ -39,6 +41,7 @@ def train(
         minutes: time to train.
         cooldown: last share of the time, in which the rate falls, as a cosine.
         log: called with the step, the seconds and the mean loss, now and then.
+        folder: for the trainable weights of three moments on the way, in case that the machine goes away.
 
     Returns:
         `steps` and `seconds`.
@@ -61,7 +64,7 @@ def train(
 
     variables = [model.trainable_variables, model.non_trainable_variables, optimizer.variables]
     trainable, others, state = ([variable.value for variable in part] for part in variables)
-    number, begun, losses = 0, None, []
+    number, begun, losses, moments = 0, None, [], [0.6, 0.8, 0.95]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         ahead = [pool.submit(batch, n) for n in range(8)]
         while True:
@@ -83,6 +86,8 @@ def train(
             if begun is None:
                 loss_now.block_until_ready()
                 begun = time.perf_counter()
+            if folder is not None and moments and spent > moments[0]:
+                np.savez(folder / f"weights-{moments.pop(0)}.npz", *[np.asarray(array) for array in trainable])
             if number % _LOG_EVERY == 0:
                 mean = float(np.mean([float(value) for value in losses]))
                 log({"step": number, "seconds": time.perf_counter() - begun, "loss": mean, "rate": now})
