@@ -210,8 +210,12 @@ def main(_):
         log=log,
         folder=output,
     )
+    # Without the optimizer, which is most of the file.
+    trained = models.FoldedRNN.from_config(model.get_config())
+    trained.build(model.context_shape)
+    trained.set_weights(model.get_weights())
     with atomic_path(output / "model.keras") as temporary:
-        model.save(temporary)
+        trained.save(temporary)
     # Sequences of steps that no training reaches.
     context, future = (
         np.asarray(part) for part in render(batch(2**40, 64, _SIZE.value, _SEED.value), images, _SIZE.value)

@@ -41,7 +41,7 @@ def train(
         minutes: time to train.
         cooldown: last share of the time, in which the rate falls, as a cosine.
         log: called with the step, the seconds and the mean loss, now and then.
-        folder: for the trainable weights of three moments on the way, in case that the machine goes away.
+        folder: for the trainable weights of two moments on the way, in case that the machine goes away.
 
     Returns:
         `steps` and `seconds`.
@@ -64,7 +64,7 @@ def train(
 
     variables = [model.trainable_variables, model.non_trainable_variables, optimizer.variables]
     trainable, others, state = ([variable.value for variable in part] for part in variables)
-    number, begun, losses, moments = 0, None, [], [0.6, 0.8, 0.95]
+    number, begun, losses, moments = 0, None, [], [0.6, 0.9]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         ahead = [pool.submit(batch, n) for n in range(8)]
         while True:
