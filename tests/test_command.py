@@ -1,8 +1,15 @@
 """The command `keras-frnn`, as its user sees it: files, lines, exit codes."""
 
+import io
 import itertools
+import json
+import os
+import pathlib
+import re
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import cv2
 import keras
@@ -13,8 +20,9 @@ from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+import keras_frnn
 import keras_frnn_command
-from keras_frnn import command, datasets, models, video_source
+from keras_frnn import before_keras, command, datasets, models, video_source
 
 pytestmark = pytest.mark.once
 
@@ -234,8 +242,6 @@ class TestOwnVideos:
         assert [start for start in starts if start is not None] == [3 * 2]
         assert int(command.load_model("model.keras", compile=True).optimizer.iterations) == 5
         assert "model.keras is trained: it has 5 steps" in run(*arguments, "--steps=5", code=1)
-        assert "it has --horizon=2. Choose another" in run(*arguments[:3], "--horizon=1", "--steps=9", code=1)
-
         out = run("evaluate", "prepared", *windows, "--sequences=3", "--output=scores.csv")
         assert "over 3 test sequences" in out
         rows = [row.split(",")[:2] for row in (tmp_path / "scores.csv").read_text().splitlines()]
@@ -243,9 +249,15 @@ class TestOwnVideos:
         assert "frames of 12x16" in run("predict", "videos/0.avi", "--model=model.keras", "--output=out.png")
 
         for wrong, message in [
-            (["train", "nowhere", "--output=new.keras"], "There is no file"),
             (["train", "prepared", "--output=model.h5"], "must end in .keras"),
-            (["train", "prepared", "--output=new.keras", "--context=50"], "has no video of 60 frames"),
+            (
+                ["train", "prepared", "--output=new.keras", "--context=50"],
+                "has no video of 60 frames, which 50 + 10 frames ",
+            ),
+            (
+                ["train", "prepared", "--output=new.keras", "--context=50"],
+                "Pass a smaller --context, --horizon or --fr",
+            ),
             (["evaluate", "prepared", "--model=moving-digits", *windows], "built for frames of 1 channel"),
             (["evaluate", "prepared", "--model=no.keras"], "There is no model 'no.keras'"),
             (["evaluate", "prepared", "--output=scores.txt"], "must end in .csv"),
@@ -256,18 +268,27 @@ class TestOwnVideos:
         write_clip(tmp_path / "videos" / "good.avi", frames=4)
         (tmp_path / "videos" / "bad.avi").write_bytes(b"no video")
         arguments = ["prepare", "videos", "--size=8x8", "--workers=1", "--grey"]
-        assert "bad.avi: does not decode" in run(*arguments, code=1)
+        error = run(*arguments, code=1)
+        assert "bad.avi: does not decode" in error
+        assert "accept them with --accept-bad-videos" in error
+        assert "--group must fit all videos. Received: --group='x'" in run(*arguments, "--group=x", code=1)
         assert "accepted: bad.avi: does not decode" in run(*arguments, "--accept-bad-videos")
         assert "There is no video in" in run("prepare", "prepared", code=1)
 
 
 def test_command_line(capsys):
     for arguments, message in [
-        ([], "required: COMMAND"),
+        ([], "keras-frnn: error: the following arguments are required: COMMAND"),
         (["predict"], "required: CLIP"),
         (["predict", "clip.avi", "--size=8"], "expected HEIGHTxWIDTH, such as 64x80, not '8'"),
         (["predict", "clip.avi", "--steps=0"], "expected a positive integer, not '0'"),
         (["predict", "clip.avi", "--rate=nan"], "expected a positive number, not 'nan'"),
+        (["predict", "clip.avi", "--start=1.5"], "expected an integer, not '1.5'"),
+        (["predict", "clip.avi", "--start=99999999999999999999"], "expected an integer, not '99999999999999999999'"),
+        (["prepare", "videos", "--test-fraction=nan"], "expected a number from 0 to below 1, not 'nan'"),
+        (["prepare", "videos", "--test=a", "--test-fraction=0.5"], "--test-fraction: not allowed with argument --test"),
+        (["prepare", "videos", "--group=("], "expected a regular expression, not '('"),
+        (["train", "prepared", "--network=huge"], "'quick', 'small', 'paper'"),
     ]:
         with pytest.raises(SystemExit) as exit:
             keras_frnn_command.main(arguments)
@@ -275,7 +296,7 @@ def test_command_line(capsys):
         assert message in capsys.readouterr().err
 
 
-def test_help_fits_a_screen_and_loads_no_keras(capsys):
+def test_help_fits_a_screen(capsys):
     (actions,) = (action for action in keras_frnn_command._parser()._actions if action.dest == "command")
     for arguments in ([], *([name] for name in actions.choices)):
         with pytest.raises(SystemExit):
@@ -283,15 +304,112 @@ def test_help_fits_a_screen_and_loads_no_keras(capsys):
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 100
-    code = (
-        "import sys, keras_frnn_command as c; c._parser(); sys.exit(bool({'keras', 'numpy', 'cv2'} & set(sys.modules)))"
+
+
+def test_usage_and_version(capsys):
+    (actions,) = (action for action in keras_frnn_command._parser()._actions if action.dest == "command")
+    for name in actions.choices:
+        for arguments in (
+            [name, "thing", "--nothing"],
+            [name, "--size=x", "--context=x", "--save-every=x", "--port=x"],
+        ):
+            with pytest.raises(SystemExit):
+                keras_frnn_command.main(arguments)
+            usage, error = capsys.readouterr().err.splitlines()
+            assert usage.startswith(f"usage: keras-frnn {name} ")
+            assert error.startswith(f"keras-frnn {name}: error: ")
+    python = subprocess.run(
+        [sys.executable, "-m", "keras_frnn", "--version"], capture_output=True, text=True, check=True
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert python.stdout == f"keras-frnn {keras_frnn.__version__}\n"
+
+
+REFUSALS = [
+    (["predict", "no.avi"], "'no.avi', which does not exist"),
+    (["predict", "."], "which is a folder"),
+    (["predict", "bad.avi"], "bad.avi does not decode"),
+    (["predict", "clip.avi", "--start=6"], "clip.avi has 6 frames. Received: --start=6"),
+    (["predict", "clip.avi", "--start=-7"], "clip.avi has 6 frames. Received: --start=-7"),
+    (["predict", "clip.avi", "--output=out.avi"], "must end in .mp4 or .gif or .png. Received: --output=out.avi"),
+    (["predict", "clip.avi", "--output=clip.avi/out.mp4"], "clip.avi is a file"),
+    (["predict", "clip.avi", "--output=/proc/out.mp4"], "in the folder /proc"),
+    (["predict", "film.mp4", "--output=./film.mp4"], "is the video itself"),
+    (["predict", "clip.avi", "--output=out.png", "--rate=5"], "--output=out.png and --rate=5"),
+    (["predict", "clip.avi", "--model=other"], "There is no model 'other'. Expected moving-digits, a .keras file"),
+    (["live", "--camera=no.avi"], "'no.avi', which does not exist"),
+    (["live", "--output=out.gif"], "must end in .mp4"),
+    (["live", "--follow=3"], "--follow waits for more of a file. Received: --camera=0"),
+    (["prepare", "nowhere"], "'nowhere', which does not exist"),
+    (["prepare", "clip.avi"], "'clip.avi', which is a file"),
+    (["prepare", ".", "--output=clip.avi"], "clip.avi is a file"),
+    (["prepare", ".", "--group=a", "--test=a"], "not both"),
+    (["train", "nowhere"], "'nowhere', which does not exist"),
+    (["train", "."], "has no train.hdf5 and no test.hdf5"),
+    (["train", "prepared", "--output=model.h5"], "must end in .keras. Received: --output=model.h5"),
+    (["train", "prepared", "--output=blocked.keras"], "blocked-pictures is a file"),
+    (["train", "prepared", "--output=clip.avi/model.keras"], "clip.avi is a file"),
+    (["train", "prepared", "--output=/proc/model.keras"], "in the folder /proc"),
+    (["train", "prepared"], "model.keras has no record of a training by `keras-frnn train`"),
+    (["train", "prepared", "--output=begun.keras", "--steps=3"], "it has 3 steps. For more, pass --steps=1003"),
+    (
+        ["train", "prepared", "--output=begun.keras", "--network=paper"],
+        "with --network=quick. Received: --network=paper",
+    ),
+    (["train", "prepared", "--output=begun.keras", "--mirror"], "with no --mirror. Received: --mirror"),
+    (
+        ["train", "prepared", "--output=begun.keras", "--horizon=5", "--batch=2"],
+        "with --horizon=10. Received: --horizon=5",
+    ),
+    (["evaluate", "nowhere"], "'nowhere', which does not exist"),
+    (["evaluate", "prepared", "--model=no.keras"], "There is no model 'no.keras'"),
+    (["evaluate", "prepared", "--output=scores.txt"], "must end in .csv"),
+    (["evaluate", "prepared", "--model=begun.keras", "--model=far.keras"], "with --frame-step=1 and --frame-step=4"),
+    (["app", "--model=no.keras"], "There is no model 'no.keras'"),
+    (["app", "--port=70000"], "up to 65535. Received: --port=70000"),
+]
+
+
+def test_what_is_refused_loads_no_keras(tmp_path):
+    """All in one process, whose modules are counted at the end."""
+    write_clip(tmp_path / "clip.avi", frames=6)
+    shutil.copy(tmp_path / "clip.avi", tmp_path / "film.mp4")
+    for name in ("bad.avi", "prepared/train.hdf5", "prepared/test.hdf5", "blocked-pictures", "model.keras"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"nothing")
+    for name, changed in ("begun", {}), ("far", {"frame_step": 4}):
+        settings = {"command": "train", **before_keras.TRAINING, **changed}
+        with zipfile.ZipFile(tmp_path / f"{name}.keras", "w") as archive:
+            archive.writestr("run.json", json.dumps({"settings": settings, "iteration": 3}))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    code = """
+import contextlib, io, json, sys, keras_frnn_command
+for arguments in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        assert keras_frnn_command.main(arguments) == 1
+    print(json.dumps(error.getvalue()))
+assert not {"keras", "keras_frnn", "tensorflow", "jax", "torch"} & set(sys.modules)
+"""
+    arguments = json.dumps([arguments for arguments, _ in REFUSALS])
+    paths = os.pathsep.join(map(str, (pathlib.Path(keras_frnn_command.__file__).parent, *sys.path)))
+    done = subprocess.run(
+        [sys.executable, "-c", code, arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for (arguments, message), error in zip(REFUSALS, map(json.loads, done.stdout.splitlines()), strict=True):
+        assert message in error, (arguments, error)
+        assert "Traceback" not in error
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_unforeseen_errors_are_sentences_too(run, monkeypatch):
     def fail(_):
         raise RuntimeError("out of luck")
 
+    write_clip("clip.avi", frames=1)
     monkeypatch.setattr(command, "load_model", fail)
     assert run("predict", "clip.avi", code=1) == "\nkeras-frnn predict: RuntimeError: out of luck\n"
