@@ -11,6 +11,7 @@ import math
 import pathlib
 import time
 import zipfile
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -35,7 +36,7 @@ from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.datasets.windows import SPLITS
 from keras_frnn.evaluation.animation import mp4_writer
 from keras_frnn.evaluation.display import window_pyplot
-from keras_frnn.evaluation.scores import COPY_LAST_FRAME
+from keras_frnn.evaluation.scores import COPY_LAST_FRAME, checked_batches
 from keras_frnn.files import atomic_path
 from keras_frnn.layers import layout
 from keras_frnn.models.frames import to_uint8
@@ -291,9 +292,17 @@ def train(
             )
             done += epochs * length
     print(f"Written to {path}; pictures of {len(shown_context)} test sequences are in {pictures}.")
-    scores = evaluation.evaluate(model, test)
-    errors = (scores[name]["mse"].mean() for name in ("model", COPY_LAST_FRAME))
-    print(f"Over {scores.sequences} test sequences: {verdict(*errors)}")
+    print(_scored(model, test))
+
+
+def _scored(model: models.FoldedRNN, test: Iterable) -> str:
+    """The verdict on test sequences. Unlike `evaluation.evaluate`, it takes frames of any size: SSIM does not."""
+    sequences, sums = 0, np.zeros(2)
+    for context, future in checked_batches(test):
+        sequences += len(future)
+        for index, frames in enumerate((model.forecast(context, future.shape[1]), context[:, -1:])):
+            sums[index] += len(future) * _mean_squared_error(future, frames)
+    return f"Over {sequences} test sequences: {verdict(*sums / sequences)}"
 
 
 def _begun(path: pathlib.Path, record: dict, settings: dict) -> models.FoldedRNN:
@@ -457,7 +466,12 @@ def forecast(model, frames: np.ndarray, context: int, steps: int) -> tuple[np.nd
 
 def score(future: np.ndarray, predicted: np.ndarray, last: np.ndarray) -> str:
     """A line with the mean squared error, of frames in [0, 1], and that of the last given frame."""
-    return verdict(*(float(np.square((future - frames) / 2).mean()) for frames in (predicted, last[None])))
+    return verdict(*(_mean_squared_error(future, frames) for frames in (predicted, last[None])))
+
+
+def _mean_squared_error(future: np.ndarray, frames: np.ndarray) -> float:
+    """Of frames in [0, 1], though both are given in [-1, 1]."""
+    return float(np.square((future - frames) / 2).mean())
 
 
 def verdict(error: float, copied: float) -> str:

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +46,16 @@ def save_network(path="model.keras", shape=(None, None, 3), **kwargs):
     network.build((None, None, *shape))
     network.save(path)
     return network
+
+
+def write_still(path):
+    """A clip of one picture, 32x32, grey."""
+    picture = cv2.resize(np.random.default_rng(0).integers(40, 200, (4, 4), "uint8"), (32, 32))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 25, (32, 32))
+    for _ in range(12):
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return path
 
 
 class TestPredict:
@@ -264,6 +273,95 @@ class TestOwnVideos:
         ]:
             assert message in run(*wrong, code=1), wrong
 
+    def test_goes_on_only_with_what_it_was(self, run, tmp_path, monkeypatch):
+        for name, color in ("grey", False), ("other", False), ("colour", True):
+            for i in range(2):
+                write_clip(tmp_path / name / f"{i}.avi", size=(16, 16), frames=9, seed=len(name) + i, color=color)
+            arguments = ["--size=8x8", "--workers=1", f"--output={name}.prepared"]
+            run("prepare", name, *arguments, *([] if color else ["--grey"]))
+        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
+        settings = ["--context=3", "--horizon=2", "--batch=1", "--learning-rate=0.5"]
+        run("train", "grey.prepared", *settings, "--steps=1")
+        trained = (tmp_path / "model.keras").read_bytes()
+        for folder in "other", "colour":
+            error = run("train", f"{folder}.prepared", *settings, "--steps=2", code=1)
+            assert "model.keras was trained on other videos: grey.prepared (" in error
+            assert f"Received: {folder}.prepared (" in error
+        # What something else made is nobody's to overwrite, be it the recipes' or as good as this command's.
+        save_network("foreign.keras", (8, 8, 1))
+        foreign = (tmp_path / "foreign.keras").read_bytes()
+        assert "no record" in run("train", "grey.prepared", "--output=foreign.keras", code=1)
+        assert (tmp_path / "model.keras").read_bytes() == trained
+        assert (tmp_path / "foreign.keras").read_bytes() == foreign
+
+        # The record is in the file: a copy goes on, too, also with the same videos elsewhere. Without flags all is as
+        # it was; a new learning rate is obeyed.
+        shutil.copy("model.keras", "copy.keras")
+        shutil.move("grey.prepared", "moved")
+        assert "it goes on with its own network and optimizer.\n" in run(
+            "train", "moved", "--output=copy.keras", "--steps=2"
+        )
+        out = run("train", "moved", "--output=copy.keras", "--steps=3", "--learning-rate=0.25")
+        assert "The learning rate was 0.5, and is 0.25 from here." in out
+        model = keras.saving.load_model("copy.keras")
+        assert float(model.optimizer.learning_rate) == 0.25
+        assert int(model.optimizer.iterations) == 3
+        assert model.horizon == 2
+
+    def test_says_what_a_network_was_trained_on_and_how_good_it_is(self, run, tmp_path, monkeypatch):
+        for i in range(2):
+            clip = write_clip(tmp_path / "videos" / f"{i}.avi", size=(32, 32), frames=9, seed=i)
+        write_clip("colour.avi", size=(32, 32), frames=9, color=True)
+        still = write_still("still.avi")
+        run("prepare", "videos", "--size=12x12", "--workers=1", "--grey")
+        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
+        settings = ["--context=3", "--horizon=2", "--frame-step=2"]
+        out = run("train", "prepared", *settings, "--steps=1", "--save-every=1")
+        # An untrained network is worse; of that, NumPy has the same numbers as the command.
+        test = datasets.video_folder("prepared", "test", context=3, horizon=2, frame_step=2, format="keras")
+        context, future = (np.concatenate(parts) for parts in zip(*test, strict=True))
+        forecast = keras.saving.load_model("model.keras").forecast(context)
+        errors = [np.mean((future - frames) ** 2) / 4 for frames in (forecast, context[:, -1:])]
+        line = "MSE {:.4f}; of the last given frame, copied: {:.4f}. The forecast is worse than that copy.".format(
+            *errors
+        )
+        assert f"Over {len(context)} test sequences: {line}" in out
+        out = run("evaluate", "prepared")
+        assert f"model.keras: {line}" in out
+        assert "was trained" not in out
+        assert "model.keras was trained with --frame-step=2." in run("evaluate", "prepared", "--frame-step=1")
+        assert "model.keras was trained on other data than" in run("evaluate", "prepared/test.hdf5")
+
+        # The windows are those that it was trained with. Copying a still picture cannot be beaten.
+        out = run("predict", still, "--model=model.keras", "--output=out.png")
+        assert "3 given, 2 predicted, 2 of these" in out
+        assert "copied: 0.0000. The forecast is worse than that copy." in out
+        assert "was trained" not in run("predict", clip, "--model=model.keras", "--output=out.png")
+        out = run("predict", "colour.avi", "--model=model.keras", "--output=out.png", "--frame-step=1")
+        assert "model.keras was trained on 1 video of prepared of 12x12, grey; colour.avi has frames in colour." in out
+        assert "trained with --frame-step=2. Received: --frame-step=1" in out
+        digits = (
+            "moving-digits was trained on moving handwritten digits of 32x32, grey; colour.avi has frames in colour."
+        )
+        assert digits in run("predict", "colour.avi", "--output=out.png")
+        assert digits in run("live", "--camera=colour.avi", "--headless", "--frames=1", "--steps=1")
+
+    def test_data_are_channels_last_whatever_keras_is_set_to(self, run, tmp_path, monkeypatch):
+        for i in range(2):
+            write_clip(tmp_path / "videos" / f"{i}.avi", size=(16, 16), frames=6, seed=i, color=True)
+        run("prepare", "videos", "--size=12x12", "--workers=1")
+        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("pool", 2), ("recurrent", 2, 3)])
+        before = keras.config.image_data_format()
+        keras.config.set_image_data_format("channels_first")
+        try:
+            run("train", "prepared", "--context=3", "--horizon=2", "--steps=1")
+            assert keras.saving.load_model("model.keras").context_shape[2:] == (12, 12, 3)
+            assert "model.keras: MSE" in run("evaluate", "prepared")
+            assert "frames of 12x12" in run("predict", "videos/0.avi", "--model=model.keras", "--output=out.png")
+            assert "frames of 32x32" in run("predict", "videos/0.avi", "--output=out.gif")
+        finally:
+            keras.config.set_image_data_format(before)
+
     def test_bad_videos_are_named(self, run, tmp_path):
         write_clip(tmp_path / "videos" / "good.avi", frames=4)
         (tmp_path / "videos" / "bad.avi").write_bytes(b"no video")
@@ -404,6 +502,32 @@ assert not {"keras", "keras_frnn", "tensorflow", "jax", "torch"} & set(sys.modul
         assert message in error, (arguments, error)
         assert "Traceback" not in error
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_names_that_a_terminal_has_no_letters_for(run, monkeypatch):
+    write_clip("clip.avi", frames=3)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    run("predict", "clip.avi", "--output=видео.png", "--context=2", "--steps=1")
+    terminal.flush()
+    assert (
+        terminal.buffer.getvalue()
+        .decode("ascii")
+        .splitlines()[1]
+        .startswith("видео.png: frames of 32x32".encode("ascii", "backslashreplace").decode())
+    )
+
+
+def test_files_that_no_network_comes_from(run, monkeypatch):
+    """Errors without a word are named by their kind."""
+
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    save_network("model.keras")
+    monkeypatch.setattr(keras.saving, "load_model", fail)
+    with pytest.raises(ValueError, match="model.keras is not a network that Keras loads: ZeroDivisionError"):
+        command.load_model("model.keras")
 
 
 def test_unforeseen_errors_are_sentences_too(run, monkeypatch):
