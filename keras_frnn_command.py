@@ -4,6 +4,7 @@ It lies beside the package, whose import loads Keras: `--help`, and what can be 
 """
 
 import argparse
+import codecs
 import contextlib
 import importlib.util
 import os
@@ -22,10 +23,11 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         SystemExit: with 2, where the command line itself is wrong; with 0 after `--help` and `--version`.
     """
+    # A file's name may have letters that the terminal has not, and bytes that are none.
+    codecs.register_error("keras-frnn", _spelled_out)
     for stream in (sys.stdout, sys.stderr):
-        # A file's name may have letters that the terminal has not, and bytes that are none.
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="keras-frnn")
     before_keras = _before_keras()
     parsed, unknown = _parser(before_keras.version()).parse_known_args(argv)
     arguments = vars(parsed)
@@ -53,6 +55,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\nkeras-frnn {name}: {text if known else f'{type(error).__name__}: {text}'}", file=sys.stderr)
         return 1
     return 0
+
+
+def _spelled_out(error: UnicodeError) -> tuple[str, int]:
+    """Escapes for letters that cannot be printed; `-` for the line of Keras' progress bar."""
+    text, end = codecs.backslashreplace_errors(error)
+    return text.replace("\\u2501", "-"), end
 
 
 def _before_keras() -> ModuleType:

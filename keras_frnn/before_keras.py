@@ -121,15 +121,13 @@ def check_writable(path: pathlib.Path):
         raise IsADirectoryError(f"Expected the name of a file to write. Received: {path}, which is a folder.")
     folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not folder.is_dir():
-        raise NotADirectoryError(
-            f"{path} cannot be written: {folder} is a file. Move that file, or choose another --output."
-        )
+        raise NotADirectoryError(f"{path} cannot be written: {folder} is a file. Move it, or choose another place.")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise type(error)(
-            f"{path} cannot be written: in the folder {folder}, {error.strerror or error}. Choose another --output."
+            f"{path} cannot be written: in the folder {folder}, {error.strerror or error}. Choose another place."
         ) from error
 
 

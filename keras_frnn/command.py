@@ -496,16 +496,16 @@ def _print_misfit(
     *size, channels = layout.frame_size_and_channels(network.context_shape, _data_format(network))
     is_colour = np.abs(np.diff(frame.astype("int"), axis=-1)).mean() > _GREY
     found = [
-        " in colour" if is_colour and channels == 1 else " in grey" if not is_colour and channels == 3 else "",
         f" of {frame.shape[0]}x{frame.shape[1]}" if trained.digits and [*size] != [*frame.shape[:2]] else "",
+        " in colour" if is_colour and channels == 1 else " in grey" if not is_colour and channels == 3 else "",
     ]
-    step = trained.windows.get("frame_step", frame_step)
     if trained.data and any(found):
-        about = f"{trained.data} of {size[0]}x{size[1]}, {'grey' if channels == 1 else 'in colour'}"
+        about = [trained.data, *[f"{size[0]}x{size[1]}"] * (None not in size), "grey" if channels == 1 else "in colour"]
         print(
-            f"{name} was trained on {about}; {source} has frames{''.join(found)}. For a network of your own videos, "
-            "see `keras-frnn prepare --help` and `keras-frnn train --help`."
+            f"{name} was trained on {', '.join(about)}; {source} has frames{''.join(found)}. For a network of your own "
+            "videos, see `keras-frnn prepare --help` and `keras-frnn train --help`."
         )
+    step = trained.windows.get("frame_step", frame_step)
     if frame_step is not None and step != frame_step:
         print(f"{name} was trained with --frame-step={step}. Received: --frame-step={frame_step}")
 

@@ -338,11 +338,9 @@ class TestOwnVideos:
         assert "copied: 0.0000. The forecast is worse than that copy." in out
         assert "was trained" not in run("predict", clip, "--model=model.keras", "--output=out.png")
         out = run("predict", "colour.avi", "--model=model.keras", "--output=out.png", "--frame-step=1")
-        assert "model.keras was trained on 1 video of prepared of 12x12, grey; colour.avi has frames in colour." in out
+        assert "model.keras was trained on 1 video of prepared, 12x12, grey; colour.avi has frames in colour." in out
         assert "trained with --frame-step=2. Received: --frame-step=1" in out
-        digits = (
-            "moving-digits was trained on moving handwritten digits of 32x32, grey; colour.avi has frames in colour."
-        )
+        digits = "moving-digits was trained on moving handwritten digits, 32x32, grey; colour.avi has frames in colour."
         assert digits in run("predict", "colour.avi", "--output=out.png")
         assert digits in run("live", "--camera=colour.avi", "--headless", "--frames=1", "--steps=1")
 
@@ -509,7 +507,9 @@ def test_names_that_a_terminal_has_no_letters_for(run, monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
     run("predict", "clip.avi", "--output=видео.png", "--context=2", "--steps=1")
+    print("━", end="")
     terminal.flush()
+    assert terminal.buffer.getvalue().endswith(b"\n-")  # The line of Keras' progress bar.
     assert (
         terminal.buffer.getvalue()
         .decode("ascii")
