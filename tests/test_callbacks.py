@@ -64,19 +64,17 @@ def test_a_picture_that_fails_costs_no_network(tmp_path, capsys):
         "No picture of epoch 3",
     ]
     assert all(str(folder) in line and line.endswith("Training goes on.") for line in lines)
-    # Again, it is there from the first, and no epoch is lost. Weights that are not finite end the training.
+    # What is in the way from the first is refused before an epoch. Weights that are not finite end the training.
     with pytest.raises(NotADirectoryError, match="pictures is a file"):
         fit(pictures)
     broken = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=1)
-    broken.compile(keras.optimizers.SGD(1e30), "mse")
+    broken.compile("sgd", "mse")
+    spoil = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: broken.set_weights([weight * np.nan for weight in broken.get_weights()])
+    )
+    pictures = callbacks.ForecastPictures(CONTEXT, FUTURE, tmp_path)
     with pytest.raises(FloatingPointError, match="NaN or infinite"):
-        broken.fit(
-            CONTEXT,
-            FUTURE[:, :1],
-            epochs=3,
-            verbose=0,
-            callbacks=[callbacks.ForecastPictures(CONTEXT, FUTURE, tmp_path)],
-        )
+        broken.fit(CONTEXT, FUTURE[:, :1], verbose=0, callbacks=[spoil, pictures])
 
 
 def test_errors(tmp_path, monkeypatch):
