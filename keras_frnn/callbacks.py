@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_frnn.before_keras import check_writable
 from keras_frnn.checks import check_positive_integer
 from keras_frnn.evaluation.animation import save_animation
 from keras_frnn.evaluation.display import to_display
@@ -17,7 +18,8 @@ _MOST_SEQUENCES = 4
 class ForecastPictures(keras.callbacks.Callback):
     """Draws what the network predicts beside the truth, at the end of every n-th epoch and of training.
 
-    `folder/epoch-0005.png` has the first sequence over time, `folder/epoch-0005.gif` all of them as an animation.
+    `folder/epoch-0005.png` has the first sequence over time, `folder/epoch-0005.gif` all of them as an animation. Where
+    a picture cannot be written in the course of training, a line says so, and training goes on.
 
     Args:
         context: frames that are given, floating point in [-1, 1], `(batch, context, height, width, channels)`; or with
@@ -31,6 +33,8 @@ class ForecastPictures(keras.callbacks.Callback):
     Raises:
         ValueError: no sequences, frames of other values or of shapes that do not go together (when training begins), or
             `every` is not a positive integer.
+        OSError: no picture can be written there (when training begins).
+        FloatingPointError: the network forecasts frames that are not finite.
         ImportError: `log_dir` is given, and TensorBoard is not installed.
 
     Example:
@@ -68,8 +72,9 @@ class ForecastPictures(keras.callbacks.Callback):
         self._epoch, self._drawn = -1, -1
 
     def on_train_begin(self, logs=None):
-        # What cannot be drawn is refused before the first epoch, not after it.
+        # What cannot be drawn, or written, is refused before the first epoch, not after it.
         to_display(self.context, self.future, {}, getattr(self.model, "data_format", None))
+        check_writable(self._path(1))
 
     def on_epoch_end(self, epoch: int, logs=None):
         self._epoch = epoch
@@ -85,12 +90,20 @@ class ForecastPictures(keras.callbacks.Callback):
         predictions = {self.model.name: self.model.forecast(self.context, self.future.shape[1])}
         arguments = self.context, self.future, predictions
         data_format = getattr(self.model, "data_format", None)
-        path = self.folder / f"epoch-{self._epoch + 1:04d}.png"
-        plot_strip(*arguments, path, data_format=data_format)
-        if self.animation:
-            save_animation(*arguments, path.with_suffix(".gif"), data_format=data_format)
-        if self._write_event:
-            self._write_event(path.read_bytes(), self._epoch + 1)
+        path = self._path(self._epoch + 1)
+        try:
+            plot_strip(*arguments, path, data_format=data_format)
+            if self.animation:
+                save_animation(*arguments, path.with_suffix(".gif"), data_format=data_format)
+            if self._write_event:
+                self._write_event(path.read_bytes(), self._epoch + 1)
+        # A picture is not worth a network, whatever Matplotlib, Pillow or a disk has against it.
+        except Exception as error:
+            reason = str(error).strip() or type(error).__name__
+            print(f"\nNo picture of epoch {self._epoch + 1} in {self.folder}: {reason}. Training goes on.", flush=True)
+
+    def _path(self, epoch: int) -> pathlib.Path:
+        return self.folder / f"epoch-{epoch:04d}.png"
 
 
 def _tensorboard_writer(log_dir: str | os.PathLike):

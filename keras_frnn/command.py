@@ -10,6 +10,8 @@ import json
 import math
 import pathlib
 import time
+import zipfile
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -17,10 +19,24 @@ import keras
 import numpy as np
 
 from keras_frnn import callbacks, datasets, evaluation, losses, models
+from keras_frnn.before_keras import (
+    RECORD,
+    WINDOWS,
+    TrainedOn,
+    find_model,
+    flag,
+    forecast_windows,
+    pictures_folder,
+    trained_on,
+    training_settings,
+)
 from keras_frnn.checks import check_suffix
 from keras_frnn.datasets.video_files.prepare import ending
+from keras_frnn.datasets.video_files.video_store import open_store
+from keras_frnn.datasets.windows import SPLITS
 from keras_frnn.evaluation.animation import mp4_writer
 from keras_frnn.evaluation.display import window_pyplot
+from keras_frnn.evaluation.scores import COPY_LAST_FRAME, checked_batches
 from keras_frnn.files import atomic_path
 from keras_frnn.layers import layout
 from keras_frnn.models.frames import to_uint8
@@ -32,6 +48,8 @@ _NETWORKS = {
     "paper": models.PAPER_TOPOLOGY,
 }
 _RATE = 10.0  # Frames a second, where a video does not tell.
+_GREY = 3.0  # Mean difference of a grey video's red, green and blue, of 255, at most: its codec has it in colour.
+_SCORED = 40  # Test sequences that a trained network is scored on.
 
 
 def predict(
@@ -39,15 +57,19 @@ def predict(
     model: str,
     output: str,
     steps: int | None,
-    context: int,
+    context: int | None,
     start: int,
-    frame_step: int,
+    frame_step: int | None,
     size: tuple[int, int] | None,
     rate: float | None,
 ):
     """Draws the truth beside the prediction, and the prediction alone beyond the clip's end."""
     suffix = check_suffix(output, ".mp4", ".gif", ".png")
+    trained = trained_on(find_model(model))
+    windows = forecast_windows([trained], context=context, frame_step=frame_step)
+    context, frame_step = windows["context"], windows["frame_step"]
     network, video = load_model(model), Video(clip)
+    _print_misfit(model, trained, network, clip, next(Video(clip).frames()), frame_step)
     steps = steps or network.horizon
     frames = video.read(frame_shape(network, video.size, size), start, context + steps, frame_step)
     given, future, predicted = forecast(network, frames, context, steps)
@@ -80,7 +102,7 @@ def live(
     """Takes frames as they come, draws what is forecast beside them, and tells how many a second there are."""
     if output is not None:
         check_suffix(output, ".mp4")
-    network = load_model(model)
+    network, trained = load_model(model), trained_on(find_model(model))
     if not hasattr(network, "stream"):
         raise ValueError(
             f"A {type(network).__name__} cannot take one frame at a time. Pass a FoldedRNN or a LadderRNN."
@@ -98,6 +120,8 @@ def live(
         # Ctrl-C is how it is meant to end: what was written until then is kept.
         with contextlib.suppress(KeyboardInterrupt):
             for frame in itertools.islice(video.frames(follow), frames):
+                if not seen:
+                    _print_misfit(model, trained, network, camera, frame)
                 seen_frame = resize(frame, shape)
                 stream.update(_as_model(network, seen_frame))
                 seen += 1
@@ -201,42 +225,62 @@ def prepare(
 def train(
     folder: str,
     output: str,
-    network: str,
+    network: str | None,
     steps: int,
-    batch: int,
-    context: int,
-    horizon: int,
-    frame_step: int,
-    learning_rate: float,
-    mirror: bool,
+    batch: int | None,
+    context: int | None,
+    horizon: int | None,
+    frame_step: int | None,
+    learning_rate: float | None,
+    mirror: bool | None,
     save_every: int,
 ):
-    """Trains a network on prepared videos, or goes on with that of `output`; saves it, and draws what it predicts."""
+    """Trains a network on prepared videos, or goes on with that of `output`; saves it, and draws what it predicts.
+
+    A flag that is None is as it was when the network was begun.
+    """
     check_suffix(output, ".keras")
     path = pathlib.Path(output)
-    windows: dict[str, Any] = dict(context=context, horizon=horizon, frame_step=frame_step)
-    if path.exists():
-        model = _trained(path, horizon)
-        done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-        print(f"{path} has {done} training steps; it goes on with its own network and optimizer.")
+    flags = dict(network=network, batch=batch, context=context, horizon=horizon, frame_step=frame_step)
+    settings, record = training_settings(path, steps, flags | dict(learning_rate=learning_rate, mirror=mirror))
+    stores = {split: open_store(folder, split, "h5py") for split in SPLITS}
+    settings |= {
+        "command": "train",
+        "seed": 0,
+        "folder": folder,
+        "data": {split: store.identity() for split, store in stores.items()},
+    }
+    if record:
+        model, done = _begun(path, record, settings), record["iteration"]
     else:
-        model, done = models.FoldedRNN.from_topology(_NETWORKS[network], horizon, update_bias=-2.0), 0
-        model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), losses.FrameCrossentropy())
-    if done >= steps:
-        raise ValueError(f"{path} is trained: it has {done} steps. For more, pass --steps={done + 1000}, for example.")
-    test = datasets.video_folder(folder, "test", batch_size=4, **windows, sequences=4, format="keras")
+        # As the videos are stored, whatever the user's keras.json says.
+        model = models.FoldedRNN.from_topology(
+            _NETWORKS[settings["network"]], settings["horizon"], update_bias=-2.0, data_format="channels_last"
+        )
+        done = 0
+        model.compile(keras.optimizers.Adam(settings["learning_rate"], clipnorm=1.0), losses.FrameCrossentropy())
+    windows: dict[str, Any] = {name: settings[name] for name in WINDOWS}
+    test = datasets.video_folder(folder, "test", batch_size=4, **windows, sequences=_SCORED, format="keras")
     shown_context, shown_future = (keras.ops.convert_to_numpy(frames) for frames in next(iter(test)))
-    pictures = path.with_name(f"{path.stem}-pictures")
+    pictures = pictures_folder(path)
     watching = [
+        # First, since it ends the training where the network forecasts NaNs: these are not saved.
         callbacks.ForecastPictures(shown_context, shown_future, pictures),
-        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: _save(model, path)),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: _save(model, path, settings)),
     ]
     # An epoch lies between saves; the last one may be shorter.
     for epochs, length in ((steps - done) // save_every, save_every), (1, (steps - done) % save_every):
         if epochs * length:
             # Each step's sequences are a function of its number: an interrupted training goes on with the next ones.
             data = datasets.video_folder(
-                folder, "train", batch_size=batch, **windows, mirror=mirror, start=done * batch, format=_format()
+                folder,
+                "train",
+                batch_size=settings["batch"],
+                **windows,
+                mirror=settings["mirror"],
+                seed=settings["seed"],
+                start=done * settings["batch"],
+                format=_format(),
             )
             before = math.ceil(done / save_every)
             model.fit(
@@ -248,22 +292,66 @@ def train(
             )
             done += epochs * length
     print(f"Written to {path}; pictures of {len(shown_context)} test sequences are in {pictures}.")
+    print(_scored(model, test))
 
 
-def _save(model: keras.Model, path: pathlib.Path):
+def _scored(model: models.FoldedRNN, test: Iterable) -> str:
+    """The verdict on test sequences. Unlike `evaluation.evaluate`, it takes frames of any size: SSIM does not."""
+    sequences, sums = 0, np.zeros(2)
+    for context, future in checked_batches(test):
+        sequences += len(future)
+        for index, frames in enumerate((model.forecast(context, future.shape[1]), context[:, -1:])):
+            sums[index] += len(future) * _mean_squared_error(future, frames)
+    return f"Over {sequences} test sequences: {verdict(*sums / sequences)}"
+
+
+def _begun(path: pathlib.Path, record: dict, settings: dict) -> models.FoldedRNN:
+    """The network that training goes on with, and its optimizer.
+
+    Raises:
+        ValueError: it was trained on other data, or does not load.
+    """
+    before, now = record["settings"], settings
+    if before.get("data") != now["data"]:
+        raise ValueError(
+            f"{path} was trained on other videos: {_described(before)}. Received: {_described(now)}. Choose another "
+            "--output for these."
+        )
+    model = load_model(str(path), compile=True)
+    if model.optimizer is None:
+        raise ValueError(f"{path} has no optimizer, so no training can go on with it. Choose another --output.")
+    line = f"{path} has {record['iteration']} training steps; it goes on with its own network and optimizer."
+    if before["learning_rate"] != now["learning_rate"]:
+        model.optimizer.learning_rate = now["learning_rate"]
+        line += f" The learning rate was {before['learning_rate']:g}, and is {now['learning_rate']:g} from here."
+    print(line)
+    return model
+
+
+def _described(settings: dict) -> str:
+    """The videos of a training, by what is easy to recognise."""
+    try:
+        parts = [
+            f"{split} {one['videos']} videos, {one['frames']} frames" + _shape_of(one)
+            for split, one in settings["data"].items()
+        ]
+        return f"{settings['folder']} ({'; '.join(parts)}; digest {settings['data']['train']['digest']})"
+    except (AttributeError, KeyError, TypeError) as error:  # A damaged record.
+        return f"what its record does not tell ({error!r})"
+
+
+def _shape_of(identity: dict) -> str:
+    form = identity["format"]
+    return f" of {form['height']}x{form['width']}x{form['channels']}" if form else ""
+
+
+def _save(model: keras.Model, path: pathlib.Path, settings: dict):
+    """Saves a network with its record, which says how it was trained so far."""
+    record = {"settings": settings, "iteration": int(keras.ops.convert_to_numpy(model.optimizer.iterations))}
     with atomic_path(path) as temporary:
         model.save(temporary)
-
-
-def _trained(path: pathlib.Path, horizon: int) -> models.FoldedRNN:
-    """A network that training goes on with, and its optimizer."""
-    model = load_model(str(path), compile=True)
-    if model.optimizer is None or model.horizon != horizon:
-        found = "no optimizer" if model.optimizer is None else f"--horizon={model.horizon}"
-        raise ValueError(
-            f"{path} was not trained with these settings: it has {found}. Choose another --output, or delete that file."
-        )
-    return model
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(RECORD, json.dumps(record))
 
 
 def _format() -> str:
@@ -274,9 +362,9 @@ def _format() -> str:
 def evaluate(
     folder: str,
     model: list[str] | None,
-    context: int,
-    horizon: int,
-    frame_step: int,
+    context: int | None,
+    horizon: int | None,
+    frame_step: int | None,
     sequences: int | None,
     output: str | None,
 ):
@@ -285,10 +373,18 @@ def evaluate(
         check_suffix(output, ".csv")
     names = model or ["model.keras"]
     compared = {name: load_model(name) for name in names}
-    windows: dict[str, Any] = dict(context=context, horizon=horizon, frame_step=frame_step, sequences=sequences)
-    test = datasets.video_folder(folder, "test", batch_size=10, **windows, format="keras")
+    trained = {name: trained_on(find_model(name)) for name in names}
+    given = dict(context=context, horizon=horizon, frame_step=frame_step)
+    windows: dict[str, Any] = forecast_windows(trained.values(), **given)
+    test = datasets.video_folder(folder, "test", batch_size=10, **windows, sequences=sequences, format="keras")
+    for name in names:
+        _print_other_data(name, trained[name], folder, windows)
     scores = evaluation.evaluate(compared, test)
     print(scores.table())
+    copied = scores[COPY_LAST_FRAME]["mse"].mean()
+    print()
+    for name in names:
+        print(f"{name}: {verdict(scores[name]['mse'].mean(), copied)}")
     if output is not None:
         scores.save_csv(output)
         print(f"\nWritten to {output}.")
@@ -312,30 +408,20 @@ def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
         ValueError: there is none, it does not load, or is no model of this package.
     """
     families = (models.FoldedRNN, models.LadderRNN)
-    names = [preset for family in families for preset in family.presets]
-    path = pathlib.Path(name)
-    for family in families:
-        if name in family.presets:
-            return family.from_preset(name)
-    if (path / "metadata.json").is_file():
+    path = find_model(name)
+    if path.is_dir():
         try:
             class_name = json.loads((path / "metadata.json").read_text())["class_name"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path / 'metadata.json'} is damaged ({error}).") from error
         family = next((family for family in families if family.__name__ == class_name), models.FoldedRNN)
         return family.from_preset(path)
-    if path.is_dir():
-        path = path / "model.keras"
-    if not path.is_file():
-        raise ValueError(
-            f"There is no model {name!r}. Expected {', '.join(names)}, a .keras file, or a folder with model.keras or "
-            "that `save_to_preset` wrote."
-        )
     try:
         network = keras.saving.load_model(path, compile=compile)
     # What is wrong with a file shows in errors of zipfile, h5py and Keras.
     except Exception as error:
-        raise ValueError(f"{path} is not a network that Keras loads: {str(error).strip().splitlines()[0]}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} is not a network that Keras loads: {lines[0]}") from error
     if not hasattr(network, "forecast") or not hasattr(network, "context_shape"):
         raise ValueError(f"{path} holds a {type(network).__name__}. Expected a trained network of keras_frnn.models.")
     return network
@@ -380,8 +466,65 @@ def forecast(model, frames: np.ndarray, context: int, steps: int) -> tuple[np.nd
 
 def score(future: np.ndarray, predicted: np.ndarray, last: np.ndarray) -> str:
     """A line with the mean squared error, of frames in [0, 1], and that of the last given frame."""
-    errors = (float(np.square((future - frames) / 2).mean()) for frames in (predicted, last[None]))
-    return "MSE {:.4f}; of the last given frame, copied: {:.4f}.".format(*errors)
+    return verdict(*(_mean_squared_error(future, frames) for frames in (predicted, last[None])))
+
+
+def _mean_squared_error(future: np.ndarray, frames: np.ndarray) -> float:
+    """Of frames in [0, 1], though both are given in [-1, 1]."""
+    return float(np.square((future - frames) / 2).mean())
+
+
+def verdict(error: float, copied: float) -> str:
+    """A line with the mean squared errors of a forecast and of the last given frame, and which is better."""
+    better = "better than" if error < copied else "worse than" if error > copied else "no better than"
+    return f"MSE {error:.4f}; of the last given frame, copied: {copied:.4f}. The forecast is {better} that copy."
+
+
+def _print_misfit(
+    name: str, trained: TrainedOn, network, source: str, frame: np.ndarray, frame_step: int | None = None
+):
+    """A line where a network was trained on something else than a video.
+
+    Args:
+        name: of the network.
+        trained: what it was trained on.
+        network: itself.
+        source: name of the video.
+        frame: of the video, BGR uint8 `(height, width, 3)`.
+        frame_step: of the frames that it sees.
+    """
+    *size, channels = layout.frame_size_and_channels(network.context_shape, _data_format(network))
+    is_colour = np.abs(np.diff(frame.astype("int"), axis=-1)).mean() > _GREY
+    found = [
+        f" of {frame.shape[0]}x{frame.shape[1]}" if trained.digits and [*size] != [*frame.shape[:2]] else "",
+        " in colour" if is_colour and channels == 1 else " in grey" if not is_colour and channels == 3 else "",
+    ]
+    if trained.data and any(found):
+        about = [trained.data, *[f"{size[0]}x{size[1]}"] * (None not in size), "grey" if channels == 1 else "in colour"]
+        print(
+            f"{name} was trained on {', '.join(about)}; {source} has frames{''.join(found)}. For a network of your own "
+            "videos, see `keras-frnn prepare --help` and `keras-frnn train --help`."
+        )
+    step = trained.windows.get("frame_step", frame_step)
+    if frame_step is not None and step != frame_step:
+        print(f"{name} was trained with --frame-step={step}. Received: --frame-step={frame_step}")
+
+
+def _print_other_data(name: str, trained: TrainedOn, folder: str, windows: dict[str, int]):
+    """Lines where a network was trained on other videos, or in other windows, than those of a prepared folder."""
+    if trained.data and _is_prepared_elsewhere(trained, folder):
+        print(f"{name} was trained on other data than {folder}: {trained.data}.")
+    other = {key: value for key, value in trained.windows.items() if value != windows[key]}
+    if other:
+        print(f"{name} was trained with {', '.join(flag(*one) for one in other.items())}.")
+
+
+def _is_prepared_elsewhere(trained: TrainedOn, folder: str) -> bool:
+    """Whether the videos for training in a folder are others than a network's. Where there are none, they are."""
+    try:
+        return trained.videos != open_store(folder, "train", "h5py").identity()
+    except (OSError, ValueError):
+        return True
 
 
 def _data_format(model) -> str:

@@ -87,24 +87,7 @@ def identity_of_data(experiment: Experiment, first_steps: str) -> dict:
         stores = {split: open_store(experiment.source["data"], split, "h5py", prefix) for split in ("train", "test")}
     except FileNotFoundError as error:
         raise RunError(f"{error}\n\n{first_steps}".strip()) from error
-    return {split: _identity_of_store(store) for split, store in stores.items()}
-
-
-def _identity_of_store(store) -> dict:
-    digest = hashlib.sha256(store.lengths.tobytes())
-    height, width, channels = store.frame_shape
-    for video in np.unique(np.linspace(0, len(store.lengths) - 1, 16).astype(int)):
-        if store.lengths[video]:
-            frame = np.empty((1, height, width, channels), "uint8")
-            store.read(int(video), slice(0, 1), slice(0, height), slice(0, width), frame)
-            digest.update(frame.tobytes())
-    return {
-        "format": store.format,
-        "source_videos": store.source_videos,
-        "videos": len(store.lengths),
-        "frames": int(store.lengths.sum()),
-        "digest": digest.hexdigest()[:16],
-    }
+    return {split: store.identity() for split, store in stores.items()}
 
 
 def _test_array(path: str | None):

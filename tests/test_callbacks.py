@@ -1,5 +1,7 @@
 """Pictures of a network that learns: which epochs, what is in them, what is refused."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -42,6 +44,37 @@ def test_tensorboard_reads_the_pictures(tmp_path):
     events = EventAccumulator(str(tmp_path / "logs")).Reload().Images("forecast")
     assert [event.step for event in events] == [1, 2, 3]
     assert events[-1].encoded_image_string == (tmp_path / "pictures" / "epoch-0003.png").read_bytes()
+
+
+def test_a_picture_that_fails_costs_no_network(tmp_path, capsys):
+    """A disk that fails midway: here, a file in place of the folder."""
+    folder = tmp_path / "pictures"
+
+    def block(epoch, logs):
+        if epoch == 0:
+            shutil.rmtree(folder)
+            folder.touch()
+
+    pictures = callbacks.ForecastPictures(CONTEXT, FUTURE, folder, animation=False)
+    model = fit(pictures, keras.callbacks.LambdaCallback(on_epoch_end=block))
+    assert model.optimizer.iterations == 3
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert [line[: len("No picture of epoch 1")] for line in lines] == [
+        "No picture of epoch 2",
+        "No picture of epoch 3",
+    ]
+    assert all(str(folder) in line and line.endswith("Training goes on.") for line in lines)
+    # What is in the way from the first is refused before an epoch. Weights that are not finite end the training.
+    with pytest.raises(NotADirectoryError, match="pictures is a file"):
+        fit(pictures)
+    broken = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=1)
+    broken.compile("sgd", "mse")
+    spoil = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: broken.set_weights([weight * np.nan for weight in broken.get_weights()])
+    )
+    pictures = callbacks.ForecastPictures(CONTEXT, FUTURE, tmp_path)
+    with pytest.raises(FloatingPointError, match="NaN or infinite"):
+        broken.fit(CONTEXT, FUTURE[:, :1], verbose=0, callbacks=[spoil, pictures])
 
 
 def test_errors(tmp_path, monkeypatch):

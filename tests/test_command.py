@@ -1,8 +1,14 @@
 """The command `keras-frnn`, as its user sees it: files, lines, exit codes."""
 
+import io
 import itertools
+import json
+import os
+import pathlib
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import cv2
 import keras
@@ -13,8 +19,9 @@ from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+import keras_frnn
 import keras_frnn_command
-from keras_frnn import command, datasets, models, video_source
+from keras_frnn import before_keras, command, datasets, models, video_source
 
 pytestmark = pytest.mark.once
 
@@ -39,6 +46,16 @@ def save_network(path="model.keras", shape=(None, None, 3), **kwargs):
     network.build((None, None, *shape))
     network.save(path)
     return network
+
+
+def write_still(path):
+    """A clip of one picture, 32x32, grey."""
+    picture = cv2.resize(np.random.default_rng(0).integers(40, 200, (4, 4), "uint8"), (32, 32))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 25, (32, 32))
+    for _ in range(12):
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return path
 
 
 class TestPredict:
@@ -234,8 +251,6 @@ class TestOwnVideos:
         assert [start for start in starts if start is not None] == [3 * 2]
         assert int(command.load_model("model.keras", compile=True).optimizer.iterations) == 5
         assert "model.keras is trained: it has 5 steps" in run(*arguments, "--steps=5", code=1)
-        assert "it has --horizon=2. Choose another" in run(*arguments[:3], "--horizon=1", "--steps=9", code=1)
-
         out = run("evaluate", "prepared", *windows, "--sequences=3", "--output=scores.csv")
         assert "over 3 test sequences" in out
         rows = [row.split(",")[:2] for row in (tmp_path / "scores.csv").read_text().splitlines()]
@@ -243,31 +258,133 @@ class TestOwnVideos:
         assert "frames of 12x16" in run("predict", "videos/0.avi", "--model=model.keras", "--output=out.png")
 
         for wrong, message in [
-            (["train", "nowhere", "--output=new.keras"], "There is no file"),
             (["train", "prepared", "--output=model.h5"], "must end in .keras"),
-            (["train", "prepared", "--output=new.keras", "--context=50"], "has no video of 60 frames"),
+            (
+                ["train", "prepared", "--output=new.keras", "--context=50"],
+                "has no video of 60 frames, which 50 + 10 frames ",
+            ),
+            (
+                ["train", "prepared", "--output=new.keras", "--context=50"],
+                "Pass a smaller --context, --horizon or --fr",
+            ),
             (["evaluate", "prepared", "--model=moving-digits", *windows], "built for frames of 1 channel"),
             (["evaluate", "prepared", "--model=no.keras"], "There is no model 'no.keras'"),
             (["evaluate", "prepared", "--output=scores.txt"], "must end in .csv"),
         ]:
             assert message in run(*wrong, code=1), wrong
 
+    def test_goes_on_only_with_what_it_was(self, run, tmp_path, monkeypatch):
+        for name, color in ("grey", False), ("other", False), ("colour", True):
+            for i in range(2):
+                write_clip(tmp_path / name / f"{i}.avi", size=(16, 16), frames=9, seed=len(name) + i, color=color)
+            arguments = ["--size=8x8", "--workers=1", f"--output={name}.prepared"]
+            run("prepare", name, *arguments, *([] if color else ["--grey"]))
+        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
+        settings = ["--context=3", "--horizon=2", "--batch=1", "--learning-rate=0.5"]
+        run("train", "grey.prepared", *settings, "--steps=1")
+        trained = (tmp_path / "model.keras").read_bytes()
+        for folder in "other", "colour":
+            error = run("train", f"{folder}.prepared", *settings, "--steps=2", code=1)
+            assert "model.keras was trained on other videos: grey.prepared (" in error
+            assert f"Received: {folder}.prepared (" in error
+        # What something else made is nobody's to overwrite, be it the recipes' or as good as this command's.
+        save_network("foreign.keras", (8, 8, 1))
+        foreign = (tmp_path / "foreign.keras").read_bytes()
+        assert "no record" in run("train", "grey.prepared", "--output=foreign.keras", code=1)
+        assert (tmp_path / "model.keras").read_bytes() == trained
+        assert (tmp_path / "foreign.keras").read_bytes() == foreign
+
+        # The record is in the file: a copy goes on, too, also with the same videos elsewhere. Without flags all is as
+        # it was; a new learning rate is obeyed.
+        shutil.copy("model.keras", "copy.keras")
+        shutil.move("grey.prepared", "moved")
+        assert "it goes on with its own network and optimizer.\n" in run(
+            "train", "moved", "--output=copy.keras", "--steps=2"
+        )
+        out = run("train", "moved", "--output=copy.keras", "--steps=3", "--learning-rate=0.25")
+        assert "The learning rate was 0.5, and is 0.25 from here." in out
+        model = keras.saving.load_model("copy.keras")
+        assert float(model.optimizer.learning_rate) == 0.25
+        assert int(model.optimizer.iterations) == 3
+        assert model.horizon == 2
+
+    def test_says_what_a_network_was_trained_on_and_how_good_it_is(self, run, tmp_path, monkeypatch):
+        for i in range(2):
+            clip = write_clip(tmp_path / "videos" / f"{i}.avi", size=(32, 32), frames=9, seed=i)
+        write_clip("colour.avi", size=(32, 32), frames=9, color=True)
+        still = write_still("still.avi")
+        run("prepare", "videos", "--size=12x12", "--workers=1", "--grey")
+        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
+        settings = ["--context=3", "--horizon=2", "--frame-step=2"]
+        out = run("train", "prepared", *settings, "--steps=1", "--save-every=1")
+        # An untrained network is worse; of that, NumPy has the same numbers as the command.
+        test = datasets.video_folder("prepared", "test", context=3, horizon=2, frame_step=2, format="keras")
+        context, future = (np.concatenate(parts) for parts in zip(*test, strict=True))
+        forecast = keras.saving.load_model("model.keras").forecast(context)
+        errors = [np.mean((future - frames) ** 2) / 4 for frames in (forecast, context[:, -1:])]
+        line = "MSE {:.4f}; of the last given frame, copied: {:.4f}. The forecast is worse than that copy.".format(
+            *errors
+        )
+        assert f"Over {len(context)} test sequences: {line}" in out
+        out = run("evaluate", "prepared")
+        assert f"model.keras: {line}" in out
+        assert "was trained" not in out
+        assert "model.keras was trained with --frame-step=2." in run("evaluate", "prepared", "--frame-step=1")
+        assert "model.keras was trained on other data than" in run("evaluate", "prepared/test.hdf5")
+
+        # The windows are those that it was trained with. Copying a still picture cannot be beaten.
+        out = run("predict", still, "--model=model.keras", "--output=out.png")
+        assert "3 given, 2 predicted, 2 of these" in out
+        assert "copied: 0.0000. The forecast is worse than that copy." in out
+        assert "was trained" not in run("predict", clip, "--model=model.keras", "--output=out.png")
+        out = run("predict", "colour.avi", "--model=model.keras", "--output=out.png", "--frame-step=1")
+        assert "model.keras was trained on 1 video of prepared, 12x12, grey; colour.avi has frames in colour." in out
+        assert "trained with --frame-step=2. Received: --frame-step=1" in out
+        digits = "moving-digits was trained on moving handwritten digits, 32x32, grey; colour.avi has frames in colour."
+        assert digits in run("predict", "colour.avi", "--output=out.png")
+        assert digits in run("live", "--camera=colour.avi", "--headless", "--frames=1", "--steps=1")
+
+    def test_data_are_channels_last_whatever_keras_is_set_to(self, run, tmp_path, monkeypatch):
+        for i in range(2):
+            write_clip(tmp_path / "videos" / f"{i}.avi", size=(16, 16), frames=6, seed=i, color=True)
+        run("prepare", "videos", "--size=12x12", "--workers=1")
+        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("pool", 2), ("recurrent", 2, 3)])
+        before = keras.config.image_data_format()
+        keras.config.set_image_data_format("channels_first")
+        try:
+            run("train", "prepared", "--context=3", "--horizon=2", "--steps=1")
+            assert keras.saving.load_model("model.keras").context_shape[2:] == (12, 12, 3)
+            assert "model.keras: MSE" in run("evaluate", "prepared")
+            assert "frames of 12x12" in run("predict", "videos/0.avi", "--model=model.keras", "--output=out.png")
+            assert "frames of 32x32" in run("predict", "videos/0.avi", "--output=out.gif")
+        finally:
+            keras.config.set_image_data_format(before)
+
     def test_bad_videos_are_named(self, run, tmp_path):
         write_clip(tmp_path / "videos" / "good.avi", frames=4)
         (tmp_path / "videos" / "bad.avi").write_bytes(b"no video")
         arguments = ["prepare", "videos", "--size=8x8", "--workers=1", "--grey"]
-        assert "bad.avi: does not decode" in run(*arguments, code=1)
+        error = run(*arguments, code=1)
+        assert "bad.avi: does not decode" in error
+        assert "accept them with --accept-bad-videos" in error
+        assert "--group must fit all videos. Received: --group='x'" in run(*arguments, "--group=x", code=1)
         assert "accepted: bad.avi: does not decode" in run(*arguments, "--accept-bad-videos")
         assert "There is no video in" in run("prepare", "prepared", code=1)
 
 
 def test_command_line(capsys):
     for arguments, message in [
-        ([], "required: COMMAND"),
+        ([], "keras-frnn: error: the following arguments are required: COMMAND"),
         (["predict"], "required: CLIP"),
         (["predict", "clip.avi", "--size=8"], "expected HEIGHTxWIDTH, such as 64x80, not '8'"),
         (["predict", "clip.avi", "--steps=0"], "expected a positive integer, not '0'"),
         (["predict", "clip.avi", "--rate=nan"], "expected a positive number, not 'nan'"),
+        (["predict", "clip.avi", "--start=1.5"], "expected an integer, not '1.5'"),
+        (["predict", "clip.avi", "--start=99999999999999999999"], "expected an integer, not '99999999999999999999'"),
+        (["prepare", "videos", "--test-fraction=nan"], "expected a number from 0 to below 1, not 'nan'"),
+        (["prepare", "videos", "--test=a", "--test-fraction=0.5"], "--test-fraction: not allowed with argument --test"),
+        (["prepare", "videos", "--group=("], "expected a regular expression, not '('"),
+        (["train", "prepared", "--network=huge"], "'quick', 'small', 'paper'"),
     ]:
         with pytest.raises(SystemExit) as exit:
             keras_frnn_command.main(arguments)
@@ -275,7 +392,7 @@ def test_command_line(capsys):
         assert message in capsys.readouterr().err
 
 
-def test_help_fits_a_screen_and_loads_no_keras(capsys):
+def test_help_fits_a_screen(capsys):
     (actions,) = (action for action in keras_frnn_command._parser()._actions if action.dest == "command")
     for arguments in ([], *([name] for name in actions.choices)):
         with pytest.raises(SystemExit):
@@ -283,15 +400,140 @@ def test_help_fits_a_screen_and_loads_no_keras(capsys):
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 100
-    code = (
-        "import sys, keras_frnn_command as c; c._parser(); sys.exit(bool({'keras', 'numpy', 'cv2'} & set(sys.modules)))"
+
+
+def test_usage_and_version(capsys):
+    (actions,) = (action for action in keras_frnn_command._parser()._actions if action.dest == "command")
+    for name in actions.choices:
+        for arguments in (
+            [name, "thing", "--nothing"],
+            [name, "--size=x", "--context=x", "--save-every=x", "--port=x"],
+        ):
+            with pytest.raises(SystemExit):
+                keras_frnn_command.main(arguments)
+            usage, error = capsys.readouterr().err.splitlines()
+            assert usage.startswith(f"usage: keras-frnn {name} ")
+            assert error.startswith(f"keras-frnn {name}: error: ")
+    python = subprocess.run(
+        [sys.executable, "-m", "keras_frnn", "--version"], capture_output=True, text=True, check=True
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert python.stdout == f"keras-frnn {keras_frnn.__version__}\n"
+
+
+REFUSALS = [
+    (["predict", "no.avi"], "'no.avi', which does not exist"),
+    (["predict", "."], "which is a folder"),
+    (["predict", "bad.avi"], "bad.avi does not decode"),
+    (["predict", "clip.avi", "--start=6"], "clip.avi has 6 frames. Received: --start=6"),
+    (["predict", "clip.avi", "--start=-7"], "clip.avi has 6 frames. Received: --start=-7"),
+    (["predict", "clip.avi", "--output=out.avi"], "must end in .mp4 or .gif or .png. Received: --output=out.avi"),
+    (["predict", "clip.avi", "--output=clip.avi/out.mp4"], "clip.avi is a file"),
+    (["predict", "clip.avi", "--output=/proc/out.mp4"], "in the folder /proc"),
+    (["predict", "film.mp4", "--output=./film.mp4"], "is the video itself"),
+    (["predict", "clip.avi", "--output=out.png", "--rate=5"], "--output=out.png and --rate=5"),
+    (["predict", "clip.avi", "--model=other"], "There is no model 'other'. Expected moving-digits, a .keras file"),
+    (["live", "--camera=no.avi"], "'no.avi', which does not exist"),
+    (["live", "--output=out.gif"], "must end in .mp4"),
+    (["live", "--follow=3"], "--follow waits for more of a file. Received: --camera=0"),
+    (["prepare", "nowhere"], "'nowhere', which does not exist"),
+    (["prepare", "clip.avi"], "'clip.avi', which is a file"),
+    (["prepare", ".", "--output=clip.avi"], "clip.avi is a file"),
+    (["prepare", ".", "--group=a", "--test=a"], "not both"),
+    (["train", "nowhere"], "'nowhere', which does not exist"),
+    (["train", "."], "has no train.hdf5 and no test.hdf5"),
+    (["train", "prepared", "--output=model.h5"], "must end in .keras. Received: --output=model.h5"),
+    (["train", "prepared", "--output=blocked.keras"], "blocked-pictures is a file"),
+    (["train", "prepared", "--output=clip.avi/model.keras"], "clip.avi is a file"),
+    (["train", "prepared", "--output=/proc/model.keras"], "in the folder /proc"),
+    (["train", "prepared"], "model.keras has no record of a training by `keras-frnn train`"),
+    (["train", "prepared", "--output=begun.keras", "--steps=3"], "it has 3 steps. For more, pass --steps=1003"),
+    (
+        ["train", "prepared", "--output=begun.keras", "--network=paper"],
+        "with --network=quick. Received: --network=paper",
+    ),
+    (["train", "prepared", "--output=begun.keras", "--mirror"], "with no --mirror. Received: --mirror"),
+    (
+        ["train", "prepared", "--output=begun.keras", "--horizon=5", "--batch=2"],
+        "with --horizon=10. Received: --horizon=5",
+    ),
+    (["evaluate", "nowhere"], "'nowhere', which does not exist"),
+    (["evaluate", "prepared", "--model=no.keras"], "There is no model 'no.keras'"),
+    (["evaluate", "prepared", "--output=scores.txt"], "must end in .csv"),
+    (["evaluate", "prepared", "--model=begun.keras", "--model=far.keras"], "with --frame-step=1 and --frame-step=4"),
+    (["app", "--model=no.keras"], "There is no model 'no.keras'"),
+    (["app", "--port=70000"], "up to 65535. Received: --port=70000"),
+]
+
+
+def test_what_is_refused_loads_no_keras(tmp_path):
+    """All in one process, whose modules are counted at the end."""
+    write_clip(tmp_path / "clip.avi", frames=6)
+    shutil.copy(tmp_path / "clip.avi", tmp_path / "film.mp4")
+    for name in ("bad.avi", "prepared/train.hdf5", "prepared/test.hdf5", "blocked-pictures", "model.keras"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"nothing")
+    for name, changed in ("begun", {}), ("far", {"frame_step": 4}):
+        settings = {"command": "train", **before_keras.TRAINING, **changed}
+        with zipfile.ZipFile(tmp_path / f"{name}.keras", "w") as archive:
+            archive.writestr("run.json", json.dumps({"settings": settings, "iteration": 3}))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    code = """
+import contextlib, io, json, sys, keras_frnn_command
+for arguments in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        assert keras_frnn_command.main(arguments) == 1
+    print(json.dumps(error.getvalue()))
+assert not {"keras", "keras_frnn", "tensorflow", "jax", "torch"} & set(sys.modules)
+"""
+    arguments = json.dumps([arguments for arguments, _ in REFUSALS])
+    paths = os.pathsep.join(map(str, (pathlib.Path(keras_frnn_command.__file__).parent, *sys.path)))
+    done = subprocess.run(
+        [sys.executable, "-c", code, arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for (arguments, message), error in zip(REFUSALS, map(json.loads, done.stdout.splitlines()), strict=True):
+        assert message in error, (arguments, error)
+        assert "Traceback" not in error
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_names_that_a_terminal_has_no_letters_for(run, monkeypatch):
+    write_clip("clip.avi", frames=3)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    run("predict", "clip.avi", "--output=видео.png", "--context=2", "--steps=1")
+    print("━", end="")
+    terminal.flush()
+    assert terminal.buffer.getvalue().endswith(b"\n-")  # The line of Keras' progress bar.
+    assert (
+        terminal.buffer.getvalue()
+        .decode("ascii")
+        .splitlines()[1]
+        .startswith("видео.png: frames of 32x32".encode("ascii", "backslashreplace").decode())
+    )
+
+
+def test_files_that_no_network_comes_from(run, monkeypatch):
+    """Errors without a word are named by their kind."""
+
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    save_network("model.keras")
+    monkeypatch.setattr(keras.saving, "load_model", fail)
+    with pytest.raises(ValueError, match="model.keras is not a network that Keras loads: ZeroDivisionError"):
+        command.load_model("model.keras")
 
 
 def test_unforeseen_errors_are_sentences_too(run, monkeypatch):
     def fail(_):
         raise RuntimeError("out of luck")
 
+    write_clip("clip.avi", frames=1)
     monkeypatch.setattr(command, "load_model", fail)
     assert run("predict", "clip.avi", code=1) == "\nkeras-frnn predict: RuntimeError: out of luck\n"

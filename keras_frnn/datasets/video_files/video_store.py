@@ -1,5 +1,6 @@
 """Videos in an HDF5 file: one uint8 dataset `(frames, height, width[, channels])` a video."""
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -77,6 +78,27 @@ class VideoStore:
             if process not in self._open:
                 self._open[process] = self._make(self)
             self._open[process](video, frames, rows, columns, out)
+
+    def identity(self) -> dict:
+        """What the videos are, wherever the file lies: how they were prepared, their lengths, some of their frames.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        digest = hashlib.sha256(self.lengths.tobytes())
+        height, width, channels = self.frame_shape
+        for video in np.unique(np.linspace(0, len(self.lengths) - 1, 16).astype(int)):
+            if self.lengths[video]:
+                frame = np.empty((1, height, width, channels), "uint8")
+                self.read(int(video), slice(0, 1), slice(0, height), slice(0, width), frame)
+                digest.update(frame.tobytes())
+        return {
+            "format": self.format,
+            "source_videos": self.source_videos,
+            "videos": len(self.lengths),
+            "frames": int(self.lengths.sum()),
+            "digest": digest.hexdigest()[:16],
+        }
 
     def __getstate__(self):
         return {**self.__dict__, "_open": {}}

@@ -1,0 +1,319 @@
+"""What the command `keras-frnn` reads of files, and refuses, before it loads Keras, which takes seconds.
+
+`keras_frnn_command.py` loads this file by its path. So it imports no other file of the package.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from typing import Any
+
+RECORD = "run.json"  # In a .keras file, beside what Keras puts there: the settings and the step of its training.
+WINDOWS = {"context": 10, "horizon": 10, "frame_step": 1}
+TRAINING = {"network": "quick", "batch": 2, **WINDOWS, "learning_rate": 2e-3, "mirror": False}
+_PRESETS = pathlib.Path(__file__).parent / "presets"
+_LARGEST_RECORD = 2**20  # Bytes: a file may come from a stranger.
+
+
+def version() -> str:
+    """Of the package."""
+    text = (pathlib.Path(__file__).parent / "__init__.py").read_text(encoding="utf-8")
+    return re.findall(r'^__version__ = "(.*)"', text, re.MULTILINE)[0]
+
+
+def check(command: str, arguments: dict[str, Any]):
+    """Refuses what a command cannot do, as far as that shows without Keras.
+
+    Raises:
+        ValueError, OSError: with a sentence for the user.
+    """
+    _CHECKS[command](**arguments)
+
+
+def _predict(clip: str, model: str, output: str, start: int, rate: float | None, **_):
+    suffix = _check_output(output, ".mp4", ".gif", ".png")
+    if suffix == ".png" and rate is not None:
+        raise ValueError(f"A .png has no frame rate. Received: --output={output} and --rate={rate:g}. Leave one out.")
+    _check_file(clip)
+    _check_other_file(output, clip)
+    find_model(model)
+    _check_start(clip, start)
+
+
+def _live(camera: str, model: str, follow: float | None, output: str | None, **_):
+    is_camera = camera.isdecimal() and not os.path.exists(camera)
+    if output is not None:
+        _check_output(output, ".mp4")
+    if not is_camera:
+        _check_file(camera)
+        if output is not None:
+            _check_other_file(output, camera)
+    elif follow is not None:
+        raise ValueError(f"--follow waits for more of a file. Received: --camera={camera}, a camera. Leave it out.")
+    find_model(model)
+
+
+def _prepare(folder: str, output: str, group: str | None, test: list[str] | None, **_):
+    if not os.path.isdir(folder):
+        found = "is a file" if os.path.exists(folder) else "does not exist"
+        raise FileNotFoundError(f"Expected a folder of videos. Received: {folder!r}, which {found}.")
+    if group is not None and test is not None:
+        raise ValueError("Pass --group, to draw groups, or --test, to name videos; not both.")
+    check_writable(pathlib.Path(output) / "train.hdf5")
+
+
+def _train(folder: str, output: str, steps: int, **flags):
+    _check_output(output, ".keras")
+    _check_prepared(folder, "train", "test")
+    training_settings(pathlib.Path(output), steps, {name: flags[name] for name in TRAINING})
+    check_writable(pictures_folder(pathlib.Path(output)) / "epoch-0001.png")
+
+
+def _evaluate(folder: str, model: list[str] | None, output: str | None, **flags):
+    if output is not None:
+        _check_output(output, ".csv")
+    _check_prepared(folder, "test")
+    trained = [trained_on(find_model(name)) for name in model or ["model.keras"]]
+    forecast_windows(trained, **{name: flags[name] for name in WINDOWS})
+
+
+def _app(model: str, port: int):
+    if port > 65535:
+        raise ValueError(f"Expected a port up to 65535. Received: --port={port}")
+    find_model(model)
+    if importlib.util.find_spec("gradio") is None:
+        raise ImportError("The page needs Gradio: `pip install keras-frnn[app]`.")
+
+
+_CHECKS: dict[str, Callable] = {
+    "predict": _predict,
+    "live": _live,
+    "prepare": _prepare,
+    "train": _train,
+    "evaluate": _evaluate,
+    "app": _app,
+}
+
+
+def _check_output(output: str, *suffixes: str) -> str:
+    """The suffix of a file that is to be written, after a try whether it can be."""
+    suffix = pathlib.Path(output).suffix.lower()
+    if suffix not in suffixes:
+        raise ValueError(f"The file's name must end in {' or '.join(suffixes)}. Received: --output={output}")
+    check_writable(pathlib.Path(output))
+    return suffix
+
+
+def check_writable(path: pathlib.Path):
+    """Tries whether a file can be written at a path, in folders that may be missing; leaves nothing behind.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected the name of a file to write. Received: {path}, which is a folder.")
+    folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written: {folder} is a file. Move it, or choose another place.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"{path} cannot be written: in the folder {folder}, {error.strerror or error}. Choose another place."
+        ) from error
+
+
+def _check_file(path: str):
+    if not os.path.isfile(path):
+        found = "is a folder" if os.path.isdir(path) else "is no file" if os.path.exists(path) else "does not exist"
+        raise FileNotFoundError(f"Expected a video file. Received: {path!r}, which {found}.")
+
+
+def _check_other_file(output: str, source: str):
+    if os.path.exists(output) and os.path.samefile(output, source):
+        raise ValueError(f"{output} is the video itself, which would be lost. Choose another --output.")
+
+
+def _check_prepared(folder: str, *splits: str):
+    """An HDF5 file in place of the folder is for both splits."""
+    missing = [f"{split}.hdf5" for split in splits if not os.path.isfile(os.path.join(folder, f"{split}.hdf5"))]
+    if missing and not os.path.isfile(folder):
+        found = f"has no {' and no '.join(missing)}" if os.path.isdir(folder) else "does not exist"
+        raise FileNotFoundError(
+            f"Expected a folder that `keras-frnn prepare FOLDER --output={folder}` writes. Received: {folder!r}, which "
+            f"{found}."
+        )
+
+
+def _check_start(clip: str, start: int):
+    """Refuses a file that is no video, and one without the frame `start`; -3 is the third from the end."""
+    import av  # Only here: it loads FFmpeg.
+
+    with open(clip, "rb") as file:
+        try:
+            container = av.open(file)
+        except av.FFmpegError as error:
+            raise OSError(f"{clip} does not decode: no video that FFmpeg knows.") from error
+        # What is wrong inside is told when frames are read.
+        with container, contextlib.suppress(av.FFmpegError):
+            claimed = container.streams.video[0].frames if container.streams.video else 0
+            if not claimed or -claimed <= start < claimed:
+                return
+            # A file may claim fewer frames than it has.
+            frames = sum(1 for _ in container.decode(video=0))
+            if not -frames <= start < frames:
+                raise ValueError(f"{clip} has {frames} frames. Received: --start={start}")
+
+
+def find_model(name: str) -> pathlib.Path:
+    """The folder of a preset, or the .keras file, that is meant by a name or path.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = pathlib.Path(name)
+    presets = sorted(found.parent.name for found in _PRESETS.glob("*/metadata.json"))
+    if name in presets:
+        return _PRESETS / name
+    if (path / "metadata.json").is_file():
+        return path
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise ValueError(
+            f"There is no model {name!r}. Expected {', '.join(presets)}, a .keras file, or a folder with model.keras "
+            "or that `save_to_preset` wrote. Pass it with --model."
+        )
+    return path
+
+
+def pictures_folder(path: pathlib.Path) -> pathlib.Path:
+    """Where training draws what a network predicts: beside the network's file."""
+    return path.with_name(f"{path.stem}-pictures")
+
+
+def training_settings(path: pathlib.Path, steps: int, given: dict[str, Any]) -> tuple[dict[str, Any], dict | None]:
+    """The settings that training is to go on with, or begin with.
+
+    Args:
+        path: the network's file. It is gone on with where it is there.
+        steps: to be trained in all.
+        given: the flags by their names in `TRAINING`; None where one is not given: then it is as before.
+
+    Returns:
+        The settings, and the record of the network that is there; None where there is none.
+
+    Raises:
+        ValueError: the network that is there was trained otherwise, or is trained already, or something else made it.
+    """
+    flags = {name: value for name, value in given.items() if value is not None}
+    if not os.path.lexists(path):
+        return {**TRAINING, **flags}, None
+    record = _record(path)
+    settings = record.get("settings", {})
+    begun, done = {name: settings.get(name) for name in TRAINING}, record.get("iteration")
+    if (
+        settings.get("command") != "train"
+        or not isinstance(done, int)
+        or any(type(value) is not type(TRAINING[name]) for name, value in begun.items())
+    ):
+        raise ValueError(
+            f"{path} has no record of a training by `keras-frnn train`: something else made it, or a version before "
+            "0.3. It is left as it is. Choose another --output."
+        )
+    # A learning rate may change on the way; all else would make it another network, or other sequences.
+    changed = [name for name, value in flags.items() if value != begun[name] and name != "learning_rate"]
+    if changed:
+        before, now = (", ".join(flag(name, values[name]) for name in changed) for values in (begun, flags))
+        raise ValueError(
+            f"{path} was trained with {before}. Received: {now}. Leave that out to go on, or choose another --output."
+        )
+    if done >= steps:
+        raise ValueError(f"{path} is trained: it has {done} steps. For more, pass --steps={done + 1000}, for example.")
+    return {**begun, **flags}, record
+
+
+def flag(name: str, value: Any = True) -> str:
+    """A flag as it is typed."""
+    text = "--" + name.replace("_", "-")
+    return {True: text, False: f"no {text}"}[value] if isinstance(value, bool) else f"{text}={value}"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedOn:
+    """What a network was trained on, as far as its files tell.
+
+    Attributes:
+        data: in words; empty where they do not tell.
+        digits: whether these are moving digits.
+        windows: context, horizon and frame_step, or some of these.
+        videos: what tells a prepared file of training videos from others; None where there is none.
+    """
+
+    data: str = ""
+    digits: bool = False
+    windows: dict[str, int] = dataclasses.field(default_factory=dict)
+    videos: dict | None = None
+
+
+def trained_on(path: pathlib.Path) -> TrainedOn:
+    """Reads it from a preset's metadata or a .keras file's record; what is damaged there tells nothing."""
+    content = _metadata(path) if path.is_dir() else _record(path).get("settings", {})
+    # A recipe's record has them in its experiment, in two places.
+    experiment = _dictionary(content, "experiment")
+    data = _dictionary(content, "data")
+    found = {**data, **experiment, **_dictionary(experiment, "windows"), **content}
+    windows = {name: found[name] for name in WINDOWS if type(found.get(name)) is int and found[name] > 0}
+    if "digits" in data:
+        return TrainedOn("moving handwritten digits", True, windows)
+    videos = _dictionary(data, "train")
+    if type(count := videos.get("videos")) is not int:
+        return TrainedOn(windows=windows)
+    folder = content.get("folder")
+    where = f" of {folder}" if isinstance(folder, str) and folder.isprintable() else ""
+    return TrainedOn(f"{count} video{'s' * (count != 1)}{where}", False, windows, videos)
+
+
+def forecast_windows(trained: Iterable[TrainedOn], **given: int | None) -> dict[str, int]:
+    """The windows to forecast in: as the flags say; what they do not say is as the networks were trained.
+
+    Raises:
+        ValueError: they were trained in different windows.
+    """
+    windows = {}
+    for name, value in given.items():
+        known = sorted({one.windows[name] for one in trained if name in one.windows})
+        if value is None and len(known) > 1:
+            raise ValueError(
+                f"The networks were trained with {' and '.join(flag(name, one) for one in known)}. Pass one of these."
+            )
+        windows[name] = value or (known[0] if known else WINDOWS[name])
+    return windows
+
+
+def _metadata(folder: pathlib.Path) -> dict:
+    with contextlib.suppress(OSError, ValueError, RecursionError), open(folder / "metadata.json", "rb") as file:
+        content = json.loads(file.read(_LARGEST_RECORD))
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _record(path: pathlib.Path) -> dict:
+    """The record in a .keras file; empty where there is none."""
+    # A damaged zip file shows in many errors.
+    with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive, archive.open(RECORD) as file:
+        content = json.loads(file.read(_LARGEST_RECORD))
+        return content if isinstance(content, dict) and isinstance(content.get("settings"), dict) else {}
+    return {}
+
+
+def _dictionary(content: dict, name: str) -> dict:
+    return found if isinstance(found := content.get(name), dict) else {}
