@@ -232,16 +232,18 @@ def main(_):
     if "accelerator" not in here and not _TINY.value:
         sys.exit("There is no GPU that Keras finds here. Look at KERAS_BACKEND and its installation, or pass --tiny.")
     rates = {precision: in_a_process_of_its_own(f"matrix/{precision}")["rate"] for precision in PRECISIONS}
-    measured = {what: in_a_process_of_its_own(what) for what in plan(here["backend"])}
-    text = page(measured, rates, here, _TINY.value)
-    print(text)
     folder = pathlib.Path(_OUTPUT.value or pathlib.Path(__file__).parent / "results")
     folder.mkdir(parents=True, exist_ok=True)
-    results = {"machine": here, "tiny": _TINY.value, "matrix_products": rates, "measured": measured}
-    with atomic_path(folder / f"gpu-{here['backend']}.json") as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n")
-    with atomic_path(folder / f"gpu-{here['backend']}.md") as temporary:
-        temporary.write_text(text)
+    measured: dict[str, dict] = {}
+    for what in plan(here["backend"]):
+        measured[what] = in_a_process_of_its_own(what)
+        # Written after each: machines with a GPU go away.
+        results = {"machine": here, "tiny": _TINY.value, "matrix_products": rates, "measured": measured}
+        with atomic_path(folder / f"gpu-{here['backend']}.json") as temporary:
+            temporary.write_text(json.dumps(results, indent=2) + "\n")
+        with atomic_path(folder / f"gpu-{here['backend']}.md") as temporary:
+            temporary.write_text(page(measured, rates, here, _TINY.value))
+    print(page(measured, rates, here, _TINY.value))
 
 
 def page(measured: dict, rates: dict, here: dict, tiny: bool) -> str:

@@ -1,6 +1,7 @@
 """Trains a network on pictures that move, drawn on a GPU with JAX, to predict natural video.
 
-    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --minutes=7 --output=runs/moving-pictures
+    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --minutes=3.9       trains it, on a GPU
+    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --ship              puts it into the package, with its card
 
 A sequence is a part of a photograph under a camera that stands, pans, turns and zooms, and up to three pieces of other
 photographs that pass in front of it, with noise. The photographs are those in the wheels of scikit-image and
@@ -23,6 +24,8 @@ from conv_muon import ConvMuon
 
 from keras_frnn import evaluation, layers, models
 from keras_frnn.files import atomic_path
+from keras_frnn.machine import machine
+from keras_frnn.models.presets import BUILT_IN
 
 _MINUTES = flags.DEFINE_float("minutes", 7, "Time to train, from the second step on.")
 _BATCH = flags.DEFINE_integer("batch_size", 48, "Sequences in a step.")
@@ -31,6 +34,7 @@ _SIZE = flags.DEFINE_integer("size", 64, "Side of the frames.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and the sequences.")
 _TINY = flags.DEFINE_bool("tiny", False, "A network of a few channels, to see that all of this runs.")
 _DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all layers but the lowest with weights.")
+_SHIP = flags.DEFINE_bool("ship", False, "Write the preset from the trained network in --output, and do not train.")
 _OUTPUT = flags.DEFINE_string("output", "runs/moving-pictures", "Folder of the network.")
 
 CONTEXT, HORIZON, PIECES, TILE = 10, 10, 3, 160
@@ -177,8 +181,7 @@ def loss(future, predicted, last):
     return (error / jnp.sqrt(copying + 1e-3)).mean()
 
 
-def main(_):
-    output = pathlib.Path(_OUTPUT.value)
+def train(output: pathlib.Path):
     output.mkdir(parents=True, exist_ok=True)
     model = network()
     model.compile(
@@ -211,16 +214,90 @@ def main(_):
         folder=output,
     )
     # Without the optimizer, which is most of the file.
-    trained = models.FoldedRNN.from_config(model.get_config())
-    trained.build(model.context_shape)
-    trained.set_weights(model.get_weights())
     with atomic_path(output / "model.keras") as temporary:
-        trained.save(temporary)
+        twin(model).save(temporary)
+    command = f"python benchmarks/moving_pictures.py --minutes={_MINUTES.value:g} --batch_size={_BATCH.value}"
+    training = done | {"command": command, "tmac": done["steps"] * _BATCH.value * cost.macs / 1e12, **machine()}
+    with atomic_path(output / "training.json") as temporary:
+        temporary.write_text(json.dumps(training, indent=1, default=float) + "\n")
+
+
+def twin(model) -> models.FoldedRNN:
+    """A network with the same weights, in float32, whatever it was trained in."""
+    config = model.get_config()
+    for layer in config["layers"]:
+        layer["config"].pop("dtype", None)
+    config.pop("dtype", None)
+    same = models.FoldedRNN.from_config(config)
+    same.build(model.context_shape)
+    same.set_weights(model.get_weights())
+    return same
+
+
+def ship(output: pathlib.Path):
+    """Writes the preset, with the scores of what ships: its weights are rounded."""
+    folder = BUILT_IN / "moving-pictures"
+    twin(keras.saving.load_model(output / "model.keras", compile=False)).save_to_preset(folder, dtype="float16")
+    model = models.FoldedRNN.from_preset(folder)
     # Sequences of steps that no training reaches.
-    context, future = (
-        np.asarray(part) for part in render(batch(2**40, 64, _SIZE.value, _SEED.value), images, _SIZE.value)
+    drawn = [batch(2**40 + number, 32, _SIZE.value, _SEED.value) for number in range(8)]
+    test = [tuple(np.asarray(part) for part in render(parts, jnp.asarray(tiles()), _SIZE.value)) for parts in drawn]
+    metadata = {
+        "training": [json.loads((output / "training.json").read_text())],
+        "data": {"kind": "moving photographs", "size": _SIZE.value, "context": CONTEXT, "horizon": HORIZON},
+        "machine": machine(),
+        "scores": evaluation.evaluate(model, test).to_dict(),
+    }
+    model.save_to_preset(folder, metadata, dtype="float16")
+    context = test[0][0][:1]
+    frames = {"context": context, "forecast": model.forecast(context)}
+    with atomic_path(folder / "sample.npz") as temporary:
+        np.savez_compressed(temporary, **{k: ((v + 1) * 127.5).round().astype("uint8") for k, v in frames.items()})
+    with atomic_path(folder / "README.md") as temporary:
+        temporary.write_text(card(json.loads((folder / "metadata.json").read_text())))
+    print((folder / "README.md").read_text())
+
+
+def card(metadata: dict) -> str:
+    mine, copy = (metadata["scores"]["values"][name]["mse"] for name in ("model", "copy_last_frame"))
+    (training,), videos = metadata["training"], pathlib.Path("benchmarks/results/video.md")
+    return CARD.format(
+        size=_SIZE.value,
+        weights=metadata["weights"],
+        ratio=np.mean(mine) / np.mean(copy),
+        sequences=metadata["scores"]["sequences"],
+        videos=videos.read_text().partition("\n\n")[2] if videos.exists() else "",
+        **training | {"minutes": training["seconds"] / 60},
     )
-    print(done, evaluation.evaluate(model, [(context, future)]).table(), flush=True)
+
+
+CARD = """# moving-pictures
+
+A `FoldedRNN` that predicts natural video: `keras_frnn.models.FoldedRNN.from_preset("moving-pictures")`. This card was
+written by `python benchmarks/moving_pictures.py --ship` from `metadata.json`.
+
+| | |
+| --- | --- |
+| frames | {size}x{size}, RGB, float32 in [-1, 1] |
+| weights | {weights:,}, stored as float16 |
+| training | {tmac:.0f} TMAC of forward passes, {steps:,} steps, {minutes:.1f} minutes on one {accelerator} |
+| training data | drawn while it was trained: photographs from the wheels of scikit-image and scikit-learn that move |
+| MSE | {ratio:.3f} of copying the last frame, on {sequences:,} such sequences that it has not seen |
+| licence | Apache-2.0 |
+
+It has never seen a video. It continues what moves steadily: cameras that pan, turn and zoom, and things that pass.
+What it cannot know, such as what comes into the picture, what somebody does next, or another scene, it blurs.
+
+Trained by `{command}`, in mixed_bfloat16 on JAX.
+
+## On videos
+
+{videos}"""
+
+
+def main(_):
+    output = pathlib.Path(_OUTPUT.value)
+    (ship if _SHIP.value else train)(output)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from keras_frnn import layers, losses, metrics, models, optimizers
 if TYPE_CHECKING:
     from keras_frnn import callbacks, datasets, evaluation, reference
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["callbacks", "datasets", "evaluation", "layers", "losses", "metrics", "models", "optimizers", "reference"]
 
 

@@ -274,6 +274,8 @@ def trained_on(path: pathlib.Path) -> TrainedOn:
     windows = {name: found[name] for name in WINDOWS if type(found.get(name)) is int and found[name] > 0}
     if "digits" in data:
         return TrainedOn("moving handwritten digits", True, windows)
+    if isinstance(kind := data.get("kind"), str) and kind.isprintable():
+        return TrainedOn(kind, False, windows)
     videos = _dictionary(data, "train")
     if type(count := videos.get("videos")) is not int:
         return TrainedOn(windows=windows)
