@@ -1,7 +1,9 @@
 """Trains a network on pictures that move, drawn on a GPU with JAX, to predict natural video.
 
     KERAS_BACKEND=jax python benchmarks/moving_pictures.py --minutes=3.9       trains it, on a GPU
-    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --ship              puts it into the package, with its card
+    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --ship              puts it into the package, with its scores
+    python benchmarks/video_scores.py FOLDER                                   scores it on videos
+    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --card              writes its card
 
 A sequence is a part of a photograph under a camera that stands, pans, turns and zooms, and up to three pieces of other
 photographs that pass in front of it, with noise. The photographs are those in the wheels of scikit-image and
@@ -35,6 +37,9 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and the sequence
 _TINY = flags.DEFINE_bool("tiny", False, "A network of a few channels, to see that all of this runs.")
 _DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all layers but the lowest with weights.")
 _SHIP = flags.DEFINE_bool("ship", False, "Write the preset from the trained network in --output, and do not train.")
+_CARD = flags.DEFINE_bool(
+    "card", False, "Write the preset's card from its metadata and from video_scores.py's results."
+)
 _OUTPUT = flags.DEFINE_string("output", "runs/moving-pictures", "Folder of the network.")
 
 CONTEXT, HORIZON, PIECES, TILE = 10, 10, 3, 160
@@ -253,6 +258,10 @@ def ship(output: pathlib.Path):
     frames = {"context": context, "forecast": model.forecast(context)}
     with atomic_path(folder / "sample.npz") as temporary:
         np.savez_compressed(temporary, **{k: ((v + 1) * 127.5).round().astype("uint8") for k, v in frames.items()})
+
+
+def write_card():
+    folder = BUILT_IN / "moving-pictures"
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text(card(json.loads((folder / "metadata.json").read_text())))
     print((folder / "README.md").read_text())
@@ -297,7 +306,10 @@ Trained by `{command}`, in mixed_bfloat16 on JAX.
 
 def main(_):
     output = pathlib.Path(_OUTPUT.value)
-    (ship if _SHIP.value else train)(output)
+    if not _CARD.value:
+        (ship if _SHIP.value else train)(output)
+    if _CARD.value or _SHIP.value:
+        write_card()
 
 
 if __name__ == "__main__":
