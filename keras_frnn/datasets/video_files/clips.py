@@ -1,10 +1,15 @@
 """What is to be stored: video files, and the form of their frames."""
 
+import collections
 import dataclasses
+import json
 import os
 import pathlib
 
-_SUFFIXES = {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
+_SUFFIXES = set(
+    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m2t .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogg .ogv .ts "
+    ".vob .webm .wmv".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Format:
         frame_size: (height, width) that the source's frames must have; None for any.
         cut: pixels to cut left and right from frames of that size, or `"centre"` to cut frames of any size to the
             stored aspect ratio.
+        rate: frames per second to store; None for the videos' own frames.
     """
 
     dataset: str
@@ -36,6 +42,13 @@ class Format:
     channels: int
     frame_size: tuple[int, int] | None
     cut: int | str
+    rate: float | None = None
+
+    @property
+    def text(self) -> str:
+        """What an HDF5 file says of its format. Files of before `rate` have none, and are the same as without it."""
+        fields = dataclasses.asdict(self)
+        return json.dumps({name: value for name, value in fields.items() if name != "rate" or value is not None})
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

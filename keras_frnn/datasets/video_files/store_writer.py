@@ -1,8 +1,6 @@
 """Videos to an HDF5 file: one uint8 dataset `(frames, height, width, channels)` a video."""
 
 import contextlib
-import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -25,7 +23,7 @@ def stored_videos(path: pathlib.Path, format: Format) -> dict[tuple, dict]:
     """
     if not path.exists():
         return {}
-    expected = json.dumps(dataclasses.asdict(format))
+    expected = format.text
     with contextlib.suppress(OSError), h5py.File(path) as file:
         found = file.attrs.get("format")
         found = found.decode() if isinstance(found, bytes) else found
@@ -79,7 +77,7 @@ def write_store(
             else:
                 _write_video(file, key, video)
         # Of a fixed length: some damage in HDF5's heap of strings makes it run in circles.
-        file.attrs["format"] = np.bytes_(json.dumps(dataclasses.asdict(format)))
+        file.attrs["format"] = np.bytes_(format.text)
         file.attrs["videos"] = len(file)
         file.attrs["frames"] = sum(len(dataset) for dataset in file.values())
         file.attrs["source_videos"] = source_videos
