@@ -98,7 +98,7 @@ def live(
         # Ctrl-C is how it is meant to end: what was written until then is kept.
         with contextlib.suppress(KeyboardInterrupt):
             for frame in itertools.islice(video.frames(follow), frames):
-                seen_frame = resize(frame, shape)
+                seen_frame = resize(frame, shape, video.pixel_aspect)
                 stream.update(_as_model(network, seen_frame))
                 seen += 1
                 if seen % every == 0:

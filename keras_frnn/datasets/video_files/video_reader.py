@@ -13,9 +13,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 # FFmpeg's demuxers that take a file for a list of others.
 _LISTS = {"concat", "dash", "hls", "imf", "webm_dash_manifest"}
-# Those that state the duration at the beginning, before what may be missing.
-_STATE_DURATION = {"asf", "flv", "matroska,webm"}
-_FRAME_PER_PACKET = ("avi", "mov")
+# Those that state the duration; what stops far before it has lost the rest.
+_STATE_DURATION = ("asf", "flv", "matroska", "mov")
+_FRAME_PER_PACKET = ("avi", "mov")  # And an index of all packets.
 _LARGEST_GAP = 10  # Seconds. A longer one, in what was broadcast, is a new start of the clock.
 _ROUNDING = Fraction(2, 1000)  # Seconds. Matroska and FLV round each timestamp to milliseconds.
 _SMALLEST_FRAME = 32  # Bytes. Smaller packets may say that a frame is left out, or shown already.
@@ -125,14 +125,17 @@ class VideoReader:
     def _is_short(self, packets: int, end: Fraction) -> bool:
         """Whether the file holds less than it announces, in so many packets until that time."""
         stream, name = self._stream, self._container.format.name
-        if name.startswith("mov"):
-            return packets < len(stream.index_entries)
+        # Of the others, the index has some of the packets only.
+        if name.startswith(_FRAME_PER_PACKET) and packets < len(stream.index_entries):
+            return True
         duration = Fraction(self._container.duration or 0, av.time_base)
         if name == "avi":  # Of one that is cut short, FFmpeg guesses the duration from what is there.
             duration = stream.frames * stream.time_base
+        elif name.startswith("mov"):
+            duration = (stream.duration or 0) * stream.time_base
         if end < duration - _ROUNDING and _claimed_bytes(self._path) > os.path.getsize(self._path):
             return True
-        return name in _STATE_DURATION and end < 0.9 * duration - 0.5
+        return name.startswith(_STATE_DURATION) and end < 0.9 * duration - 0.5
 
     def _timed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, Fraction]]:
         """Frames with the seconds since the first, by a clock that does not run back."""
