@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--test-fraction", type=float, default=0.2, metavar="PART", help="of the videos that are for testing [0.2]")
     add("--group", metavar="REGEX", help="videos with the same match stay on one side: '.*/' keeps folders together")
     add("--test", action="append", metavar="PATTERN", help="these are for testing: 'tuesday/*'; repeatable")
+    add("--rate", type=_rate, metavar="FPS", help="frames a second to store [each video's own]")
     add("--accept-bad-videos", action="store_true", help="store what can be read of bad videos")
     add("--workers", type=_positive, metavar="N", help="decoding processes [one a core]")
 

@@ -180,6 +180,7 @@ def prepare(
     test_fraction: float,
     group: str | None,
     test: list[str] | None,
+    rate: float | None,
     accept_bad_videos: bool,
     workers: int | None,
 ):
@@ -192,10 +193,11 @@ def prepare(
         test_fraction=test_fraction,
         group=group,
         test=test,
+        rate=rate,
         accept_bad_videos=accept_bad_videos,
         workers=workers,
     )
-    print(ending(bad, output))
+    print(ending(bad, folder, output))
 
 
 def train(

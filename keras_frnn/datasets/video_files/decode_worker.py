@@ -19,7 +19,7 @@ if __package__:
     from keras_frnn.datasets.video_files.video_reader import VideoReader
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    from video_reader import VideoReader
+    from video_reader import VideoReader  # type: ignore[no-redef]
 
 _LONGEST_FRAME = 3600  # Seconds. A longer one is a damaged timestamp, and not to be stored over and over.
 

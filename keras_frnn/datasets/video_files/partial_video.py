@@ -43,7 +43,7 @@ class PartialVideo:
 
     def _kept(self) -> dict:
         """The answer of an interrupted run. What was bad is tried again: its reason may have been mended."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             answer = json.loads(self._answer_path.read_text())
             is_whole = self.frames_path.stat().st_size == answer["frames"] * self.format.frame_bytes
             return answer if is_whole and not answer["reason"] else {}

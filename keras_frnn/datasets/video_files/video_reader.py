@@ -1,4 +1,7 @@
-"""Frames of a video file, decoded by FFmpeg through PyAV. Nothing here needs Keras: decoding processes load it by path."""
+"""Frames of a video file, decoded by FFmpeg through PyAV.
+
+Nothing here needs Keras: decoding processes load it by its path.
+"""
 
 import collections
 import os
@@ -81,7 +84,9 @@ class VideoReader:
             # Bicubic, where colours are at half the resolution, is FFmpeg's own choice.
             frame = reformatter.reformat(frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1)
             (plane,) = frame.planes
-            rows = np.frombuffer(plane, "uint8").reshape(-1, plane.line_size)[: frame.height, : 3 * frame.width]
+            rows = np.frombuffer(memoryview(plane), "uint8").reshape(-1, plane.line_size)[
+                : frame.height, : 3 * frame.width
+            ]
             yield _upright(rows.reshape(frame.height, frame.width, 3), *orientation), seconds
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
@@ -238,8 +243,8 @@ def _claimed_bytes(path: str) -> int:
         if head == b"\x1a\x45\xdf\xa3":
             file.seek(_ebml_number(file) or 0, os.SEEK_CUR)
             if file.read(4) == b"\x18\x53\x80\x67":  # The segment, which holds all the rest.
-                size = _ebml_number(file)
-                return file.tell() + size if size else 0
+                rest = _ebml_number(file)
+                return file.tell() + rest if rest else 0
     return 0
 
 
