@@ -15,6 +15,7 @@ from keras_frnn.checks import check_positive_integer
 from keras_frnn.datasets.video_files.clips import Clip, Format, left_out, shown
 from keras_frnn.datasets.video_files.decoder_pool import decoded
 from keras_frnn.datasets.video_files.partial_video import PartialVideo
+from keras_frnn.datasets.video_files.store_checks import damage_explained
 from keras_frnn.datasets.video_files.store_writer import stored_videos, write_store
 from keras_frnn.datasets.windows import SPLITS
 from keras_frnn.files import clear, held
@@ -170,8 +171,8 @@ def ending(bad: dict[str, str], source: str | os.PathLike, output: str | os.Path
 
 
 def _lengths_and_rates(path: pathlib.Path) -> list[tuple[int, float]]:
-    with h5py.File(path) as file:
-        return [(len(video), float(video.attrs["frame_rate"])) for video in file.values()]
+    with damage_explained(f"{path} is damaged ({{error}}). Delete that file."), h5py.File(path) as file:
+        return [(len(video), float(video.attrs.get("frame_rate", 0))) for video in file.values()]
 
 
 def _rates(rates: list[float], limit: int = 4) -> str:

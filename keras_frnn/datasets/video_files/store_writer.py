@@ -33,28 +33,33 @@ def stored_videos(path: pathlib.Path, format: Format) -> dict[tuple, dict]:
         return {}
     if not path.is_file():  # A pipe would be waited for.
         raise ValueError(f"{path} is no file. {_OTHERWISE}")
+    try:
+        with (
+            damage_explained(f"{path} was not written by this library, or is damaged: {{error}}."),
+            h5py.File(path) as file,
+        ):
+            return _videos(file, format)
+    except BadStoreError as error:
+        raise ValueError(f"{error} {_OTHERWISE}") from error
+
+
+def _videos(file: h5py.File, format: Format) -> dict[tuple, dict]:
+    shapes = {key: open_video(file, key).shape for key in file}
+    found = check_attributes(file, {key: shape[0] for key, shape in shapes.items()}).get("format")
+    if found is None:
+        raise BadStoreError(f"{file.filename} was not written by this library.")
+    if found != json.loads(format.text):
+        raise BadStoreError(
+            f"{file.filename} was prepared otherwise. Expected: {format.text}. Found: {json.dumps(found)}."
+        )
     videos: dict[tuple, dict] = {}
-    with (
-        damage_explained(f"{path} was not written by this library, or is damaged: {{error}}. {_OTHERWISE}"),
-        h5py.File(path) as file,
-    ):
-        shapes = {key: open_video(file, key).shape for key in file}
-        found = check_attributes(file, {key: shape[0] for key, shape in shapes.items()}).get("format")
-        if found is None:
-            raise BadStoreError(f"{path} was not written by this library. {_OTHERWISE}")
-        if found != json.loads(format.text):
-            raise BadStoreError(
-                f"{path} was prepared otherwise. Expected: {format.text}. Found: {json.dumps(found)}. {_OTHERWISE}"
-            )
-        for key, shape in shapes.items():
-            if shape[1:] != format.frame_shape:
-                raise ValueError(f"{key!r} has the shape {shape}")
-            attributes = dict(file[key].attrs)
-            identity = tuple(attributes[name] for name in ("source", "source_bytes", "source_mtime_ns"))
-            reason = attributes.get("damage")
-            if not isinstance(identity[0], str) or not isinstance(reason, str | None):
-                raise ValueError(f"{key!r} does not tell where it comes from")
-            videos[identity] = {"key": key, "frames": shape[0], "reason": reason}
+    for key, shape in shapes.items():
+        attributes = dict(file[key].attrs)
+        identity = tuple(attributes[name] for name in ("source", "source_bytes", "source_mtime_ns"))
+        reason = attributes.get("damage")
+        if shape[1:] != format.frame_shape or not isinstance(identity[0], str) or not isinstance(reason, str | None):
+            raise BadStoreError(f"{file.filename}: {key!r} is not as this library writes videos.")
+        videos[identity] = {"key": key, "frames": shape[0], "reason": reason}
     return videos
 
 

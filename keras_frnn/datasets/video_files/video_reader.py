@@ -84,9 +84,8 @@ class VideoReader:
             # Bicubic, where colours are at half the resolution, is FFmpeg's own choice.
             frame = reformatter.reformat(frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1)
             (plane,) = frame.planes
-            rows = np.frombuffer(memoryview(plane), "uint8").reshape(-1, plane.line_size)[
-                : frame.height, : 3 * frame.width
-            ]
+            rows = np.frombuffer(memoryview(plane), "uint8").reshape(-1, plane.line_size)
+            rows = rows[: frame.height, : 3 * frame.width]
             yield _upright(rows.reshape(frame.height, frame.width, 3), *orientation), seconds
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
