@@ -93,11 +93,13 @@ def test_interlaced_frames_are_deinterlaced(tmp_path, prepared, name, codec, opt
     write_video(path, woven, codec, options=options, rate=rate, form=form)
     frames = plain(path)
     assert all(frame.interlaced_frame for frame in frames)
-    shown = filtered(frames, ("bwdif", "mode=send_frame:deint=interlaced"), ("format", "rgb24"))
+    shown = filtered(frames, ("bwdif", "mode=send_frame:deint=interlaced"), ("format", "bgr24"))
     size = (round(size[0] * pixel_aspect(path)), size[1])
     bad, stored, _ = prepared(size[::-1])
     assert bad == {}
-    expected = [Image.fromarray(frame.to_ndarray()).resize(size, Image.Resampling.BILINEAR) for frame in shown]
+    expected = [
+        Image.fromarray(frame.to_ndarray()[..., ::-1]).resize(size, Image.Resampling.BILINEAR) for frame in shown
+    ]
     expected = np.array([np.asarray(frame) for frame in expected])
     assert stored[name].shape == expected.shape
     assert np.abs(stored[name].astype(int) - expected).mean() < 1
@@ -196,13 +198,13 @@ def test_turned_videos_are_upright_as_opencv_has_them(tmp_path, prepared, degree
     assert np.abs(stored["phone.mp4"][0].astype(int) - upright).mean() < 1
 
 
-@pytest.mark.parametrize("color", [dict(colorspace="bt709"), dict(color_range="pc"), dict(form="yuv422p")])
+@pytest.mark.parametrize("color", [dict(colorspace="bt709"), dict(color_range="pc"), dict(form="yuv420p10le")])
 def test_colours_are_ffmpegs(tmp_path, prepared, color):
     options = {"qp": "4"} | {name: value for name, value in color.items() if name != "form"}
     path = write_video(tmp_path / "videos" / "a.mp4", moving(3), "libx264", options=options, form=color.get("form"))
-    shown = filtered(plain(path), ("scale", "flags=bicubic"), ("format", "rgb24"))
+    shown = filtered(plain(path), ("format", "bgr24"))
     _, stored, _ = prepared()
-    assert np.abs(stored["a.mp4"].astype(int) - [frame.to_ndarray() for frame in shown]).mean() < 1
+    assert np.abs(stored["a.mp4"].astype(int) - [frame.to_ndarray()[..., ::-1] for frame in shown]).mean() < 1
 
 
 def test_varying_frame_rates(tmp_path, prepared, caplog):

@@ -21,6 +21,7 @@ _STATE_DURATION = ("asf", "flv", "matroska", "mov")
 _FRAME_PER_PACKET = ("avi", "mov")  # And an index of all packets.
 _LARGEST_GAP = 10  # Seconds. A longer one, in what was broadcast, is a new start of the clock.
 _ROUNDING = Fraction(2, 1000)  # Seconds. Matroska and FLV round each timestamp to milliseconds.
+_COMMON_FORMATS = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray", "rgb24", "bgr24"}
 _SMALLEST_FRAME = 32  # Bytes. Smaller packets may say that a frame is left out, or shown already.
 
 
@@ -76,12 +77,12 @@ class VideoReader:
     def frames(self) -> Iterator[tuple[np.ndarray, Fraction]]:
         """All frames, once: BGR uint8 `(height, width, 3)`, and the seconds since the first one."""
         reformatter = VideoReformatter()
-        for frame, seconds in _deinterlaced(self._timed(self._decoded())):
+        for frame, seconds in _filtered(self._timed(self._decoded())):
             orientation = _orientation(frame)
             if not self._frames:
                 self.pixel_aspect = _pixel_aspect(self._stream, orientation[0])
             self._frames, self._seconds = self._frames + 1, seconds
-            # Bicubic, where colours are at half the resolution, is FFmpeg's own choice.
+            # With bicubic steps, as FFmpeg takes them itself.
             frame = reformatter.reformat(frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1)
             (plane,) = frame.planes
             rows = np.frombuffer(memoryview(plane), "uint8").reshape(-1, plane.line_size)
@@ -156,9 +157,13 @@ class VideoReader:
             yield frame, seconds
 
 
-def _deinterlaced(timed: Iterator[tuple[av.VideoFrame, Fraction]]) -> Iterator[tuple[av.VideoFrame, Fraction]]:
-    """The same frames; from the first interlaced one on they come through FFmpeg's `bwdif`, a frame later."""
-    graph, form, times = None, None, collections.deque[Fraction]()
+def _filtered(timed: Iterator[tuple[av.VideoFrame, Fraction]]) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+    """The same frames, of which those that need it come through FFmpeg's filters, some of them a frame later.
+
+    From the first interlaced one on that is `bwdif`; of rare pixel formats, the conversion to BGR, which takes account
+    of where each colour's samples lie.
+    """
+    graph, form, interlaced, times = None, None, False, collections.deque[Fraction]()
 
     def pulled():
         while times:
@@ -169,12 +174,12 @@ def _deinterlaced(timed: Iterator[tuple[av.VideoFrame, Fraction]]) -> Iterator[t
             yield frame, times.popleft()
 
     for frame, seconds in timed:
-        if graph and form != (form := _form(frame)):
-            graph.push(None)
-            yield from pulled()
-            graph = None
-        if graph is None and frame.interlaced_frame:
-            graph, form = _deinterlacer(frame), _form(frame)
+        interlaced = interlaced or frame.interlaced_frame
+        if form != (form := (frame.width, frame.height, frame.format.name, interlaced)):
+            if graph:
+                graph.push(None)
+                yield from pulled()
+            graph = _graph(frame, interlaced) if interlaced or frame.format.name not in _COMMON_FORMATS else None
         if graph is None:
             yield frame, seconds
             continue
@@ -186,16 +191,13 @@ def _deinterlaced(timed: Iterator[tuple[av.VideoFrame, Fraction]]) -> Iterator[t
         yield from pulled()
 
 
-def _form(frame: av.VideoFrame) -> tuple:
-    return frame.width, frame.height, frame.format.name
-
-
-def _deinterlacer(frame: av.VideoFrame) -> av.filter.Graph:
+def _graph(frame: av.VideoFrame, deinterlace: bool) -> av.filter.Graph:
     graph = av.filter.Graph()
     graph.threads = 1
     nodes = [
         graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base),
-        graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+        *([graph.add("bwdif", "mode=send_frame:deint=interlaced")] if deinterlace else []),
+        graph.add("format", "bgr24"),
         graph.add("buffersink"),
     ]
     graph.link_nodes(*nodes).configure()
