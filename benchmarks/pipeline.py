@@ -4,9 +4,8 @@
     python benchmarks/pipeline.py --nodecoding --nowrite    how fast batches come, and nothing is written
 
 Stored videos and video files of the datasets' formats are made for it in a temporary folder. Training batches are read
-as `fit` reads them, in both formats. Decoding is compared, in turns, with what one process reads on one core when it
-keeps nothing: through OpenCV's reader, and through this library's, which is PyAV's. Writes
-benchmarks/results/pipeline.json and .md.
+as `fit` reads them, in both formats. Decoding compares two ways from a file to stored frames on one core, in turns:
+with OpenCV's reader, and as this library does it, with PyAV's. Writes benchmarks/results/pipeline.json and .md.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ from absl import app, flags
 
 from keras_frnn import datasets
 from keras_frnn.datasets.faces import FORMATS
-from keras_frnn.datasets.video_files.video_reader import VideoReader
+from keras_frnn.datasets.video_files import decode_worker
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 
@@ -113,13 +112,16 @@ def _decoding(folder: pathlib.Path, name: str, size: tuple, frames: int, codec: 
         )
         _write_clip(folder / file, size, frames, codec, noise, seed=i)
     total = _VIDEOS.value * frames
-    files = sorted(folder.glob("*.avi"))
+    form = dict(height=64, width=80 if name == "KTH" else 85, channels=1 if name == "KTH" else 3)
+    form |= dict(frame_size=size[::-1], cut=5 if name == "KTH" else 0, target=str(folder / "frames"))
+    requests = [{"source": str(path), **form} for path in sorted(folder.glob("*.avi"))]
     turns = {
-        "opencv": lambda _: [_read_with_opencv(path) for path in files],
-        "pyav": lambda _: [_read_with_pyav(path) for path in files],
+        "opencv": lambda _: [_decode_with_opencv(request) for request in requests],
+        "pyav": lambda _: [decode_worker.decode(request) for request in requests],
         "prepared": lambda repeat: prepare(folder, folder / f"prepared-{repeat}", progress=False),
     }
     rates = {turn: [] for turn in turns}
+    cv2.setNumThreads(0)  # As in the decoding processes.
     # In turns, so that all see the same moods of the machine.
     for repeat in range(_REPEATS.value):
         for turn, run in turns.items():
@@ -136,17 +138,11 @@ def _decoding(folder: pathlib.Path, name: str, size: tuple, frames: int, codec: 
     }
 
 
-def _read_with_opencv(path: pathlib.Path):
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    while video.read()[0]:
-        pass
-
-
-def _read_with_pyav(path: pathlib.Path):
-    video = VideoReader(str(path), threads=1)
-    for _ in video.frames():
-        pass
-    video.close()
+def _decode_with_opencv(request: dict):
+    video = cv2.VideoCapture(request["source"], cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    with open(request["target"], "wb") as file:
+        while (frame := video.read()[1]) is not None:
+            file.write(decode_worker.convert(frame, request).data)
 
 
 def _write_clip(path: pathlib.Path, size: tuple, frames: int, codec: str, noise: float, seed: int):
@@ -184,8 +180,8 @@ def _table(rows: list[dict]) -> str:
         return "\n".join(lines) + "\n"
     lines += [
         "",
-        "Frames per second and core, from files. OpenCV (`cv2.VideoCapture`) and PyAV (this library) read on one core "
-        "and keep nothing; preparing also shrinks and writes to HDF5, on all cores:",
+        "Decoding, frames per second: from files to shrunk frames on one core, read with OpenCV (`cv2.VideoCapture`) "
+        "and as this library does it, with PyAV; and all of preparing, to HDF5, per core:",
         "",
         "| | OpenCV | PyAV | PyAV to OpenCV | target | prepared |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

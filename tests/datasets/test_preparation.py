@@ -507,14 +507,16 @@ def test_an_error_of_opencv_amid_a_video_leaves_nothing_of_it(tmp_path, monkeypa
     path = write_clip(tmp_path / "a.avi", (32, 32), 5)
     frames = []
 
-    def convert(frame, request, pixel_aspect):
+    def convert(frame, request, pixel_aspect, levels):
         frames.append(frame)
         if len(frames) == 3:
             raise cv2.error("out of\n  memory")
         return frame
 
     monkeypatch.setattr(decode_worker, "convert", convert)
-    answer = decode_worker.decode({"source": str(path), "target": str(tmp_path / "a.frames"), "frame_size": None})
+    answer = decode_worker.decode(
+        {"source": str(path), "target": str(tmp_path / "a.frames"), "frame_size": None, "channels": 3}
+    )
     assert answer == {"frames": 0, "frame_rate": 25.0, "reason": "does not decode: out of memory"}
     assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
 

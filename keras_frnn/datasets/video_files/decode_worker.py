@@ -9,7 +9,6 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from fractions import Fraction
 
 import av
 import cv2
@@ -60,7 +59,7 @@ def decode(request: dict, alive=lambda: True) -> dict:
         return _unread("is empty (0 bytes)")
     try:
         # Several videos are decoded at once: FFmpeg's threads would only stand in each other's way.
-        video = VideoReader(source, threads=1)
+        video = VideoReader(source, threads=1, grey=request["channels"] == 1)
     except ValueError as error:
         return _unread(f"does not decode: {error}")
     temporary = f"{target}.{os.getpid()}"
@@ -71,16 +70,16 @@ def decode(request: dict, alive=lambda: True) -> dict:
                 if not alive():
                     os._exit(1)
                 if shape is None:
-                    shape = frame.shape
+                    shape = frame.shape[:2]
                     reason = _wrong_size(shape, request["frame_size"])
-                elif frame.shape != shape:
+                elif frame.shape[:2] != shape:
                     reason = f"frame {number} is {_size(frame.shape)} (height x width), those before {_size(shape)}"
                     break
                 if copies > _LONGEST_FRAME * (rate or 1):
                     reason = f"frame {number} lasts longer than {_LONGEST_FRAME} seconds"
                     break
                 if copies:
-                    data = convert(frame, request, video.pixel_aspect).tobytes()
+                    data = convert(frame, request, video.pixel_aspect, video.levels).tobytes()
                     file.writelines([data] * copies)
                     frames += copies
         if not frames:
@@ -102,7 +101,7 @@ def _unread(reason: str) -> dict:
     return {"frames": 0, "frame_rate": 0.0, "reason": reason}
 
 
-def _repeated(frames: Iterator[tuple[np.ndarray, Fraction]], rate: float | None) -> Iterator[tuple[np.ndarray, int]]:
+def _repeated(frames: Iterator[tuple[np.ndarray, float]], rate: float | None) -> Iterator[tuple[np.ndarray, int]]:
     """Each frame, and how often it is written.
 
     With a rate, there is a tick every `1 / rate` seconds, from the first frame's time to the last one's. At each, the
@@ -111,20 +110,20 @@ def _repeated(frames: Iterator[tuple[np.ndarray, Fraction]], rate: float | None)
     if rate is None:
         yield from ((frame, 1) for frame, _ in frames)
         return
-    exact, rounding = Fraction(rate).limit_denominator(10**6), Fraction(1, 1000)
-    ticks, before, seconds = 0, None, Fraction(0)
+    rounding = 0.001
+    ticks, before, seconds = 0, None, 0.0
     for frame, seconds in frames:
         if before is not None:
-            due = max(math.ceil((seconds - rounding) * exact), ticks)  # Those before this frame.
+            due = max(math.ceil((seconds - rounding) * rate), ticks)  # Those before this frame.
             yield before, due - ticks
             ticks = due
         before = frame
     if before is not None:
-        yield before, int(ticks <= (seconds + rounding) * exact)
+        yield before, int(ticks <= (seconds + rounding) * rate)
 
 
 def _wrong_size(shape: tuple, frame_size) -> str | None:
-    if frame_size and shape[:2] != tuple(frame_size):
+    if frame_size and shape != tuple(frame_size):
         return f"its frames are {_size(shape)} (height x width), not {_size(frame_size)}"
     return None
 
@@ -133,16 +132,21 @@ def _size(shape) -> str:
     return f"{shape[0]}x{shape[1]}"
 
 
-def convert(frame: np.ndarray, request: dict, pixel_aspect: float = 1.0) -> np.ndarray:
-    """A decoded frame, BGR uint8 `(H, W, 3)`, as it is stored: cropped, shrunk, RGB or grey; `(height, width[, 3])`.
+def convert(
+    frame: np.ndarray, request: dict, pixel_aspect: float = 1.0, levels: np.ndarray | None = None
+) -> np.ndarray:
+    """A decoded frame as it is stored: cropped, shrunk, RGB or grey uint8; `(height, width[, 3])`.
 
     Args:
-        frame: the frame.
+        frame: the frame, BGR uint8 `(H, W, 3)`; with levels, their indices `(H, W)`.
         request: see `decode`.
         pixel_aspect: width of its pixels by their height.
+        levels: see `VideoReader`.
     """
     height, width = request["height"], request["width"]
     frame = _crop(frame, request["cut"], request["frame_size"], width / height / pixel_aspect)
+    if levels is not None:
+        return cv2.LUT(shrink(frame, height, width), levels)
     if request["channels"] == 1:
         return shrink(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), height, width)
     return cv2.cvtColor(shrink(frame, height, width), cv2.COLOR_BGR2RGB)

@@ -57,7 +57,8 @@ def _videos(file: h5py.File, format: Format) -> dict[tuple, dict]:
         attributes = dict(file[key].attrs)
         identity = tuple(attributes[name] for name in ("source", "source_bytes", "source_mtime_ns"))
         reason = attributes.get("damage")
-        if shape[1:] != format.frame_shape or not isinstance(identity[0], str) or not isinstance(reason, str | None):
+        texts = [*attributes, identity[0], reason or ""]
+        if shape[1:] != format.frame_shape or not all(isinstance(text, str) for text in texts):
             raise BadStoreError(f"{file.filename}: {key!r} is not as this library writes videos.")
         videos[identity] = {"key": key, "frames": shape[0], "reason": reason}
     return videos

@@ -22,6 +22,8 @@ _FRAME_PER_PACKET = ("avi", "mov")  # And an index of all packets.
 _LARGEST_GAP = 10  # Seconds. A longer one, in what was broadcast, is a new start of the clock.
 _ROUNDING = Fraction(2, 1000)  # Seconds. Matroska and FLV round each timestamp to milliseconds.
 _COMMON_FORMATS = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray", "rgb24", "bgr24"}
+_BRIGHTNESS_FORMATS = _COMMON_FORMATS - {"rgb24", "bgr24"}
+_BT601 = {2, 5, 6}  # Also where it is unknown, which is taken for BT.601.
 _SMALLEST_FRAME = 32  # Bytes. Smaller packets may say that a frame is left out, or shown already.
 
 
@@ -31,8 +33,10 @@ class VideoReader:
     Args:
         path: the file, of any name.
         threads: of the decoder; 0 for what FFmpeg takes.
+        grey: yield the brightness alone where the file has it by itself, which spares colours that nobody asks for.
 
     Attributes:
+        levels: where the brightness alone is yielded, the grey of each of its values, 256 uint8; None with colours.
         header_rate: frames per second that the file states; 0 where it does not.
         pixel_aspect: width of a pixel by its height, known from the first frame on.
         damage: what is wrong with the file, known at its end; None where nothing is.
@@ -41,7 +45,7 @@ class VideoReader:
         ValueError: there is no video in it that FFmpeg knows.
     """
 
-    def __init__(self, path: str, threads: int = 0):
+    def __init__(self, path: str, threads: int = 0, grey: bool = False):
         unknown = ValueError("no video that FFmpeg knows")
         try:
             # Without a protocol, FFmpeg takes what comes before a colon for one.
@@ -54,50 +58,59 @@ class VideoReader:
             raise unknown
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "AUTO" if threads != 1 else "NONE"
-        self._path, self._stream = path, stream
+        self._path, self._stream, self._grey = path, stream, grey
+        self.levels: np.ndarray | None = None
         rate = stream.average_rate or stream.guessed_rate or 0
         self.header_rate = max(Fraction(rate), Fraction(0))
         self.pixel_aspect = 1.0
         self.damage: str | None = None
-        self._frames, self._seconds = 0, Fraction(0)
+        self._frames, self._ticks = 0, 0  # Of the stream's clock, from the first frame to the last one read.
 
     @property
     def frame_rate(self) -> float:
         """Frames per second of what was read: the mean by their timestamps."""
-        intervals = self._frames - 1
-        if intervals < 1 or not self._seconds:
+        intervals, seconds = self._frames - 1, self._ticks * self._stream.time_base
+        if intervals < 1 or not seconds:
             return float(self.header_rate)
-        if self.header_rate and abs(self._seconds - intervals / self.header_rate) <= _ROUNDING:
+        if self.header_rate and abs(seconds - intervals / self.header_rate) <= _ROUNDING:
             return float(self.header_rate)
-        return float(intervals / self._seconds)
+        return float(intervals / seconds)
 
     def close(self):
         self._container.close()
 
-    def frames(self) -> Iterator[tuple[np.ndarray, Fraction]]:
-        """All frames, once: BGR uint8 `(height, width, 3)`, and the seconds since the first one."""
-        reformatter = VideoReformatter()
-        for frame, seconds in _filtered(self._timed(self._decoded())):
-            orientation = _orientation(frame)
+    def frames(self) -> Iterator[tuple[np.ndarray, float]]:
+        """All frames, once, and the seconds since the first one: BGR uint8 `(height, width, 3)`.
+
+        Where `levels` is not None, `(height, width)`, and the grey is what `levels` has at these values.
+        """
+        reformatter, tick = VideoReformatter(), float(self._stream.time_base)
+        form: tuple | None = None
+        for frame, ticks in _filtered(self._timed(self._decoded())):
             if not self._frames:
+                orientation = _orientation(frame)
                 self.pixel_aspect = _pixel_aspect(self._stream, orientation[0])
-            self._frames, self._seconds = self._frames + 1, seconds
-            # With bicubic steps, as FFmpeg takes them itself.
-            frame = reformatter.reformat(frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1)
-            (plane,) = frame.planes
-            rows = np.frombuffer(memoryview(plane), "uint8").reshape(-1, plane.line_size)
-            rows = rows[: frame.height, : 3 * frame.width]
-            yield _upright(rows.reshape(frame.height, frame.width, 3), *orientation), seconds
+            self._frames, self._ticks = self._frames + 1, ticks
+            found = frame.format.name, frame.colorspace, frame.color_range
+            if self._grey and form != found:
+                form, self.levels = found, _levels(*found)
+            if self.levels is not None:
+                pixels = _rows(frame.planes[0], frame.width)[: frame.height]
+            else:
+                frame = _bgr(reformatter, frame)
+                pixels = _rows(frame.planes[0], 3 * frame.width).reshape(frame.height, frame.width, 3)
+            yield _upright(pixels, *orientation), ticks * tick
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """What the decoder makes of the packets; in the end, `damage` is known."""
         stream = self._stream
-        packets, full, failed, frames, end = 0, 0, 0, 0, Fraction(0)
+        packets, full, failed, frames = 0, 0, 0, 0
+        ends: dict[av.Stream, int] = {}
         cut = broken = False
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
-                    end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                    ends[packet.stream] = max(ends.get(packet.stream, 0), packet.pts + (packet.duration or 0))
                 # An empty packet with a time stands for a frame that was dropped; one without ends the stream.
                 if packet.stream is not stream or (not packet.size and packet.dts is not None):
                     continue
@@ -116,6 +129,7 @@ class VideoReader:
             cut = True
         if self._container.format.name.startswith(_FRAME_PER_PACKET):
             failed = max(failed, full - frames)
+        end = max((ticks * one.time_base for one, ticks in ends.items()), default=Fraction(0))
         # Of the last frame, a part is missing.
         if cut or broken or self._is_short(packets, end):
             announced = stream.frames
@@ -142,28 +156,30 @@ class VideoReader:
             return True
         return name.startswith(_STATE_DURATION) and end < 0.9 * duration - 0.5
 
-    def _timed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, Fraction]]:
-        """Frames with the seconds since the first, by a clock that does not run back."""
-        step = 1 / (self.header_rate or Fraction(25))
+    def _timed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Frames, and the ticks of the stream's clock since the first, by a clock that does not run back."""
+        # In integers: fractions take longer than to decode a small frame.
+        tick = self._stream.time_base
+        step = max(round(1 / (self.header_rate or Fraction(25)) / tick), 1)
         restarts = bool(self._container.format.flags & av.format.Flags.ts_discont.value)
-        seconds, before = -step, None
+        largest = int(_LARGEST_GAP / tick)
+        ticks, before = -step, None
         for frame in frames:
-            stamp = frame.pts if frame.pts is not None else frame.dts
-            now = None if stamp is None else stamp * (frame.time_base or self._stream.time_base)
+            now = frame.pts if frame.pts is not None else frame.dts
             passed = step if now is None or before is None else now - before
-            if passed < 0 or (restarts and passed > _LARGEST_GAP):
-                passed = step if restarts else Fraction(0)
-            seconds, before = seconds + passed, before if now is None else now
-            yield frame, seconds
+            if passed < 0 or (restarts and passed > largest):
+                passed = step if restarts else 0
+            ticks, before = ticks + passed, before if now is None else now
+            yield frame, ticks
 
 
-def _filtered(timed: Iterator[tuple[av.VideoFrame, Fraction]]) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+def _filtered(timed: Iterator[tuple[av.VideoFrame, int]]) -> Iterator[tuple[av.VideoFrame, int]]:
     """The same frames, of which those that need it come through FFmpeg's filters, some of them a frame later.
 
     From the first interlaced one on that is `bwdif`; of rare pixel formats, the conversion to BGR, which takes account
     of where each colour's samples lie.
     """
-    graph, form, interlaced, times = None, None, False, collections.deque[Fraction]()
+    graph, form, interlaced, times = None, None, False, collections.deque[int]()
 
     def pulled():
         while times:
@@ -173,7 +189,7 @@ def _filtered(timed: Iterator[tuple[av.VideoFrame, Fraction]]) -> Iterator[tuple
                 return
             yield frame, times.popleft()
 
-    for frame, seconds in timed:
+    for frame, ticks in timed:
         interlaced = interlaced or frame.interlaced_frame
         if form != (form := (frame.width, frame.height, frame.format.name, interlaced)):
             if graph:
@@ -181,9 +197,9 @@ def _filtered(timed: Iterator[tuple[av.VideoFrame, Fraction]]) -> Iterator[tuple
                 yield from pulled()
             graph = _graph(frame, interlaced) if interlaced or frame.format.name not in _COMMON_FORMATS else None
         if graph is None:
-            yield frame, seconds
+            yield frame, ticks
             continue
-        times.append(seconds)
+        times.append(ticks)
         graph.push(frame)
         yield from pulled()
     if graph:
@@ -202,6 +218,33 @@ def _graph(frame: av.VideoFrame, deinterlace: bool) -> av.filter.Graph:
     ]
     graph.link_nodes(*nodes).configure()
     return graph
+
+
+def _rows(plane: av.video.plane.VideoPlane, width: int) -> np.ndarray:
+    """A plane's bytes without those that fill each row up."""
+    return np.frombuffer(memoryview(plane), "uint8").reshape(plane.height, plane.line_size)[:, :width]
+
+
+def _levels(form: str, colorspace: int, color_range: int) -> np.ndarray | None:
+    """The grey of each value of the first plane; None where that is not the grey of the frame's colours.
+
+    OpenCV's grey weighs colours as BT.601 does, whose brightness it gives back.
+    """
+    if form not in _BRIGHTNESS_FORMATS or colorspace not in _BT601:
+        return None
+    frame = av.VideoFrame(256, 2, form)
+    frame.colorspace, frame.color_range = colorspace, color_range
+    brightness, *colors = frame.planes
+    brightness.update(bytes(range(256)) * (brightness.buffer_size // 256))
+    for plane in colors:
+        plane.update(bytes([128]) * plane.buffer_size)
+    # As FFmpeg rounds them.
+    return _rows(_bgr(VideoReformatter(), frame).planes[0], 3 * 256)[0, ::3].copy()
+
+
+def _bgr(reformatter: VideoReformatter, frame: av.VideoFrame) -> av.VideoFrame:
+    # With bicubic steps, as FFmpeg takes them itself.
+    return reformatter.reformat(frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1)
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
