@@ -96,7 +96,7 @@ def prepare(
         ) from error
     if bad and not accept_bad_videos:
         raise ValueError(
-            f"{len(bad)} of {total} videos {_are(len(bad))} bad; the other {len(usable)} {_are(len(usable))} stored in "
+            f"{len(bad)} of {total} videos {_are(len(bad))} bad; {_others(len(usable))} stored in "
             f"{output}.{_listed(bad)}\n"
             "Replace these files and run the same again, or accept them with `accept_bad_videos`: what can be read of "
             "them is stored then."
@@ -124,6 +124,10 @@ def _progress(answers: Iterator, total: int, draw: bool) -> Iterator:
 
 def _are(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+def _others(count: int) -> str:
+    return "the other one is" if count == 1 else f"the other {count} are"
 
 
 def _cores() -> int:
