@@ -166,6 +166,7 @@ def _parser(version: str = "") -> argparse.ArgumentParser:
         metavar="REGEX",
         help="videos with the same match stay on one side: '.*/' keeps folders together",
     )
+    add("--rate", type=_rate, metavar="FPS", help="frames per second to store [each video's own]")
     add("--accept-bad-videos", action="store_true", help="store what can be read of bad videos")
     add("--workers", type=_positive, metavar="N", help="decoding processes [one a core]")
 

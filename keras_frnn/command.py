@@ -122,7 +122,7 @@ def live(
             for frame in itertools.islice(video.frames(follow), frames):
                 if not seen:
                     _print_misfit(model, trained, network, camera, frame)
-                seen_frame = resize(frame, shape)
+                seen_frame = resize(frame, shape, video.pixel_aspect)
                 stream.update(_as_model(network, seen_frame))
                 seen += 1
                 if seen % every == 0:
@@ -204,6 +204,7 @@ def prepare(
     test_fraction: float,
     group: str | None,
     test: list[str] | None,
+    rate: float | None,
     accept_bad_videos: bool,
     workers: int | None,
 ):
@@ -216,10 +217,11 @@ def prepare(
         test_fraction=test_fraction,
         group=group,
         test=test,
+        rate=rate,
         accept_bad_videos=accept_bad_videos,
         workers=workers,
     )
-    print(ending(bad, output))
+    print(ending(bad, folder, output))
 
 
 def train(

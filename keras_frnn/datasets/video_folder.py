@@ -25,16 +25,19 @@ def prepare_videos(
     seed: int = 0,
     group: str | None = None,
     test: Sequence[str] | None = None,
+    rate: float | None = None,
     accept_bad_videos: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, str]:
     """Decodes the videos of a folder and its subfolders into `train.hdf5` and `test.hdf5`, for `video_folder`.
 
-    Frames are cut at the centre to the shape of `size`, shrunk with antialiasing, and stored as uint8: a dataset a
-    video, `(frames, height, width, channels)`, with the attributes `source`, `label` (its subfolder), `frame_rate`
-    (frames a second), `frames`, `source_bytes` and `source_mtime_ns`. An interrupted run goes on where it stopped when
-    it is called again. A run needs twice the disk space of its result.
+    Frames are stored as FFmpeg shows them: upright, deinterlaced, with square pixels, and without what an edit list
+    cuts away. They are cut at the centre to the shape of `size`, shrunk with antialiasing, and stored as uint8: one
+    dataset per video, `(frames, height, width, channels)`, with the attributes `source`, `label` (its subfolder),
+    `frame_rate` (frames per second, the mean by their timestamps), `frames`, `source_bytes` and `source_mtime_ns`. An
+    interrupted run goes on where it stopped when it is called again. A run needs twice the disk space of its result.
+    Videos of several frame rates are named in the log (`absl.logging.warning`).
 
     Args:
         source: folder of the videos.
@@ -51,6 +54,9 @@ def prepare_videos(
             is one. `r".*/"` keeps folders together, `r"(.*)_part\\d+"` what differs in the number of the part alone.
         test: patterns as of the shell, such as `["tuesday/*", "*_g0[1-7]_*"]`: videos whose paths in the folder fit one
             of them are for testing, all others for training, and nothing is drawn.
+        rate: frames per second to store, for videos of several rates, or of varying ones. There is a tick every
+            `1 / rate` seconds, from a video's first frame on until its last; at each, the frame is stored that is shown
+            then. So frames are left out, or repeated, and never mixed. By default, all frames are stored as they come.
         accept_bad_videos: store what can be read of bad videos, and do not raise an error for them.
         workers: decoding processes; by default one a core.
         progress: draw a progress bar.
@@ -65,9 +71,9 @@ def prepare_videos(
             is in no group, a pattern of `test` fits none, or together they fit all.
         OSError: the output cannot be written: no permission, no space.
     """
-    if isinstance(size, int):
-        size = (size, size)
-    check_positive_integers(size, "size", 2)
+    height, width = check_positive_integers(size, "size", 2)
+    if rate is not None and not 0 < rate < float("inf"):
+        raise ValueError(f"`rate` must be a positive number of frames per second. Received: rate={rate!r}")
     if not 0 <= test_fraction < 1:
         raise ValueError(f"`test_fraction` must be in [0, 1). Received: test_fraction={test_fraction!r}")
     if group is not None and test is not None:
@@ -88,11 +94,12 @@ def prepare_videos(
     format = Format(
         dataset="video_folder",
         protocol=protocol,
-        height=size[0],
-        width=size[1],
+        height=height,
+        width=width,
         channels=3 if color else 1,
         frame_size=None,
         cut="centre",
+        rate=None if rate is None else float(rate),
     )
     return prepare(
         source,

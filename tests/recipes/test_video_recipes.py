@@ -136,7 +136,7 @@ def test_without_data_the_next_steps_are_said(recipe, tmp_path):
 def test_preparing_ends_with_an_error_for_bad_files(capsys):
     write_clip("videos/person01_boxing_d1.avi", frames=21)
     write_clip("videos/nobody.avi")
-    with pytest.raises(SystemExit, match="1 of 2 videos are bad.*\n  nobody.avi: is not named as KTH's") as error:
+    with pytest.raises(SystemExit, match="1 of 2 videos is bad.*\n  nobody.avi: is not named as KTH's") as error:
         prepare(prepare_kth, "videos", "data/kth")
     assert error.value.code not in (None, 0)
     prepare(prepare_kth, "videos", "data/kth", "--accept_bad_videos")

@@ -1,10 +1,16 @@
 """What is to be stored: video files, and the form of their frames."""
 
+import collections
 import dataclasses
+import json
 import os
 import pathlib
+from collections.abc import Iterator
 
-_SUFFIXES = {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
+_SUFFIXES = {
+    *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".m2t", ".m2ts", ".m4v", ".mkv"),
+    *(".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogg", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Format:
         frame_size: (height, width) that the source's frames must have; None for any.
         cut: pixels to cut left and right from frames of that size, or `"centre"` to cut frames of any size to the
             stored aspect ratio.
+        rate: frames per second to store; None for the videos' own frames.
     """
 
     dataset: str
@@ -36,6 +43,13 @@ class Format:
     channels: int
     frame_size: tuple[int, int] | None
     cut: int | str
+    rate: float | None = None
+
+    @property
+    def text(self) -> str:
+        """What an HDF5 file says of its format. Files of before `rate` have none, and are the same as without it."""
+        fields = dataclasses.asdict(self)
+        return json.dumps({name: value for name, value in fields.items() if name != "rate" or value is not None})
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -63,11 +77,20 @@ def find_videos(source: str | os.PathLike) -> list[pathlib.Path]:
         raise FileNotFoundError(
             f"The source must be a folder of videos. Received: source={str(source)!r}, which {found}."
         )
-    paths = [path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
-    paths = sorted(path for path in paths if path.is_file())
+    paths = sorted(path for path in _files(source) if path.suffix.lower() in _SUFFIXES)
     if not paths:
         raise FileNotFoundError(
             f"There is no video in {source}. Expected files that end in {', '.join(sorted(_SUFFIXES))}, there or in "
             "its subfolders."
         )
     return paths
+
+
+def left_out(source: str | os.PathLike) -> collections.Counter[str]:
+    """How many files of a folder and its subfolders are no videos by their suffix, for each suffix."""
+    suffixes = (path.suffix.lower() for path in _files(pathlib.Path(source)))
+    return collections.Counter(suffix or "without a suffix" for suffix in suffixes if suffix not in _SUFFIXES)
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    return (path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file())

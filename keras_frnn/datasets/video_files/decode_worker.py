@@ -1,38 +1,26 @@
 """A process that decodes videos: one request a line on standard input, one answer a line on standard output, in JSON.
 
 A codec that a damaged file brings down takes this process with it, not its parent. It is run by its path, so that it
-imports OpenCV and nothing else of this package: it starts in a fraction of a second and stays small.
+imports PyAV and OpenCV and little else of this package: it starts in a fraction of a second and stays small.
 """
 
-import contextlib
 import json
 import math
 import os
-import re
-import struct
 import sys
+from collections.abc import Iterator
 
-os.environ["OPENCV_LOG_LEVEL"] = "OFF"
-os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
-
+import av
 import cv2
 import numpy as np
 
-# What states the frames' size in a packet, by codec; others are taken to keep it. OpenCV stretches all frames to the
-# size of the first, and does not tell.
-_SIZE_HEADERS = {
-    "MJPG": rb"\xff[\xc0-\xc2]\0.\x08.{4}",
-    "mpg1": rb"\0\0\x01\xb3.{3}",
-    "mpg2": rb"\0\0\x01\xb3.{3}",
-    "FMP4": rb"\0\0\x01[\x20-\x2f].*?(?=\0\0\x01)",
-    "h264": rb"\0\0\x01[\x07\x27\x47\x67].*?(?=\0\0\x01)",
-    "hevc": rb"\0\0\x01\x42\x01.*?(?=\0\0\x01)",
-    "VP80": rb"\A...\x9d\x01\x2a.{4}",
-    "VP90": rb"\A.\x49\x83\x42.{5}",
-}
+if __package__:
+    from keras_frnn.datasets.video_files.video_reader import VideoReader
+else:
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from video_reader import VideoReader  # type: ignore[no-redef]
 
-# Containers that state their number of frames; for others OpenCV guesses it from the duration.
-_COUNTED = {".avi", ".mp4", ".m4v", ".mov"}
+_LONGEST_FRAME = 3600  # Seconds. A longer one is a damaged timestamp, and not to be stored over and over.
 
 
 def main():
@@ -53,130 +41,119 @@ def decode(request: dict, alive=lambda: True) -> dict:
     Args:
         request: `source`, `target`: paths; `height`, `width`, `channels` (1 grey, 3 RGB) of the frames to write;
             `frame_size`: expected (height, width), or None; `cut`: pixels to cut left and right from frames of that
-            size, or `"centre"` to cut frames to the target's aspect ratio.
+            size, or `"centre"` to cut frames to the target's aspect ratio; `rate`: frames per second to write, or
+            None for the video's own frames.
         alive: whether somebody waits for the answer.
 
     Returns:
-        `frames`: number of frames written; `frame_rate`: frames a second; `reason`: what is wrong with the video, or
+        `frames`: number of frames written; `frame_rate`: frames per second; `reason`: what is wrong with the video, or
         None.
 
     Raises:
         OSError: the target cannot be written.
     """
-    source, target = request["source"], request["target"]
-    frames, rate, shape, reason = 0, 0.0, None, None
+    source, target, rate = request["source"], request["target"], request.get("rate")
     if not os.access(source, os.R_OK):
-        return {"frames": 0, "frame_rate": 0.0, "reason": "no permission to read it"}
+        return _unread("no permission to read it")
     if not os.path.getsize(source):
-        return {"frames": 0, "frame_rate": 0.0, "reason": "is empty (0 bytes)"}
-    video = None
-    temporary = f"{target}.{os.getpid()}"
+        return _unread("is empty (0 bytes)")
     try:
         # Several videos are decoded at once: FFmpeg's threads would only stand in each other's way.
-        with _openable(source) as name:
-            video = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-            if not video.isOpened():
-                return {"frames": 0, "frame_rate": 0.0, "reason": "does not decode: no video that FFmpeg knows"}
-            change, change_reason = _size_change(name, _codec(video), temporary)
-        rate = video.get(cv2.CAP_PROP_FPS)
+        video = VideoReader(source, threads=1, grey=request["channels"] == 1)
+    except ValueError as error:
+        return _unread(f"does not decode: {error}")
+    temporary = f"{target}.{os.getpid()}"
+    frames, shape, reason = 0, None, None
+    try:
         with open(temporary, "wb") as file:
-            while alive():
-                more, frame = video.read()
-                if not more:
-                    break
+            for number, (frame, copies) in enumerate(_repeated(video.frames(), rate), 1):
+                if not alive():
+                    os._exit(1)
                 if shape is None:
-                    shape = frame.shape
+                    shape = frame.shape[:2]
                     reason = _wrong_size(shape, request["frame_size"])
-                elif frames == change:
-                    reason = change_reason
+                elif frame.shape[:2] != shape:
+                    reason = f"frame {number} is {_size(frame.shape)} (height x width), those before {_size(shape)}"
                     break
-                file.write(convert(frame, request).data)
-                frames += 1
-            else:
-                os._exit(1)
-        announced = video.get(cv2.CAP_PROP_FRAME_COUNT)
+                if copies > _LONGEST_FRAME * (rate or 1):
+                    reason = f"frame {number} lasts longer than {_LONGEST_FRAME} seconds"
+                    break
+                if copies:
+                    data = convert(frame, request, video.pixel_aspect, video.levels).tobytes()
+                    file.writelines([data] * copies)
+                    frames += copies
         if not frames:
             reason = "has no frames that decode"
-        elif not reason and os.path.splitext(source)[1].lower() in _COUNTED and frames < announced:
-            reason = f"stops early: {frames} of {announced:.0f} frames decode"
         os.replace(temporary, target)
-    except (cv2.error, MemoryError) as error:
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, av.FFmpegError):
+            raise
         # What was written before goes with the temporary file.
         frames, reason = 0, f"does not decode: {' '.join(str(error).split())}"
     finally:
-        if video is not None:
-            video.release()
+        video.close()
         if os.path.exists(temporary):
             os.unlink(temporary)
-    return {"frames": frames, "frame_rate": rate if np.isfinite(rate) else 0.0, "reason": reason}
+    return {"frames": frames, "frame_rate": rate or video.frame_rate, "reason": reason or video.damage}
 
 
-@contextlib.contextmanager
-def _openable(path: str):
-    """A name of the file that OpenCV takes, which must be UTF-8."""
-    with open(path, "rb") as file:
-        is_utf8 = path.encode("utf-8", "ignore").decode() == path
-        yield path if is_utf8 else f"/dev/fd/{file.fileno()}"
+def _unread(reason: str) -> dict:
+    return {"frames": 0, "frame_rate": 0.0, "reason": reason}
 
 
-def _codec(video: cv2.VideoCapture) -> str:
-    return int(video.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
+def _repeated(frames: Iterator[tuple[np.ndarray, float]], rate: float | None) -> Iterator[tuple[np.ndarray, int]]:
+    """Each frame, and how often it is written.
 
-
-def _size_change(source: str, codec: str, scratch: str) -> tuple[int | None, str | None]:
-    """The number of the first frame of another size than those before it, from 0, and what is wrong with it.
-
-    This looks at the packets' headers alone. FFmpeg tells what size they state: `scratch` is a file for a packet.
+    With a rate, there is a tick every `1 / rate` seconds, from the first frame's time to the last one's. At each, the
+    latest frame is written that is there by then, or within the millisecond to which timestamps may be rounded.
     """
-    if codec not in _SIZE_HEADERS:
-        return None, None
-    video = cv2.VideoCapture(source, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-    first, known, number = None, set(), 0
-    while video.grab():
-        packet = video.retrieve()[1].tobytes()
-        header = re.search(_SIZE_HEADERS[codec], packet, re.DOTALL)
-        if header and header[0] not in known:
-            known.add(header[0])
-            if first is None:
-                first = packet
-            else:
-                before, size = (_packet_size(data, codec, scratch) for data in (first, packet))
-                if before and size and size != before:
-                    return number, f"frame {number + 1} is {size} (height x width), those before {before}"
-        number += 1
-    return None, None
-
-
-def _packet_size(packet: bytes, codec: str, scratch: str) -> str | None:
-    """The size of a packet's frame, height x width; None if FFmpeg does not find it."""
-    with open(scratch, "wb") as file:
-        if codec in ("VP80", "VP90"):  # These are not found without a container, of which IVF is the smallest.
-            file.write(struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, codec.encode(), 0, 0, 25, 1, 1, 0))
-            file.write(struct.pack("<IQ", len(packet), 0))
-        file.write(packet)
-    with _openable(scratch) as name:
-        video = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
-    size = f"{video.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}x{video.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}"
-    return size if video.isOpened() else None
+    if rate is None:
+        yield from ((frame, 1) for frame, _ in frames)
+        return
+    rounding = 0.001
+    ticks, before, seconds = 0, None, 0.0
+    for frame, seconds in frames:
+        if before is not None:
+            due = max(math.ceil((seconds - rounding) * rate), ticks)  # Those before this frame.
+            yield before, due - ticks
+            ticks = due
+        before = frame
+    if before is not None:
+        yield before, int(ticks <= (seconds + rounding) * rate)
 
 
 def _wrong_size(shape: tuple, frame_size) -> str | None:
-    height, width = shape[:2]
-    if frame_size and (height, width) != tuple(frame_size):
-        return f"its frames are {height}x{width} (height x width), not {frame_size[0]}x{frame_size[1]}"
+    if frame_size and shape != tuple(frame_size):
+        return f"its frames are {_size(shape)} (height x width), not {_size(frame_size)}"
     return None
 
 
-def convert(frame: np.ndarray, request: dict) -> np.ndarray:
-    """A decoded frame, BGR uint8 `(H, W, 3)`, as it is stored: cropped, shrunk, RGB or grey; `(height, width[, 3])`."""
+def _size(shape) -> str:
+    return f"{shape[0]}x{shape[1]}"
+
+
+def convert(
+    frame: np.ndarray, request: dict, pixel_aspect: float = 1.0, levels: np.ndarray | None = None
+) -> np.ndarray:
+    """A decoded frame as it is stored: cropped, shrunk, RGB or grey uint8; `(height, width[, 3])`.
+
+    Args:
+        frame: the frame, BGR uint8 `(H, W, 3)`; with levels, their indices `(H, W)`.
+        request: see `decode`.
+        pixel_aspect: width of its pixels by their height.
+        levels: see `VideoReader`.
+    """
     height, width = request["height"], request["width"]
-    frame = _crop(frame, request["cut"], request["frame_size"], width / height)
+    frame = _crop(frame, request["cut"], request["frame_size"], width / height / pixel_aspect)
+    if levels is not None:
+        return cv2.LUT(shrink(frame, height, width), levels)
     if request["channels"] == 1:
         return shrink(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), height, width)
     return cv2.cvtColor(shrink(frame, height, width), cv2.COLOR_BGR2RGB)
 
 
 def _crop(frame, cut, frame_size, aspect):
+    """The part that is kept; `aspect` is its number of columns by that of its rows."""
     height, width = frame.shape[:2]
     if cut == "centre":
         inner_height, inner_width = min(height, round(width / aspect)), min(width, round(height * aspect))

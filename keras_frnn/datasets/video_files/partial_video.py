@@ -26,14 +26,13 @@ class PartialVideo:
         self.name = clip.path.relative_to(source).as_posix()
         stat = clip.path.stat()
         self.identity = (self.name, stat.st_size, stat.st_mtime_ns)
-        digest = hashlib.sha256(json.dumps([self.identity, dataclasses.astuple(format)]).encode()).hexdigest()[:24]
+        digest = hashlib.sha256(json.dumps([self.identity, format.text]).encode()).hexdigest()[:24]
         self.frames_path = partial / f"{digest}.frames"
         self._answer_path = partial / f"{digest}.json"
         self.answer = self._kept()
 
     def request(self) -> dict:
         """What a decoding process is to do, see `decode_worker.decode`."""
-        # Absolute, as FFmpeg takes what comes before a colon for a protocol otherwise.
         source = os.path.abspath(self.clip.path)
         return {"source": source, "target": str(self.frames_path), **dataclasses.asdict(self.format)}
 
@@ -44,7 +43,7 @@ class PartialVideo:
 
     def _kept(self) -> dict:
         """The answer of an interrupted run. What was bad is tried again: its reason may have been mended."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             answer = json.loads(self._answer_path.read_text())
             is_whole = self.frames_path.stat().st_size == answer["frames"] * self.format.frame_bytes
             return answer if is_whole and not answer["reason"] else {}

@@ -1,20 +1,26 @@
 """Video files to one HDF5 file a split, decoded in worker processes."""
 
+import collections
 import contextlib
 import os
 import pathlib
 import sys
 from collections.abc import Iterator
 
+import h5py
 import keras
+from absl import logging
 
 from keras_frnn.checks import check_positive_integer
-from keras_frnn.datasets.video_files.clips import Clip, Format, shown
+from keras_frnn.datasets.video_files.clips import Clip, Format, left_out, shown
 from keras_frnn.datasets.video_files.decoder_pool import decoded
 from keras_frnn.datasets.video_files.partial_video import PartialVideo
+from keras_frnn.datasets.video_files.store_checks import damage_explained
 from keras_frnn.datasets.video_files.store_writer import stored_videos, write_store
 from keras_frnn.datasets.windows import SPLITS
 from keras_frnn.files import clear, held
+
+_WINDOW = 20  # Frames: 10 given and 10 to be predicted, as pipelines take by default.
 
 
 def prepare(
@@ -82,6 +88,7 @@ def prepare(
             for split, path in changed.items():
                 os.replace(path, paths[split])
             clear(partial)
+            _warn_of_mixed_rates(list(paths.values()))
     except OSError as error:
         raise type(error)(
             f"Cannot write the videos to {output}: {error.strerror or error}. What is decoded so far is kept: once "
@@ -89,7 +96,8 @@ def prepare(
         ) from error
     if bad and not accept_bad_videos:
         raise ValueError(
-            f"{len(bad)} of {total} videos are bad; the other {len(usable)} are stored in {output}.{_listed(bad)}\n"
+            f"{len(bad)} of {total} videos {_are(len(bad))} bad; {_others(len(usable))} stored in "
+            f"{output}.{_listed(bad)}\n"
             "Replace these files and run the same again, or accept them with `accept_bad_videos`: what can be read of "
             "them is stored then."
         )
@@ -114,6 +122,14 @@ def _progress(answers: Iterator, total: int, draw: bool) -> Iterator:
             bar.add(1)
 
 
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _others(count: int) -> str:
+    return "the other one is" if count == 1 else f"the other {count} are"
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -123,8 +139,50 @@ def _listed(bad: dict[str, str], limit: int = 20) -> str:
     return "".join(lines[:limit]) + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")
 
 
-def ending(bad: dict[str, str], output: str | os.PathLike) -> str:
-    """What a command says at its end: the bad videos that it accepted, and the files there are."""
+def _warn_of_mixed_rates(paths: list[pathlib.Path]):
+    rates = [rate for path in paths for _, rate in _lengths_and_rates(path) if rate > 0]
+    if rates and max(rates) > 1.01 * min(rates):
+        logging.warning(
+            f"The videos have {_rates(rates)} frames per second. A network learns motion by the frame: store them at "
+            "one rate, with `rate=10` or --rate=10 for example."
+        )
+
+
+def ending(bad: dict[str, str], source: str | os.PathLike, output: str | os.PathLike) -> str:
+    """What a command says at its end.
+
+    Args:
+        bad: the bad videos that it accepted, name to reason.
+        source: folder of the videos.
+        output: folder with the HDF5 files.
+
+    Returns:
+        A line for each of these videos, for what is no video in the source, and for each HDF5 file; then their names.
+    """
     lines = [f"accepted: {shown(name)}: {reason}" for name, reason in sorted(bad.items())]
-    files = ", ".join(sorted(path.name for path in pathlib.Path(output).glob("*.hdf5")))
-    return "\n".join([*lines, f"Written to {output}: {files}"])
+    if others := left_out(source):
+        counts = ", ".join(f"{count} {shown(suffix)}" for suffix, count in others.most_common(10))
+        lines.append(f"left out, as no video by the suffix: {counts}")
+    paths = sorted(pathlib.Path(output).glob("*.hdf5"))
+    for path in paths:
+        videos = _lengths_and_rates(path)
+        windows = sum(max(length - _WINDOW + 1, 0) for length, _ in videos)
+        line = f"{path.name}: {len(videos):,} videos, {windows:,} windows of {_WINDOW} frames"
+        if rates := [rate for _, rate in videos if rate > 0]:
+            line += f", {_rates(rates)} frames per second"
+        lines.append(line)
+    return "\n".join([*lines, f"Written to {output}: {', '.join(path.name for path in paths)}"])
+
+
+def _lengths_and_rates(path: pathlib.Path) -> list[tuple[int, float]]:
+    with damage_explained(f"{path} is damaged ({{error}}). Delete that file."), h5py.File(path) as file:
+        return [(len(video), float(video.attrs.get("frame_rate", 0))) for video in file.values()]
+
+
+def _rates(rates: list[float], limit: int = 4) -> str:
+    """`25`, or `25 (12 videos), 30 (2 videos)`; the most frequent first."""
+    counts = collections.Counter(f"{rate:.4g}" for rate in rates)
+    if len(counts) == 1:
+        return next(iter(counts))
+    parts = [f"{rate} ({count} {'video' if count == 1 else 'videos'})" for rate, count in counts.most_common(limit)]
+    return ", ".join(parts) + (f" and {len(counts) - limit} other" if len(counts) > limit else "")

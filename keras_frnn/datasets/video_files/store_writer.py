@@ -1,7 +1,6 @@
 """Videos to an HDF5 file: one uint8 dataset `(frames, height, width, channels)` a video."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import pathlib
@@ -13,7 +12,14 @@ import numpy as np
 
 from keras_frnn.datasets.video_files.clips import Format
 from keras_frnn.datasets.video_files.partial_video import PartialVideo
+from keras_frnn.datasets.video_files.store_checks import (
+    BadStoreError,
+    check_attributes,
+    damage_explained,
+    open_video,
+)
 
+_OTHERWISE = "Choose another output folder, or delete that file."
 _BLOCK = 1 << 20  # Bytes copied at a time.
 
 
@@ -21,27 +27,41 @@ def stored_videos(path: pathlib.Path, format: Format) -> dict[tuple, dict]:
     """What a file of an earlier run holds: the videos' identities to `key`, `frames` and `reason`, in their order.
 
     Raises:
-        ValueError: the file was prepared otherwise, or not by this library.
+        ValueError: the file was prepared otherwise, or not by this library, or is damaged.
     """
     if not path.exists():
         return {}
-    expected = json.dumps(dataclasses.asdict(format))
-    with contextlib.suppress(OSError), h5py.File(path) as file:
-        found = file.attrs.get("format")
-        found = found.decode() if isinstance(found, bytes) else found
-        if found == expected:
-            videos = {}
-            for key, dataset in file.items():
-                attributes = dict(dataset.attrs)
-                identity = tuple(attributes[name] for name in ("source", "source_bytes", "source_mtime_ns"))
-                videos[identity] = {"key": key, "frames": len(dataset), "reason": attributes.get("damage")}
-            return videos
-        if found:
-            raise ValueError(
-                f"{path} was prepared otherwise. Expected: {expected}. Found: {found}. Choose another output folder, "
-                "or delete that file."
-            )
-    raise ValueError(f"{path} was not written by this library. Choose another output folder, or delete that file.")
+    if not path.is_file():  # A pipe would be waited for.
+        raise ValueError(f"{path} is no file. {_OTHERWISE}")
+    try:
+        with (
+            damage_explained(f"{path} was not written by this library, or is damaged: {{error}}."),
+            h5py.File(path) as file,
+        ):
+            return _videos(file, format)
+    except BadStoreError as error:
+        raise ValueError(f"{error} {_OTHERWISE}") from error
+
+
+def _videos(file: h5py.File, format: Format) -> dict[tuple, dict]:
+    shapes = {key: open_video(file, key).shape for key in file}
+    found = check_attributes(file, {key: shape[0] for key, shape in shapes.items()}).get("format")
+    if found is None:
+        raise BadStoreError(f"{file.filename} was not written by this library.")
+    if found != json.loads(format.text):
+        raise BadStoreError(
+            f"{file.filename} was prepared otherwise. Expected: {format.text}. Found: {json.dumps(found)}."
+        )
+    videos: dict[tuple, dict] = {}
+    for key, shape in shapes.items():
+        attributes = dict(file[key].attrs)
+        identity = tuple(attributes[name] for name in ("source", "source_bytes", "source_mtime_ns"))
+        reason = attributes.get("damage")
+        texts = [*attributes, identity[0], reason or ""]
+        if shape[1:] != format.frame_shape or not all(isinstance(text, str) for text in texts):
+            raise BadStoreError(f"{file.filename}: {key!r} is not as this library writes videos.")
+        videos[identity] = {"key": key, "frames": shape[0], "reason": reason}
+    return videos
 
 
 def write_store(
@@ -79,7 +99,7 @@ def write_store(
             else:
                 _write_video(file, key, video)
         # Of a fixed length: some damage in HDF5's heap of strings makes it run in circles.
-        file.attrs["format"] = np.bytes_(json.dumps(dataclasses.asdict(format)))
+        file.attrs["format"] = np.bytes_(format.text)
         file.attrs["videos"] = len(file)
         file.attrs["frames"] = sum(len(dataset) for dataset in file.values())
         file.attrs["source_videos"] = source_videos
@@ -100,7 +120,8 @@ def _write_video(file: h5py.File, key: str, video: PartialVideo):
 def _copy_video(file: h5py.File, key: str, video: h5py.Dataset, format: Format):
     # HDF5's own copy has other bytes than what is newly written.
     def read(block, first):
-        video.read_direct(block, np.s_[first : first + len(block)])
+        with damage_explained(f"{video.file.filename} is damaged: {video.name} ({{error}}). {_OTHERWISE}"):
+            video.read_direct(block, np.s_[first : first + len(block)])
 
     _add(file, key, len(video), format, dict(video.attrs), read)
 
