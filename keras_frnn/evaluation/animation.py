@@ -2,6 +2,7 @@ import concurrent.futures
 import contextlib
 import fractions
 import itertools
+import numbers
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +55,7 @@ def save_animation(
     """
     write = {".gif": _write_gif, ".mp4": _write_mp4}[check_suffix(path, ".gif", ".mp4")]
     height = check_positive_integer(height, "height")
-    if not isinstance(frame_rate, (int, float, np.number)) or not _SLOWEST <= frame_rate <= _FASTEST:
+    if not isinstance(frame_rate, numbers.Real) or not _SLOWEST <= frame_rate <= _FASTEST:
         raise ValueError(f"`frame_rate` must be from 1/600 to {_FASTEST} frames per second. Received: {frame_rate!r}")
     given, truth, predicted = to_display(context, future, predictions, data_format)
     pages = _pages(given, truth, predicted, height)
@@ -131,15 +132,13 @@ def _draw_header(draw: ImageDraw.ImageDraw, width: int, step: int, given: int, h
 
 def _write_gif(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
     """Pages last for whole hundredths of a second; browsers show one that lasts for less than two for ten."""
-    ends = [round(100 * number / frame_rate) for number in range(len(pages))]
-    ends.append(ends[-1] + 100)
-    shown, durations = [], []
-    begins = ends.pop()
-    for page, time in zip(reversed(pages), reversed(ends), strict=True):  # The last page is shown in any case.
-        if begins - time >= 2:
+    starts = [round(100 * number / frame_rate) for number in range(len(pages))]
+    end, shown, durations = starts[-1] + 100, [], []
+    for page, start in zip(reversed(pages), reversed(starts), strict=True):  # So the last page is there in any case.
+        if end - start >= 2:
             shown.append(page)
-            durations.append(10 * (begins - time))
-            begins = time
+            durations.append(10 * (end - start))
+            end = start
     first, *others = reversed(shown)
     with atomic_path(path) as temporary:
         first.save(temporary, format="GIF", save_all=True, append_images=others, duration=durations[::-1], loop=0)

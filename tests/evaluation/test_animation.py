@@ -2,6 +2,7 @@
 
 import contextlib
 import fractions
+import pathlib
 import resource
 import signal
 import struct
@@ -50,8 +51,9 @@ def boxes(content: bytes) -> list[bytes]:
     ("rate", "expected"),
     [(5, 5), (30000 / 1001, fractions.Fraction(30000, 1001)), (12.5, fractions.Fraction(25, 2)), (0.2, 0.2)],
 )
-def test_mp4_is_what_browsers_play(tmp_path, rate, expected):
-    path = tmp_path / "2026-09-30T10:15:00 \udce9.mp4"  # A colon, and a name that is not UTF-8.
+def test_mp4_is_what_browsers_play(tmp_path, monkeypatch, rate, expected):
+    monkeypatch.chdir(tmp_path)
+    path = pathlib.Path("2026-09-30T10:15:00 \udce9.mp4")  # A colon, and a name that is not UTF-8.
     write(path, pages(), rate)
     with av.open(f"file:{path}") as video:
         stream = video.streams.video[0]
