@@ -33,7 +33,7 @@ test-torch: $(VENV)-torch/bin/pip  ## Test data and a recipe in an environment o
 		--iterations=3 --batch_size=2 --test_sequences=4 --samples=1
 
 test-extras: test-torch  ## Test, in the same environment, what comes with the extras `app` and `export`.
-	$(VENV)-torch/bin/pip install -q --no-compile "gradio>=5" playwright onnx onnxruntime onnxscript openvino scipy
+	$(VENV)-torch/bin/pip install -q --no-compile "gradio>=5.15" playwright onnx onnxruntime onnxscript openvino scipy
 	KERAS_BACKEND=torch $(VENV)-torch/bin/python -m pytest -q -rs -o filterwarnings= tests/test_app.py tests/models/test_export.py
 
 test-tfio: $(VENV)-tfio/bin/pip  ## Test the reader of the extra `tfio` in an environment with TensorFlow 2.16.

@@ -1,8 +1,10 @@
 """A web page on this machine, to play with a network: `keras-frnn app`. It needs the extra `app`, Gradio."""
 
 import base64
+import math
 import os
 import pathlib
+import reprlib
 import tempfile
 from typing import Any
 
@@ -31,7 +33,7 @@ def launch(model: str = "moving-digits", port: int = 7860):
     """
     page = build(load_model(model))
     address = dict(server_name="127.0.0.1", server_port=port, share=False)
-    page.launch(**address, quiet=True, prevent_thread_lock=True, max_file_size="500mb")
+    page.launch(**address, quiet=True, prevent_thread_lock=True, max_file_size="500mb", show_error=True)
     print(f"http://127.0.0.1:{port}, until Ctrl-C", flush=True)
     page.block_thread()
 
@@ -47,9 +49,29 @@ def build(network):
     samples = dict(zip(names, sample_videos(), strict=True))
     depths = getattr(network, "depths", [])
     networks = {depth: network.truncate(depth) for depth in depths[:-1]} | ({depths[-1]: network} if depths else {})
+    most = max(len(depths), 1)
 
-    def predict(sample: str, upload: str | None, horizon: float, layers: float) -> tuple[str, str]:
+    def expected(*received) -> str:
+        return (
+            f"Expected a clip of the list or a video, 1 to {LONGEST} frames to predict, and 1 to {most} layers. "
+            f"Received: {reprlib.repr(received)}"
+        )
+
+    class Page(gradio.Blocks):
+        """Says what is wrong with a request that its own page would not send, or sends with an empty field."""
+
+        async def preprocess_data(self, block_fn, inputs, *args, **kwargs):
+            try:
+                return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+            except Exception as error:
+                text = str(error) if isinstance(error, OSError) else expected(*inputs)
+                raise gradio.Error(text, print_exception=False) from error
+
+    def predict(sample: str | None, upload: str | None, horizon: float, layers: float) -> tuple[str, str]:
         try:
+            # Gradio has checked what they are, but NaN passes.
+            if not (sample or upload) or math.isnan(horizon + layers):
+                raise ValueError(expected(sample, upload, horizon, layers))
             used = networks[depths[int(layers) - 1]] if networks else network
             if upload:
                 video = Video(upload)
@@ -60,18 +82,18 @@ def build(network):
                 frames = from_uint8(np.stack([resize(frame, shape) for frame in clip]))
             return picture_and_scores(used, frames, int(horizon))
         except (ValueError, OSError, FloatingPointError) as error:
-            raise gradio.Error(str(error)) from error
+            raise gradio.Error(str(error), print_exception=False) from error
 
-    with gradio.Blocks(title="keras-frnn") as page:
+    with Page(title="keras-frnn") as page:
         gradio.Markdown(
             f"# keras-frnn\n{CONTEXT} frames are given; the network predicts what follows, without seeing more."
         )
         with gradio.Row():
             with gradio.Column():
                 sample = gradio.Radio(names, value=names[0], label="Clip")
-                upload = gradio.File(label="or a video of your own", file_types=["video"], type="filepath")
+                # Of any name: FFmpeg goes by what is in a file.
+                upload = gradio.File(label="or a video of your own", type="filepath")
                 horizon = gradio.Slider(1, LONGEST, value=network.horizon, step=1, label="Frames to predict")
-                most = max(len(depths), 1)
                 layers = gradio.Slider(1, most, value=most, step=1, label="Recurrent layers kept", interactive=most > 1)
                 button = gradio.Button("Predict", variant="primary")
             with gradio.Column():

@@ -164,13 +164,11 @@ def live_page(frame: np.ndarray, predicted: np.ndarray | None, steps: int, heigh
     columns = []
     for name, pixels in tiles:
         pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).repeat(scale, 0).repeat(scale, 1)
-        # Video codecs want even sizes.
-        column = np.full((top + pixels.shape[0] + pixels.shape[0] % 2, pixels.shape[1] + 4, 3), 255, "uint8")
-        column[top : top + pixels.shape[0], 2:-2] = pixels
+        column = np.full((top + pixels.shape[0], pixels.shape[1] + 4, 3), 255, "uint8")
+        column[top:, 2:-2] = pixels
         cv2.putText(column, name, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
         columns.append(column)
-    page = np.concatenate(columns, axis=1)
-    return page if page.shape[1] % 2 == 0 else np.pad(page, ((0, 0), (0, 1), (0, 0)), constant_values=255)
+    return np.concatenate(columns, axis=1)
 
 
 def _window():

@@ -192,6 +192,19 @@ class TestLive:
         assert "3 frames" in run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", "--steps=1")
         assert len(decoded("out.mp4")) == 3
 
+    def test_interrupted_before_the_first_frame(self, run, tmp_path, monkeypatch):
+        write_clip("clip.avi", frames=3)
+        (tmp_path / "out.mp4").write_bytes(b"of an earlier run")
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(command, "resize", interrupted)
+        error = run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", code=1)
+        assert "out.mp4 is not written: there was no frame" in error
+        assert {path.name for path in tmp_path.iterdir()} == {"clip.avi", "out.mp4"}
+        assert (tmp_path / "out.mp4").read_bytes() == b"of an earlier run"
+
     def test_camera_in_a_window_until_it_is_closed(self, run, monkeypatch):
         """The figure of a backend without a screen stands in for the window, a file for the camera."""
         monkeypatch.setenv("MPLBACKEND", "agg")

@@ -1,12 +1,15 @@
+import concurrent.futures
 import contextlib
+import fractions
 import itertools
-import math
+import numbers
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 
-import cv2
+import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_frnn.checks import check_positive_integer, check_suffix
@@ -16,6 +19,8 @@ from keras_frnn.files import atomic_path
 
 _MARGIN, _HEADER, _LABEL = 6, 34, 22
 _GIVEN, _PREDICTED, _NOTHING = "#444444", "#ffb000", "#9aa5b1"
+_SLOWEST, _FASTEST = 1 / 600, 1000  # Frames per second. A GIF holds a page for 11 minutes at most.
+_LARGEST = 16384  # Pixels a side, in H.264.
 
 
 def save_animation(
@@ -38,8 +43,9 @@ def save_animation(
         future: true future frames, `(batch, horizon, height, width, channels)`; None where they are not known, fewer
             where only the first are: the top row then ends with question marks.
         predictions: by model, predicted frames, `(batch, horizon, height, width, channels)`.
-        path: file to write, `.gif` or `.mp4`.
-        frame_rate: frames a second; the last one stays for a second.
+        path: file to write, `.gif` or `.mp4`, which is H.264, as browsers play it.
+        frame_rate: frames per second, from 1/600 to 1000; the last one stays for a second. Browsers show no GIF at more
+            than 50 pages per second: of a faster one, pages are left out, and time runs as it should.
         height: in pixels, to which each frame is enlarged.
         data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
 
@@ -49,8 +55,8 @@ def save_animation(
     """
     write = {".gif": _write_gif, ".mp4": _write_mp4}[check_suffix(path, ".gif", ".mp4")]
     height = check_positive_integer(height, "height")
-    if not isinstance(frame_rate, (int, float, np.number)) or not 0 < frame_rate < math.inf:
-        raise ValueError(f"`frame_rate` must be a positive number of frames a second. Received: {frame_rate!r}")
+    if not isinstance(frame_rate, numbers.Real) or not _SLOWEST <= frame_rate <= _FASTEST:
+        raise ValueError(f"`frame_rate` must be from 1/600 to {_FASTEST} frames per second. Received: {frame_rate!r}")
     given, truth, predicted = to_display(context, future, predictions, data_format)
     pages = _pages(given, truth, predicted, height)
     write(pages, pathlib.Path(path), float(frame_rate))
@@ -75,14 +81,12 @@ def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]
         left, top = label_width, _HEADER
         right, down = 0, frame_size[1] + _MARGIN
         width, height = left + len(context) * (frame_size[0] + _MARGIN), top + len(rows) * down
-    # Video codecs want even sizes.
-    size = width + width % 2, height + height % 2
     pages = []
     for time in range(given + horizon):
         step = time - given + 1
-        page = Image.new("RGB", size, "white")
+        page = Image.new("RGB", (width, height), "white")
         draw = ImageDraw.Draw(page)
-        _draw_header(draw, size[0], step, given, horizon, font)
+        _draw_header(draw, width, step, given, horizon, font)
         for row, (name, frames, first) in enumerate(rows):
             x, y = left + row * right, top + row * down
             label = (x, y - _LABEL) if beside else (_MARGIN, y + frame_size[1] // 2 - 10)
@@ -127,9 +131,17 @@ def _draw_header(draw: ImageDraw.ImageDraw, width: int, step: int, given: int, h
 
 
 def _write_gif(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
-    durations = [1000 / frame_rate] * (len(pages) - 1) + [1000]
+    """Pages last for whole hundredths of a second; browsers show one that lasts for less than two for ten."""
+    starts = [round(100 * number / frame_rate) for number in range(len(pages))]
+    end, shown, durations = starts[-1] + 100, [], []
+    for page, start in zip(reversed(pages), reversed(starts), strict=True):  # So the last page is there in any case.
+        if end - start >= 2:
+            shown.append(page)
+            durations.append(10 * (end - start))
+            end = start
+    first, *others = reversed(shown)
     with atomic_path(path) as temporary:
-        pages[0].save(temporary, format="GIF", save_all=True, append_images=pages[1:], duration=durations, loop=0)
+        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=durations[::-1], loop=0)
 
 
 def _write_mp4(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
@@ -140,27 +152,84 @@ def _write_mp4(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
 
 @contextlib.contextmanager
 def mp4_writer(path: str | os.PathLike, frame_rate: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that adds a page, RGB uint8 `(height, width, 3)` of even sides, to a video that is there in the end.
+    """A function that adds a page to a video, which is there when the block ends without an error.
+
+    Pages are RGB, uint8 `(height, width, 3)`, all of one size. A Ctrl-C that the block catches costs no page that was
+    written before.
+
+    Args:
+        path: of the video: MP4 with H.264 and its index in front, which browsers play.
+        frame_rate: pages per second.
 
     Raises:
-        OSError: the file cannot be written.
+        ValueError: a page has another size than the first one, or is too large for H.264.
+        OSError: the file cannot be written, or there was no page.
     """
-    writer = None
-    with atomic_path(path) as temporary:
+    if os.path.isdir(path):  # Else this would show when everything is written.
+        raise IsADirectoryError(f"Expected the name of a video to write. Received: {os.fspath(path)!r}, a folder.")
+    with atomic_path(path) as temporary, concurrent.futures.ThreadPoolExecutor(1) as thread:
+        video = _Mp4(temporary, frame_rate)
 
-        def write(page: np.ndarray):
-            nonlocal writer
-            if writer is None:
-                size = page.shape[1], page.shape[0]
-                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), frame_rate, size)
-            writer.write(np.ascontiguousarray(page[..., ::-1]))
+        def run(function: Callable, *arguments):
+            # Python interrupts its main thread alone. In another one, a page is written whole or not at all.
+            try:
+                thread.submit(function, *arguments).result()
+            except av.FFmpegError as error:
+                raise OSError(f"{path} cannot be written: {error.strerror}.") from error
 
         try:
-            yield write
+            yield lambda page: run(video.add, page)
+            if not video.pages:
+                raise OSError(f"{path} is not written: there was no frame to write.")
+            run(video.end)
         finally:
-            if writer is not None:
-                writer.release()
-        # OpenCV says nothing where it could not write.
-        if not cv2.VideoCapture(str(temporary)).read()[0]:
-            folder = pathlib.Path(path).parent
-            raise OSError(f"OpenCV could not write a video in the folder {folder}. A .gif needs no video codec.")
+            thread.submit(video.close)
+
+
+class _Mp4:
+    """A video that is being written; its size is that of its first page, made even, as half of the colours need it."""
+
+    def __init__(self, path: pathlib.Path, frame_rate: float):
+        self.path, self.pages = path, 0
+        self.shape: tuple[int, int, int] | None = None
+        rate = fractions.Fraction(max(frame_rate, _SLOWEST))
+        self.frame_rate = rate.limit_denominator(1001)  # Such as 30000/1001, which people call 29.97.
+
+    def add(self, page: np.ndarray):
+        if self.shape is None:
+            self._open(page.shape)
+        if page.shape != self.shape:
+            raise ValueError(f"Expected pages of one size. Received: shape={page.shape} after {self.shape}")
+        height, width, _ = page.shape
+        page = np.pad(page, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+        frame = av.VideoFrame.from_ndarray(page, "rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG)
+        frame.pts, frame.time_base = self.pages, 1 / self.frame_rate
+        self.container.mux(self.stream.encode(frame))
+        self.pages += 1
+
+    def _open(self, shape: tuple[int, int, int]):
+        height, width, _ = shape
+        if max(height, width) > _LARGEST:
+            raise ValueError(
+                f"H.264 takes pages of up to {_LARGEST} pixels a side. Received: {height}x{width}. Draw less."
+            )
+        # Without `file:`, FFmpeg takes what is before a colon for a protocol.
+        self.container = av.open(f"file:{self.path}", "w", format="mp4", options={"movflags": "+faststart"})
+        self.stream = self.container.add_stream(
+            "libx264", rate=self.frame_rate, options={"crf": "18", "preset": "veryfast"}
+        )
+        self.stream.width, self.stream.height = width + width % 2, height + height % 2
+        self.stream.pix_fmt = "yuv420p"
+        context = self.stream.codec_context
+        # Players that read no such tags take small videos for this, too.
+        context.colorspace, context.color_range = Colorspace.ITU601, ColorRange.MPEG
+        self.shape = shape
+
+    def end(self):
+        self.container.mux(self.stream.encode(None))
+        self.container.close()  # What the disk has no space for may show only here.
+
+    def close(self):
+        if self.shape is not None:
+            self.container.close()

@@ -427,7 +427,9 @@ def test_frames_that_cannot_be_drawn(tmp_path, draw, frames, message):
     [
         (dict(path="a.avi"), "end in .gif or .mp4. Received: path='a.avi'"),
         (dict(path="a"), "end in .gif or .mp4"),
-        (dict(path="a.gif", frame_rate=0), "positive number of frames a second. Received: 0"),
+        (dict(path="a.gif", frame_rate=0), "from 1/600 to 1000 frames per second. Received: 0"),
+        (dict(path="a.mp4", frame_rate=1e9), "from 1/600 to 1000"),
+        (dict(path="a.mp4", frame_rate=float("nan")), "Received: nan"),
         (dict(path="a.gif", height=0), "Received: height=0"),
         (dict(path="a.gif", data_format="first"), "Received: data_format='first'"),
     ],
