@@ -117,9 +117,10 @@ def _parser(version: str = "") -> argparse.ArgumentParser:
         added.set_defaults(parser=added)
         return added.add_argument
 
-    model = dict(
-        default="moving-digits", metavar="MODEL", help="moving-digits, a .keras file or a folder [moving-digits]"
-    )
+    def model(default: str) -> dict:
+        known = "moving-pictures or moving-digits, which come with the package, a .keras file or a folder"
+        return dict(default=default, metavar="MODEL", help=f"{known} [{default}]")
+
     size = dict(
         type=_size, metavar="HEIGHTxWIDTH", help="of the frames that the model sees [as it was built, or the video's]"
     )
@@ -134,7 +135,7 @@ def _parser(version: str = "") -> argparse.ArgumentParser:
         "predict", "CLIP [--FLAG=VALUE ...]", "Draw a clip's truth beside its prediction, and what follows its end."
     )
     add("clip", metavar="CLIP", help="a video file")
-    add("--model", **model)
+    add("--model", **model("moving-pictures"))
     add("--output", default="out.mp4", metavar="FILE", help=".mp4 or .gif, or .png for a strip [out.mp4]")
     add("--steps", type=_positive, metavar="N", help="frames to predict [as the model was trained for]")
     add("--context", **windows["--context"])
@@ -144,7 +145,7 @@ def _parser(version: str = "") -> argparse.ArgumentParser:
     add("--rate", type=_rate, metavar="FPS", help="frames a second to write [the clip's]")
     add = command("live", "[--FLAG=VALUE ...]", "Predict while frames come from a camera or a file; Ctrl-C ends it.")
     add("--camera", default="0", metavar="SOURCE", help="a camera's number, or a video file [0]")
-    add("--model", **model)
+    add("--model", **model("moving-pictures"))
     add("--steps", type=_positive, metavar="N", help="frames to look ahead [as the model was trained for]")
     add("--every", type=_positive, default=1, metavar="N", help="predict after every n-th frame [1]")
     add("--frames", type=_positive, metavar="N", help="end after so many frames")
@@ -197,7 +198,7 @@ def _parser(version: str = "") -> argparse.ArgumentParser:
     add = command(
         "app", "[--FLAG=VALUE ...]", "Open a page on this machine to play with a network; needs keras-frnn[app]."
     )
-    add("--model", **model)
+    add("--model", **model("moving-digits"))
     add("--port", type=_positive, default=7860, metavar="N", help="the page is http://127.0.0.1:N [7860]")
     return parser
 

@@ -25,6 +25,8 @@ from keras_frnn import before_keras, command, datasets, models, video_source
 
 pytestmark = pytest.mark.once
 
+DIGITS = ["--model=moving-digits"]  # Small, and soon compiled.
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
@@ -61,7 +63,7 @@ def write_still(path):
 class TestPredict:
     def test_beyond_the_end_of_the_clip(self, run, tmp_path):
         write_clip("clip.avi", frames=14)
-        out = run("predict", "clip.avi", "--steps=6", "--output=out.mp4")
+        out = run("predict", "clip.avi", *DIGITS, "--steps=6", "--output=out.mp4")
         assert "frames of 32x32, 10 given, 6 predicted, 4 of these beside the truth" in out
         assert "MSE" in out
         pages = decoded("out.mp4")
@@ -74,10 +76,12 @@ class TestPredict:
 
     def test_whole_clip_given_needs_no_future(self, run):
         write_clip("clip.avi", frames=7)
-        assert "7 given, 3 predicted, 0 of these" in run("predict", "clip.avi", "--steps=3", "--output=out.gif")
+        assert "7 given, 3 predicted, 0 of these" in run(
+            "predict", "clip.avi", *DIGITS, "--steps=3", "--output=out.gif"
+        )
         with Image.open("out.gif") as gif:
             assert gif.n_frames == 10
-        assert "5 given, 10 predicted, 0 of" in run("predict", "clip.avi", "--start=-5", "--output=strip.png")
+        assert "5 given, 10 predicted, 0 of" in run("predict", "clip.avi", *DIGITS, "--start=-5", "--output=strip.png")
         with Image.open("strip.png") as picture:
             assert picture.width > 5 * picture.height
 
@@ -124,7 +128,10 @@ class TestPredict:
             (["no.avi"], "Expected a video file. Received: 'no.avi', which does not exist"),
             (["."], "which is a folder"),
             (["bad.avi"], "bad.avi does not decode"),
-            (["clip.avi", "--model=other"], "There is no model 'other'. Expected moving-digits, a .keras file"),
+            (
+                ["clip.avi", "--model=other"],
+                "There is no model 'other'. Expected moving-digits, moving-pictures, a .keras file",
+            ),
             (["clip.avi", "--model=bad.keras"], "bad.keras is not a network that Keras loads"),
             (["clip.avi", "--model=other.keras"], "holds a Sequential. Expected a trained network"),
             (["clip.avi", "--model=five.keras"], "takes frames of 5 channels"),
@@ -140,7 +147,7 @@ class TestPredict:
 class TestLive:
     def test_forecast_beside_each_frame(self, run, tmp_path):
         write_clip("clip.avi", frames=5)
-        out = run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", "--steps=3")
+        out = run("live", "--camera=clip.avi", *DIGITS, "--headless", "--output=out.mp4", "--steps=3")
         assert "5 frames of 32x32" in out
         assert "frames a second" in out
         network = command.load_model("moving-digits")
@@ -189,7 +196,7 @@ class TestLive:
             return real(frame, shape, pixel_aspect)
 
         monkeypatch.setattr(command, "resize", interrupted)
-        assert "3 frames" in run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", "--steps=1")
+        assert "3 frames" in run("live", "--camera=clip.avi", *DIGITS, "--headless", "--output=out.mp4", "--steps=1")
         assert len(decoded("out.mp4")) == 3
 
     def test_interrupted_before_the_first_frame(self, run, tmp_path, monkeypatch):
@@ -200,7 +207,7 @@ class TestLive:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(command, "resize", interrupted)
-        error = run("live", "--camera=clip.avi", "--headless", "--output=out.mp4", code=1)
+        error = run("live", "--camera=clip.avi", *DIGITS, "--headless", "--output=out.mp4", code=1)
         assert "out.mp4 is not written: there was no frame" in error
         assert {path.name for path in tmp_path.iterdir()} == {"clip.avi", "out.mp4"}
         assert (tmp_path / "out.mp4").read_bytes() == b"of an earlier run"
@@ -221,7 +228,7 @@ class TestLive:
                 pyplot.close(self.figure)
 
         monkeypatch.setattr(FigureCanvasAgg, "start_event_loop", closed_after_third)
-        assert "3 frames of 32x32" in run("live", "--camera=0", "--steps=1", "--output=out.mp4")
+        assert "3 frames of 32x32" in run("live", "--camera=0", *DIGITS, "--steps=1", "--output=out.mp4")
         pages = decoded("out.mp4")
         assert [page.shape for page in drawn] == [page.shape for page in pages]
         assert np.abs(drawn[-1].astype(float) - pages[-1]).mean() < 6
@@ -355,8 +362,8 @@ class TestOwnVideos:
         assert "model.keras was trained on 1 video of prepared, 12x12, grey; colour.avi has frames in colour." in out
         assert "trained with --frame-step=2. Received: --frame-step=1" in out
         digits = "moving-digits was trained on moving handwritten digits, 32x32, grey; colour.avi has frames in colour."
-        assert digits in run("predict", "colour.avi", "--output=out.png")
-        assert digits in run("live", "--camera=colour.avi", "--headless", "--frames=1", "--steps=1")
+        assert digits in run("predict", "colour.avi", *DIGITS, "--output=out.png")
+        assert digits in run("live", "--camera=colour.avi", *DIGITS, "--headless", "--frames=1", "--steps=1")
 
     def test_data_are_channels_last_whatever_keras_is_set_to(self, run, tmp_path, monkeypatch):
         for i in range(2):
@@ -370,7 +377,7 @@ class TestOwnVideos:
             assert keras.saving.load_model("model.keras").context_shape[2:] == (12, 12, 3)
             assert "model.keras: MSE" in run("evaluate", "prepared")
             assert "frames of 12x12" in run("predict", "videos/0.avi", "--model=model.keras", "--output=out.png")
-            assert "frames of 32x32" in run("predict", "videos/0.avi", "--output=out.gif")
+            assert "frames of 32x32" in run("predict", "videos/0.avi", *DIGITS, "--output=out.gif")
         finally:
             keras.config.set_image_data_format(before)
 
@@ -445,7 +452,10 @@ REFUSALS = [
     (["predict", "clip.avi", "--output=/proc/out.mp4"], "in the folder /proc"),
     (["predict", "film.mp4", "--output=./film.mp4"], "is the video itself"),
     (["predict", "clip.avi", "--output=out.png", "--rate=5"], "--output=out.png and --rate=5"),
-    (["predict", "clip.avi", "--model=other"], "There is no model 'other'. Expected moving-digits, a .keras file"),
+    (
+        ["predict", "clip.avi", "--model=other"],
+        "There is no model 'other'. Expected moving-digits, moving-pictures, a .keras file",
+    ),
     (["live", "--camera=no.avi"], "'no.avi', which does not exist"),
     (["live", "--output=out.gif"], "must end in .mp4"),
     (["live", "--follow=3"], "--follow waits for more of a file. Received: --camera=0"),
@@ -520,7 +530,7 @@ def test_names_that_a_terminal_has_no_letters_for(run, monkeypatch):
     write_clip("clip.avi", frames=3)
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
-    run("predict", "clip.avi", "--output=видео.png", "--context=2", "--steps=1")
+    run("predict", "clip.avi", *DIGITS, "--output=видео.png", "--context=2", "--steps=1")
     print("━", end="")
     terminal.flush()
     assert terminal.buffer.getvalue().endswith(b"\n-")  # The line of Keras' progress bar.
