@@ -75,6 +75,11 @@ def tiles() -> np.ndarray:
     return np.stack(found)
 
 
+def images():
+    """The same on the device."""
+    return jnp.asarray(tiles())
+
+
 def batch(step: int, count: int, size: int, seed: int) -> dict:
     """What the sequences of a step are drawn from. Distances are in pixels of the frame, times in frames."""
     random = np.random.default_rng([seed, step])
@@ -121,7 +126,7 @@ def batch(step: int, count: int, size: int, seed: int) -> dict:
     }
 
 
-def render(parts: dict, images, size: int):
+def render(parts: dict, pictures, size: int):
     """Context and future frames, float32 `(batch, time, size, size, 3)` in [-1, 1]."""
     rows, columns = jnp.meshgrid(jnp.arange(size) + 0.5, jnp.arange(size) + 0.5, indexing="ij")
     pixels = jnp.stack([rows, columns], -1)
@@ -133,7 +138,9 @@ def render(parts: dict, images, size: int):
         y, x = distance[..., 0], distance[..., 1]
         turned = jnp.stack([cos * y - sin * x, sin * y + cos * x], -1) / of["scale"][..., None, None, None]
         place = turned * jnp.where(of["mirror"], -1, 1)[:, None, None, None, None] + of["origin"][:, None, None, None]
-        colors = sampled(images, of["tile"], place) * of["gain"][:, None, None, None] + of["bias"][:, None, None, None]
+        colors = (
+            sampled(pictures, of["tile"], place) * of["gain"][:, None, None, None] + of["bias"][:, None, None, None]
+        )
         if k == 0:
             return colors
         radii = of["radii"][:, None, None, None]
@@ -151,14 +158,14 @@ def render(parts: dict, images, size: int):
     return frames[:, :CONTEXT], frames[:, CONTEXT:]
 
 
-def sampled(images, tile, place):
+def sampled(pictures, tile, place):
     """Bilinear samples of the tiles, which go on as their mirror images beyond their sides."""
     last = TILE - 1
     place = last - jnp.abs(last - jnp.mod(place, 2 * last))
     low = jnp.clip(jnp.floor(place), 0, last - 1)
     (dy, dx), (y, x) = jnp.moveaxis(place - low, -1, 0)[..., None], jnp.moveaxis(low.astype("int32"), -1, 0)
     tile = tile[:, None, None, None]
-    of = lambda dy, dx: images[tile, y + dy, x + dx].astype("float32")  # noqa: E731
+    of = lambda dy, dx: pictures[tile, y + dy, x + dx].astype("float32")  # noqa: E731
     return (of(0, 0) * (1 - dx) + of(0, 1) * dx) * (1 - dy) + (of(1, 0) * (1 - dx) + of(1, 1) * dx) * dy
 
 
@@ -196,7 +203,7 @@ def train(output: pathlib.Path):
     )
     cost = evaluation.cost(model, (_SIZE.value, _SIZE.value, 3), CONTEXT, HORIZON)
     print(f"{cost.weights:,} weights, {cost.macs / 1e9:.3f} GMAC a sequence, {len(tiles())} tiles", flush=True)
-    images = jnp.asarray(tiles())
+    pictures = images()
 
     def log(progress: dict):
         progress["tmac"] = progress["step"] * _BATCH.value * cost.macs / 1e12
@@ -205,7 +212,7 @@ def train(output: pathlib.Path):
             file.write(json.dumps(progress, default=float) + "\n")
 
     def drawn(parts):
-        context, future = render(parts, images, _SIZE.value)
+        context, future = render(parts, pictures, _SIZE.value)
         return context, (future, context[:, -1:])
 
     done = on_device.train(
@@ -246,7 +253,7 @@ def ship(output: pathlib.Path):
     model = models.FoldedRNN.from_preset(folder)
     # Sequences of steps that no training reaches.
     drawn = [batch(2**40 + number, 32, _SIZE.value, _SEED.value) for number in range(8)]
-    test = [tuple(np.asarray(part) for part in render(parts, jnp.asarray(tiles()), _SIZE.value)) for parts in drawn]
+    test = [tuple(np.asarray(part) for part in render(parts, images(), _SIZE.value)) for parts in drawn]
     metadata = {
         "training": [json.loads((output / "training.json").read_text())],
         "data": {"kind": "moving photographs", "size": _SIZE.value, "context": CONTEXT, "horizon": HORIZON},
@@ -265,6 +272,17 @@ def write_card():
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text(card(json.loads((folder / "metadata.json").read_text())))
     print((folder / "README.md").read_text())
+
+
+def draw(path: str):
+    """An animation of three sequences that training has not seen, the first three in which much changes."""
+    context, future = (
+        np.asarray(part) for part in render(batch(2**40, 32, _SIZE.value, _SEED.value), images(), _SIZE.value)
+    )
+    changes = np.square((future - context[:, -1:]) / 2).mean((1, 2, 3, 4))
+    shown = np.flatnonzero(changes > 0.01)[:3]
+    forecast = models.FoldedRNN.from_preset("moving-pictures").forecast(context[shown], HORIZON)
+    evaluation.save_animation(context[shown], future[shown], {"fRNN": forecast}, path)
 
 
 def card(metadata: dict) -> str:
@@ -314,6 +332,7 @@ def main(_):
         (ship if _SHIP.value else train)(output)
     if _CARD.value or _SHIP.value:
         write_card()
+        draw("docs/figures/moving-pictures.gif")
 
 
 if __name__ == "__main__":
