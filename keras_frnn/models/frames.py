@@ -120,6 +120,8 @@ def check_channels(shape, built_for, data_format: str):
 
 
 def is_array(data) -> bool:
+    if isinstance(data, keras.utils.PyDataset):  # Keras 3.5's have no `__iter__`.
+        return False
     return ops.is_tensor(data) or isinstance(data, (np.ndarray, list, tuple)) or not hasattr(data, "__iter__")
 
 
