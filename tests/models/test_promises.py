@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_frnn import models
+from keras_frnn import backend, evaluation, models
+from keras_frnn.backend.time_loop import writes_out_short_loops
 
 FAMILIES = {
     "frnn": lambda **kwargs: models.FoldedRNN.from_topology(
@@ -97,6 +98,21 @@ class TestCompiled:
         assert len(model._compiled_calls) == (0 if is_torch else 2)
         assert len(kept) == (0 if is_torch else 4)  # What is used stays.
         assert sum(reference() is not None for reference in kept) == (0 if is_torch else 2)
+
+    def test_written_out_loops_are_another_function(self):
+        model, seen = make(), []
+        model.forecast(video())
+        calls = backend.CompiledCalls(model)
+
+        def function(frames):
+            seen.append(writes_out_short_loops())
+            return frames
+
+        for _ in range(2):
+            calls(function, keras.ops.ones(3), at_once=True)
+            with backend.short_loops_written_out():
+                calls(function, keras.ops.ones(3), at_once=True)
+        assert seen == [False, True] * (2 if keras.backend.backend() == "torch" else 1)
 
     def test_training_does_not_cross_the_streaming_code(self, network, monkeypatch):
         for name in ("encode", "decode", "_compiled_calls"):
@@ -265,6 +281,25 @@ class TestFit:
         shapeless = tf.data.Dataset.from_generator(lambda: iter([pairs]), output_types=("float32", "float32"))
         with pytest.raises(ValueError, match="rank of the frames is not known"):
             model.fit(shapeless, verbose=0)
+
+    def test_datasets_of_keras(self, monkeypatch):
+        class Batches(keras.utils.PyDataset):
+            def __len__(self):
+                return 2
+
+            def __getitem__(self, number):
+                return video(size=(16, 16)), video(time=3, size=(16, 16))
+
+        monkeypatch.delattr(keras.utils.PyDataset, "__iter__", raising=False)  # As in Keras 3.5.
+        model, data = make(), Batches()
+        model.compile("sgd", "mse")
+        model.fit(data, validation_data=data, verbose=0)
+        assert int(model.optimizer.iterations) == 2
+        loss = model.evaluate(data, verbose=0)
+        assert model.predict(data, verbose=0).shape == (4, 3, 16, 16, 1)
+        scores = evaluation.evaluate(model, data)
+        assert scores.sequences == 4
+        np.testing.assert_allclose(scores.values["model"]["mse"].mean(), loss / 4, rtol=1e-5)  # Of frames in [0, 1].
 
     def test_generators_lose_no_batch(self):
         model, seen = make(), []
