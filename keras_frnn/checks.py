@@ -65,6 +65,14 @@ def check_data_format(data_format: str | None) -> str:
     return data_format
 
 
+def check_float_policy(policy: keras.DTypePolicy):
+    """Raises where something is to compute, or keep its weights, in other numbers than floating-point ones."""
+    if not all(keras.backend.is_float_dtype(dtype) for dtype in (policy.compute_dtype, policy.variable_dtype)):
+        raise ValueError(
+            f"`dtype` must be floating, such as 'float32' or 'mixed_bfloat16'. Received: dtype={policy.name!r}"
+        )
+
+
 def check_suffix(path: str | os.PathLike, *suffixes: str) -> str:
     """The suffix of a file's name in lower case, which must be one of those that can be written."""
     suffix = pathlib.Path(path).suffix.lower()

@@ -24,6 +24,7 @@ from keras_frnn.evaluation.display import window_pyplot
 from keras_frnn.files import atomic_path
 from keras_frnn.layers import layout
 from keras_frnn.models.frames import to_uint8
+from keras_frnn.models.strangers import check_keras_file
 from keras_frnn.video_source import Video, resize
 
 _NETWORKS = {
@@ -331,6 +332,7 @@ def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
             f"There is no model {name!r}. Expected {', '.join(names)}, a .keras file, or a folder with model.keras or "
             "that `save_to_preset` wrote."
         )
+    check_keras_file(path, (*families, models.ConvLSTMForecaster, models.CopyLastFrame))
     try:
         network = keras.saving.load_model(path, compile=compile)
     # What is wrong with a file shows in errors of zipfile, h5py and Keras.

@@ -2,7 +2,13 @@
 
 import keras
 
-from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers, nearest_multiples
+from keras_frnn.checks import (
+    check_data_format,
+    check_float_policy,
+    check_positive_integer,
+    check_positive_integers,
+    nearest_multiples,
+)
 from keras_frnn.layers import layout
 
 
@@ -160,6 +166,7 @@ class FoldedKernelLayer(FoldedLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
+        check_float_policy(self.dtype_policy)
         self.filters = check_positive_integer(filters, "filters")
         self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

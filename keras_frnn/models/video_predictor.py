@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.checks import check_positive_integer
+from keras_frnn.checks import check_float_policy, check_positive_integer
 from keras_frnn.models.export import Exportable
 from keras_frnn.models.frames import check_frames, check_future, check_rank, check_shared, is_array, peek, to_numpy
 
@@ -35,6 +35,7 @@ class VideoPredictor(Exportable, keras.Model):
     def __init__(self, horizon: int, **kwargs):
         # Folded layers cast to their own dtypes, which may differ from each other; a scope of the model's would meddle.
         super().__init__(autocast=False, **kwargs)
+        check_float_policy(self.dtype_policy)
         self.horizon = check_positive_integer(horizon, "horizon")
         self._compiled_calls = backend.CompiledCalls(self)
         self._has_seen_frames = False
