@@ -182,12 +182,12 @@ def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], 
             weights = archive.read("model.weights.h5")
     # What zipfile raises.
     except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no .keras file, or is damaged: {error}.") from error
+        raise ValueError(f"{path} is not a network that Keras loads: {error}.") from error
     name = content.get("class_name") if isinstance(content, dict) else None
     cls = next((cls for cls in classes if cls.__name__ == name), None)
     if cls is None:
-        expected = ", ".join(cls.__name__ for cls in classes)
-        raise ValueError(f"{path} holds {name or 'no network'}. Expected one of {expected}.")
+        found = f"a {name}" if name else "no network"
+        raise ValueError(f"{path} holds {found}. Expected a trained network of keras_frnn.models.")
     context_shape = _built_for(content, "context_shape")
     network = make_network(cls, content.get("config"), context_shape, f"config.json in {path}")
     _check_built(network, content, context_shape, path)
