@@ -21,3 +21,8 @@ def __getattr__(name: str):
     if name in __all__:
         return importlib.import_module(f"keras_frnn.{name}")
     raise AttributeError(f"module 'keras_frnn' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    # Also what has not been used yet, for completion in editors and notebooks.
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

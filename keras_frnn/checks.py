@@ -65,6 +65,49 @@ def check_data_format(data_format: str | None) -> str:
     return data_format
 
 
+def check_float_policy(policy: keras.DTypePolicy):
+    """Raises where something is to compute, or keep its weights, in other numbers than floating-point ones."""
+    if not all(keras.backend.is_float_dtype(dtype) for dtype in (policy.compute_dtype, policy.variable_dtype)):
+        raise ValueError(
+            f"`dtype` must be floating, such as 'float32' or 'mixed_bfloat16'. Received: dtype={policy.name!r}"
+        )
+
+
+_FIXED = "the equation is fixed, see the docstring. `kernel_initializer` and `update_bias` can be chosen"
+_SIZE = (
+    "convolutions pad frames with zeros and keep their size, to which decoding leads back. To divide it, put a "
+    "FoldedMaxPooling2D or a FoldedPatch2D between layers"
+)
+_PENALTY = "let the optimizer bound the weights, as keras.optimizers.AdamW(weight_decay=1e-4) does"
+_DROPOUT = "put keras.layers.SpatialDropout3D between layers that are used on their own; models have none"
+# What other Keras layers take, and what to do instead.
+_KEYWORDS = {
+    **dict.fromkeys(("activation", "recurrent_activation", "use_bias", "unit_forget_bias"), _FIXED),
+    **dict.fromkeys(("recurrent_initializer", "bias_initializer"), _FIXED),
+    **dict.fromkeys(("strides", "dilation_rate", "padding", "groups"), _SIZE),
+    **dict.fromkeys(
+        (f"{of}_{kind}" for of in ("kernel", "recurrent", "bias") for kind in ("regularizer", "constraint")), _PENALTY
+    ),
+    **dict.fromkeys(("dropout", "recurrent_dropout"), _DROPOUT),
+    "unroll": "how it loops over time depends on the backend",
+}
+
+
+def check_keywords(owner: str, keywords: dict):
+    """Raises where there are arguments that other Keras layers have, and these have not; says what to do instead."""
+    for name, value in keywords.items():
+        if name in _KEYWORDS:
+            raise ValueError(f"{owner} has no `{name}`: {_KEYWORDS[name]}. Received: {name}={value!r}")
+
+
+def check_is_tensor(data, name: str):
+    """Raises where text, None or objects stand where Keras takes arrays and tensors."""
+    kind = getattr(getattr(data, "dtype", None), "kind", "")
+    if data is None or isinstance(data, (str, bytes, os.PathLike)) or kind in ("O", "S", "T", "U"):
+        found = f"dtype={data.dtype}" if kind else f"{name}={data!r}"
+        raise ValueError(f"Expected an array or a tensor of frames. Received: {found}")
+
+
 def check_suffix(path: str | os.PathLike, *suffixes: str) -> str:
     """The suffix of a file's name in lower case, which must be one of those that can be written."""
     suffix = pathlib.Path(path).suffix.lower()

@@ -40,6 +40,7 @@ from keras_frnn.evaluation.scores import COPY_LAST_FRAME, checked_batches
 from keras_frnn.files import atomic_path
 from keras_frnn.layers import layout
 from keras_frnn.models.frames import to_uint8
+from keras_frnn.models.strangers import check_keras_file
 from keras_frnn.video_source import Video, resize
 
 _NETWORKS = {
@@ -280,7 +281,6 @@ def train(
                 mirror=settings["mirror"],
                 seed=settings["seed"],
                 start=done * settings["batch"],
-                format=_format(),
             )
             before = math.ceil(done / save_every)
             model.fit(
@@ -354,11 +354,6 @@ def _save(model: keras.Model, path: pathlib.Path, settings: dict):
             archive.writestr(RECORD, json.dumps(record))
 
 
-def _format() -> str:
-    """Loading TensorFlow takes seconds, in which it writes of what it did not find."""
-    return "tf" if keras.config.backend() == "tensorflow" else "keras"
-
-
 def evaluate(
     folder: str,
     model: list[str] | None,
@@ -416,6 +411,7 @@ def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
             raise ValueError(f"{path / 'metadata.json'} is damaged ({error}).") from error
         family = next((family for family in families if family.__name__ == class_name), models.FoldedRNN)
         return family.from_preset(path)
+    check_keras_file(path, (*families, models.ConvLSTMForecaster, models.CopyLastFrame))
     try:
         network = keras.saving.load_model(path, compile=compile)
     # What is wrong with a file shows in errors of zipfile, h5py and Keras.

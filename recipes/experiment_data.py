@@ -69,7 +69,6 @@ def fits(flag: str, experiment: Experiment) -> Iterator[None]:
 def _dataset(experiment: Experiment, split: str, **arguments) -> Dataset:
     make, source, windows = getattr(datasets, experiment.dataset), dict(experiment.source), experiment.windows
     # TensorFlow is loaded where it is the backend, and nowhere else.
-    arguments["format"] = "tf" if keras.backend.backend() == "tensorflow" else "keras"
     with fits("dataset", experiment):
         if experiment.dataset == "moving_mnist":
             test_array = source.pop("test_array", None)

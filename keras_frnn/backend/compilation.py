@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import keras
 
+from keras_frnn.backend.time_loop import writes_out_short_loops
+
 _KEPT = 8  # Compiled functions a model. Each holds a graph of its own.
 
 
@@ -51,7 +53,13 @@ class CompiledCalls:
         shapes = keras.tree.map_structure(
             lambda x: None if x is None else (tuple(x.shape), keras.backend.standardize_dtype(x.dtype)), arguments
         )
-        key = (function.__name__, shapes, tuple(sorted(static.items())), self._model.jit_compile)
+        key = (
+            function.__name__,
+            shapes,
+            tuple(sorted(static.items())),
+            self._model.jit_compile,
+            writes_out_short_loops(),
+        )
         with self._lock:
             is_known = key in self._compiled
             compiled = self._compiled.pop(key, None)

@@ -27,6 +27,11 @@ def short_loops_written_out() -> Iterator[None]:
         _writes_out.reset(token)
 
 
+def writes_out_short_loops() -> bool:
+    """Whether this is inside of `short_loops_written_out`."""
+    return _writes_out.get()
+
+
 def scan(step, state, inputs, select=lambda state: state, reverse=False, differentiable=True):
     """Iterates `state = step(state, x)` over the first axis of `inputs`.
 
@@ -43,7 +48,7 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, differe
     """
     backend = keras.backend.backend()
     length = keras.tree.flatten(inputs)[0].shape[0]
-    if backend == "tensorflow" and not (_writes_out.get() and length and length <= _WRITTEN_OUT):
+    if backend == "tensorflow" and not (writes_out_short_loops() and length and length <= _WRITTEN_OUT):
         return _tensorflow_scan(step, state, inputs, select, reverse, differentiable)
     if backend == "jax":
 

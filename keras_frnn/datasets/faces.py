@@ -5,7 +5,6 @@ b-th run of positions, and of nothing else.
 """
 
 import concurrent.futures
-import importlib.util
 import operator
 import os
 import threading
@@ -29,7 +28,16 @@ _AHEAD, _THREADS = 4, 2
 
 
 def positions(first: int, stop: int | None, num_shards: int = 1, shard_index: int = 0) -> range:
-    """The positions from `first` to before `stop` of one of several workers; without a `stop`, there is no end."""
+    """The positions from `first` to before `stop` of one of several workers; without a `stop`, there is no end.
+
+    Raises:
+        ValueError: there is no position, or one that int64 does not hold.
+    """
+    if (last := first + num_shards if stop is None else max(first, stop)) >= _ENDLESS:
+        raise ValueError(
+            f"Sequences have numbers below {_ENDLESS:,}. Received: `start`, `sequences` and `num_shards` that lead to "
+            f"{last:,}."
+        )
     stop = _ENDLESS if stop is None else stop
     return range(min(first + shard_index, stop), stop, num_shards)
 
@@ -48,14 +56,15 @@ def dataset(
         shapes: of context and future frames, without the batch axis.
         positions: of the sequences, by `positions`.
         batch_size: sequences a batch; the last batch of a dataset that ends may have fewer.
-        format: `"tf"`, `"keras"`, or None for `"tf"` where TensorFlow is installed and else `"keras"`.
+        format: `"tf"`, `"keras"`, or None for `"tf"` where TensorFlow is the backend and else `"keras"`.
 
     Raises:
         ValueError: another format.
         ImportError: `"tf"`, and TensorFlow is not installed.
     """
     if format is None:
-        format = "tf" if importlib.util.find_spec("tensorflow") else "keras"
+        # Loading TensorFlow beside another backend takes seconds, in which it writes of what it did not find.
+        format = "tf" if keras.backend.backend() == "tensorflow" else "keras"
     if format not in FORMATS:
         raise ValueError(f"`format` must be 'tf', 'keras' or None. Received: format={format!r}")
     batches = VideoBatches(make, positions, batch_size)
@@ -97,7 +106,13 @@ class VideoBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         if self._positions.stop == _ENDLESS:
             raise TypeError("This dataset has no end, and so no length. Pass `steps_per_epoch` to `fit`.")
-        return -(-len(self._positions) // self._batch_size)
+        return self._count
+
+    @property
+    def _count(self) -> int:
+        """How many batches there are; where there is no end, those whose positions int64 holds."""
+        whole, rest = divmod(len(self._positions), self._batch_size)
+        return whole + (rest > 0 and self._positions.stop != _ENDLESS)
 
     def __bool__(self) -> bool:
         return True  # Not by the length, which there may be none of.
@@ -110,13 +125,15 @@ class VideoBatches(keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> Pair:
         number = operator.index(number)
-        if number < 0 or (self.num_batches is not None and number >= self.num_batches):
-            count = "endlessly many" if self.num_batches is None else self.num_batches
-            raise IndexError(f"There is no batch {number}: the dataset has {count}, from 0 on.")
+        if not 0 <= number < self._count:
+            is_endless = self.num_batches is None
+            count = "endlessly many" if is_endless else self._count
+            numbers = f", with numbers up to {self._count - 1:,}" if is_endless else ""
+            raise IndexError(f"There is no batch {number}: the dataset has {count}, from 0 on{numbers}.")
         # Threads do not cross a fork.
         process = os.getpid()
         if process not in self._ahead:
-            self._ahead = {process: _ReadAhead(self.batch, self.num_batches)}
+            self._ahead = {process: _ReadAhead(self.batch, self._count)}
         return self._ahead[process](number)
 
     def __getstate__(self):
@@ -132,8 +149,8 @@ class VideoBatches(keras.utils.PyDataset):
 class _ReadAhead:
     """Batches by their numbers; once two came in a row, threads make the ones that follow."""
 
-    def __init__(self, make: Callable[[int], Pair], count: int | None):
-        self._make, self._count = make, _ENDLESS if count is None else count
+    def __init__(self, make: Callable[[int], Pair], count: int):
+        self._make, self._count = make, count
         self._lock, self._last = threading.Lock(), -2
         self._pool = concurrent.futures.ThreadPoolExecutor(_THREADS)  # Starts no thread before there is work.
         self._made: dict[int, concurrent.futures.Future] = {}

@@ -210,7 +210,7 @@ def video_folder(
             `num_shards * batch_size` would.
         shard_index: number of this worker, 0 to `num_shards - 1`.
         format: `"tf"`: a `tf.data.Dataset`; `"keras"`: a `keras.utils.PyDataset`, which needs no TensorFlow. Both have
-            the same batches. By default `"tf"` where TensorFlow is installed, else `"keras"`.
+            the same batches. By default `"tf"` where TensorFlow is the backend, else `"keras"`.
         reader: `"h5py"`, or `"tfio"` for tensorflow-io 0.37.1 with TensorFlow 2.16 (extra `tfio`).
 
     Returns:

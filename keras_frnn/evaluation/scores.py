@@ -181,6 +181,9 @@ def checked_batches(data: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         ValueError: no sequences, an endless dataset, or batches that are not two arrays of frames that go together.
     """
     check_data_ends(data)
+    if isinstance(data, keras.utils.PyDataset):
+        # Over one of Keras 3.5's, `for` has no end.
+        data = map(data.__getitem__, range(data.num_batches))
     empty = True
     for batch in data:
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:

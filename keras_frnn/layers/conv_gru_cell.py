@@ -109,6 +109,9 @@ class ConvGRUCell(keras.layers.Layer):
         h = self.make_transition()(ops.cast(h, self.compute_dtype), self.make_projection()(inputs))
         return h, [h]
 
+    def quantize(self, *args, **kwargs):
+        refuse_quantization(self)
+
     def get_initial_state(self, batch_size=None) -> list:
         """Zeros, `(batch, height, width, filters)`, in a list."""
         if None in self.frame_size:
@@ -175,6 +178,14 @@ class ConvGRUCell(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "update_bias": self.update_bias,
         }
+
+
+def refuse_quantization(layer: keras.layers.Layer):
+    """What `quantize` of a layer does. Of a model with other layers, Keras makes a warning of it, and goes on."""
+    raise NotImplementedError(
+        f"Layer '{layer.name}', a {type(layer).__name__}, stays in floating point: it has no kernels of integers. With "
+        "dtype='mixed_bfloat16' it is smaller and faster, too."
+    )
 
 
 def _project(x, kernel, bias, upsampling):

@@ -158,6 +158,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         return 0.0, self.initial_output_state  # Encoding overwrites the input state before it is read.
 
     def call(self, sequence, initial_state=None, mask=None, sequence_mask=None):
+        self._check_call(sequence.shape)
         mask = sequence_mask if mask is None else mask
         state = None
         if initial_state is not None:

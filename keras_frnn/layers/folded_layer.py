@@ -2,8 +2,17 @@
 
 import keras
 
-from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers, nearest_multiples
+from keras_frnn.checks import (
+    check_data_format,
+    check_float_policy,
+    check_is_tensor,
+    check_keywords,
+    check_positive_integer,
+    check_positive_integers,
+    nearest_multiples,
+)
 from keras_frnn.layers import layout
+from keras_frnn.layers.conv_gru_cell import refuse_quantization
 
 
 class FoldedLayer(keras.layers.Layer):
@@ -21,6 +30,7 @@ class FoldedLayer(keras.layers.Layer):
     """
 
     def __init__(self, data_format: str | None = None, **kwargs):
+        check_keywords(type(self).__name__, kwargs)
         super().__init__(**kwargs)
         self.data_format = check_data_format(data_format)
         self._has_decoder = False
@@ -93,7 +103,13 @@ class FoldedLayer(keras.layers.Layer):
     def compute_output_shape(self, sequence_shape):
         return self.encoded_shape(sequence_shape)
 
+    def __call__(self, *args, **kwargs):
+        if args:
+            check_is_tensor(args[0], "sequence")
+        return super().__call__(*args, **kwargs)
+
     def call(self, sequence):
+        self._check_call(sequence.shape)
         return layout.from_sequence(self.encode(layout.to_sequence(sequence, self.data_format))[0], self.data_format)
 
     def _check_sequence_shape(self, shape: tuple) -> tuple:
@@ -113,6 +129,24 @@ class FoldedLayer(keras.layers.Layer):
                 f"Received: shape={tuple(shape)} with data_format='{self.data_format}'."
             )
         return height, width, channels
+
+    def _check_call(self, shape: tuple):
+        """Raises where a video has another shape than this layer can take, now that it is built."""
+        *size, channels = self._check_sequence_shape(shape)
+        if 0 in (shape[1], *size, channels):
+            raise ValueError(
+                f"Layer '{self.name}' expects videos of one frame or more, of one pixel or more. "
+                f"Received: shape={tuple(shape)}"
+            )
+        *_, expected = self._check_sequence_shape(self.sequence_shape)
+        if self.weights and channels != expected:
+            raise ValueError(
+                f"Layer '{self.name}' was built for videos of {expected} channel(s). "
+                f"Received: shape={tuple(shape)} with data_format='{self.data_format}'"
+            )
+
+    def quantize(self, *args, **kwargs):
+        refuse_quantization(self)
 
     def _divided_size(self, sequence_shape: tuple) -> tuple:
         """Height and width of a video's shape divided by the layer's factors; raises where they do not divide it."""
@@ -160,6 +194,7 @@ class FoldedKernelLayer(FoldedLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
+        check_float_policy(self.dtype_policy)
         self.filters = check_positive_integer(filters, "filters")
         self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -1,6 +1,7 @@
 """What may go into a model: checks of frames, wherever they come from."""
 
 import itertools
+import warnings
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras_frnn.backend import batch_processes, batch_shards
 from keras_frnn.checks import check_range, shapes_fit
 from keras_frnn.layers import layout
 
+_NEARLY_BLACK = 0.05  # The darkest pixel of frames in [0, 1], most often.
 _SEQUENCES = 32  # Of an array, how many are looked at before training on it.
 
 
@@ -74,6 +76,24 @@ def check_frames(frames):
     return frames.astype("float32", copy=False)
 
 
+def warn_of_range(*parts) -> bool:
+    """Warns of frames that seem to be in [0, 1], where models take [-1, 1]; tells whether it has warned.
+
+    Args:
+        parts: arrays of frames, or None. Tensors are not looked at: that would wait for the device.
+    """
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    low, high = (float(extreme([extreme(part) for part in arrays] or [0])) for extreme in (np.min, np.max))
+    if not 0 <= low < _NEARLY_BLACK or high == low:
+        return False
+    warnings.warn(
+        "The first frames are in [0, 1]. Models here take frames in [-1, 1], where black is -1: pass `2 * frames - 1`. "
+        "Frames in which nothing is darker than grey are right as they are.",
+        stacklevel=4,
+    )
+    return True
+
+
 def to_numpy(frames):
     """Tensors of any library as arrays; everything else as it is."""
     if ops.is_tensor(frames):
@@ -120,6 +140,8 @@ def check_channels(shape, built_for, data_format: str):
 
 
 def is_array(data) -> bool:
+    if isinstance(data, keras.utils.PyDataset):  # Keras 3.5's have no `__iter__`.
+        return False
     return ops.is_tensor(data) or isinstance(data, (np.ndarray, list, tuple)) or not hasattr(data, "__iter__")
 
 

@@ -15,6 +15,7 @@ from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
+from keras_frnn.models.diagram import diagram
 from keras_frnn.models.frames import check_channels, check_frames, check_rank
 from keras_frnn.models.presets import BuiltInPresets, load_preset, save_preset
 from keras_frnn.models.stream import Stream
@@ -96,6 +97,27 @@ class LayerStack(VideoPredictor):
                 float16 cannot.
         """
         save_preset(self, folder, metadata, dtype)
+
+    def diagram(self) -> keras.Model:
+        """The network as boxes and arrows, for `keras.utils.plot_model`; of this model itself that draws one box.
+
+        Each layer is there twice, encoding and decoding, with an arrow from one to the other where they share states.
+
+        Returns:
+            A functional model that can be drawn, and nothing else.
+
+        Raises:
+            ValueError: the network is not built, so that no shape is known.
+
+        Example:
+
+        >>> import keras, keras_frnn
+        >>> model = keras_frnn.models.FoldedRNN.from_preset("moving-digits")
+        >>> keras.utils.plot_model(model.diagram(), "model.png", show_shapes=True)  # doctest: +SKIP
+        """
+        if not self.built:
+            raise ValueError("The network has no shapes yet. Call it on frames before it is drawn.")
+        return diagram(self)
 
     def make_weights(self, context_shape):
         self._check_frame_size(context_shape)
@@ -236,6 +258,11 @@ class LayerStack(VideoPredictor):
                 raise ValueError(
                     f"A {type(self).__name__} is made of {', '.join(kind.__name__ for kind in allowed)} layers. "
                     f"Received: layers[{index}]={layer!r}"
+                )
+            if layer.activity_regularizer is not None:
+                raise ValueError(
+                    f"Layer '{layer.name}' has an `activity_regularizer`, which is for layers that are used on their "
+                    "own. In a model, add the penalty in `compute_loss`."
                 )
             if layer.built and not layer.has_decoder:
                 raise ValueError(

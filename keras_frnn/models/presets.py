@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_frnn.files import atomic_path
+from keras_frnn.models.strangers import check_count, check_weights, make_network, parse_json, read_text
 
 BUILT_IN = pathlib.Path(__file__).parent.parent / "presets"
 _CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
@@ -39,11 +40,10 @@ def load_preset(cls, preset: str | os.PathLike, load_weights: bool, **kwargs) ->
             f"`preset` must be one of {list(names)}, or a folder that `save_to_preset` wrote. Received: "
             f"preset={os.fspath(preset)!r}, which is {found}."
         )
+    content, metadata = (parse_json(read_text(folder / name), str(folder / name)) for name in (_CONFIG, _METADATA))
     try:
-        content = json.loads((folder / _CONFIG).read_text())
-        context_shape = tuple(json.loads((folder / _METADATA).read_text())["context_shape"])
-        class_name, config = content["class_name"], dict(content["config"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        class_name, config, context_shape = content["class_name"], content["config"], metadata["context_shape"]
+    except (KeyError, TypeError) as error:
         raise ValueError(
             f"{folder} is damaged: {_CONFIG} or {_METADATA} is not what `save_to_preset` writes ({error!r})."
         ) from error
@@ -51,13 +51,14 @@ def load_preset(cls, preset: str | os.PathLike, load_weights: bool, **kwargs) ->
         raise ValueError(
             f"{folder} holds a {class_name}. Received: {cls.__name__}.from_preset. Call {class_name}.from_preset."
         )
-    try:
-        model = cls.from_config({**config, **kwargs})
-        model.build(context_shape)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / _CONFIG} and the arguments make no {class_name}: {error}.") from error
+    model = make_network(cls, config, context_shape, str(folder / _CONFIG), **kwargs)
+    size = (folder / _WEIGHTS).stat().st_size
+    check_count(model, context_shape, size, str(folder))
+    model.build(tuple(context_shape))
     if load_weights:
         try:
+            with h5py.File(folder / _WEIGHTS) as file:
+                check_weights(file, size)
             model.load_weights(folder / _WEIGHTS)
         # What is wrong shows in errors of h5py and Keras.
         except Exception as error:

@@ -1,5 +1,6 @@
 """What every model here shares: frames in, future frames out."""
 
+import os
 import threading
 
 import keras
@@ -7,12 +8,29 @@ import numpy as np
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.checks import check_positive_integer
+from keras_frnn.checks import check_float_policy, check_is_tensor, check_keywords, check_positive_integer
 from keras_frnn.models.export import Exportable
-from keras_frnn.models.frames import check_frames, check_future, check_rank, check_shared, is_array, peek, to_numpy
+from keras_frnn.models.frames import (
+    check_frames,
+    check_future,
+    check_rank,
+    check_shared,
+    is_array,
+    peek,
+    to_numpy,
+    warn_of_range,
+)
 
 # Keras' layers are made by one thread at a time: two that call a new model at once would both make its weights.
 _building = threading.RLock()
+
+
+def _refuse_class_weight(class_weight):
+    if class_weight:
+        raise ValueError(
+            "`class_weight` is for the labels of classifiers, and frames have none. To weight sequences or steps, pass "
+            "`sample_weight`, of shape (batch,) or (batch, time)."
+        )
 
 
 class VideoPredictor(Exportable, keras.Model):
@@ -33,11 +51,13 @@ class VideoPredictor(Exportable, keras.Model):
     context_shape: tuple
 
     def __init__(self, horizon: int, **kwargs):
+        check_keywords(type(self).__name__, kwargs)
         # Folded layers cast to their own dtypes, which may differ from each other; a scope of the model's would meddle.
         super().__init__(autocast=False, **kwargs)
+        check_float_policy(self.dtype_policy)
         self.horizon = check_positive_integer(horizon, "horizon")
         self._compiled_calls = backend.CompiledCalls(self)
-        self._has_seen_frames = False
+        self._has_seen_frames = self._has_warned_of_range = False
 
     def predict_frames(self, context, steps: int):
         """The next `steps` frames as a tensor."""
@@ -55,6 +75,7 @@ class VideoPredictor(Exportable, keras.Model):
                 self.context_shape = shape
 
     def __call__(self, context, *args, **kwargs):
+        check_is_tensor(context, "context")
         # Keras would build, too, but without a lock.
         if getattr(context, "shape", None) is not None:
             self._build_for(context.shape)
@@ -124,9 +145,13 @@ class VideoPredictor(Exportable, keras.Model):
     # What goes into Keras' own loops is checked before it is compiled into them, and weights are there beforehand.
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        """`keras.Model.fit`; shape, dtype and range of the first frames are checked. `y` has `horizon` frames."""
+        """`keras.Model.fit`; shape, dtype and range of the first frames are checked. `y` has `horizon` frames.
+
+        Warns, once, where the first frames look like frames in [0, 1].
+        """
+        _refuse_class_weight(args[7:8] or kwargs.get("class_weight"))
         batch_size = args[0] if args else kwargs.get("batch_size")
-        x = self._checked(x, y, batch_size)
+        x = self._checked(x, y, batch_size, is_training=True)
         validation = kwargs.get("validation_data")
         if validation is not None:
             if is_array(validation):
@@ -150,7 +175,8 @@ class VideoPredictor(Exportable, keras.Model):
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """`keras.Model.train_on_batch`; shape and dtype of all frames are checked, the range of the first."""
-        return super().train_on_batch(self._checked_batch(x, y), y, *args, **kwargs)
+        _refuse_class_weight(args[1:2] or kwargs.get("class_weight"))
+        return super().train_on_batch(self._checked_batch(x, y, is_training=True), y, *args, **kwargs)
 
     def test_on_batch(self, x, y=None, *args, **kwargs):
         """`keras.Model.test_on_batch`; shape and dtype of all frames are checked, the range of the first."""
@@ -160,35 +186,37 @@ class VideoPredictor(Exportable, keras.Model):
         """`keras.Model.predict_on_batch`; shape and dtype of all frames are checked, the range of the first."""
         return super().predict_on_batch(self._checked_batch(x))
 
-    def _checked(self, x, y=None, batch_size=None):
-        if x is None:
-            return x  # Keras says so.
+    def _checked(self, x, y=None, batch_size=None, is_training=False):
+        check_is_tensor(x, "x")
         context, future, x = peek(x, y)
-        self._check_batch(context, future)
+        self._check_batch(context, future, is_training)
         if is_array(x):
             check_shared(len(x), batch_size or 32)  # Keras' default.
         else:
             check_shared(len(context))
         return x
 
-    def _checked_batch(self, x, y=None):
+    def _checked_batch(self, x, y=None, is_training=False):
         if self._has_seen_frames and hasattr(x, "shape") and (y is None or hasattr(y, "shape")):
             x_frames, y_frames = (
                 None if part is None else keras.KerasTensor(part.shape, part.dtype) for part in (x, y)
             )
             self._check_batch(x_frames, y_frames)
         else:
-            self._check_batch(to_numpy(x), to_numpy(y))
+            self._check_batch(to_numpy(x), to_numpy(y), is_training)
             self._has_seen_frames = True
         check_shared(len(x))
         return x
 
-    def _check_batch(self, context, future):
+    def _check_batch(self, context, future, is_training=False):
         context = check_frames(context)
         self._build_for(context.shape)
         self._check_fit(context.shape)
         if future is not None:
-            check_future(check_frames(future).shape, self.compute_output_shape(context.shape))
+            future = check_frames(future)
+            check_future(future.shape, self.compute_output_shape(context.shape))
+        if is_training and not self._has_warned_of_range:
+            self._has_warned_of_range = warn_of_range(context, future)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The loss that the model was compiled with.
@@ -222,6 +250,15 @@ class VideoPredictor(Exportable, keras.Model):
         if self.built and self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
+
+    def save(self, filepath, *args, **kwargs):
+        """`keras.Model.save`, into a `.keras` file."""
+        if os.fspath(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"Keras loads no {type(self).__name__} from an HDF5 file: name it .keras. For weights alone, there is "
+                f"`save_weights`. Received: filepath={os.fspath(filepath)!r}"
+            )
+        return super().save(filepath, *args, **kwargs)
 
     def quantize(self, *args, **kwargs):
         raise NotImplementedError(

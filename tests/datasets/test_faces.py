@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import re
 import shutil
+import subprocess
 import sys
 import threading
 
@@ -99,10 +100,27 @@ def test_a_batch_by_its_number(stored):
     ends = datasets.video_folder(stored, "test", **WINDOWS, format="keras")
     assert [len(context) for context, _ in ends] == [4, 4, 4, 4, 2]
     assert len(ends) == ends.num_batches == 5
-    for data, number, count in ((ends, -1, 5), (ends, 5, 5), (endless, -1, "endlessly many")):
+    beyond = ((endless, number, "endlessly many") for number in (-1, 2**63 // 3, 2**63, 2**70))
+    for data, number, count in ((ends, -1, 5), (ends, 5, 5), *beyond):
         with pytest.raises(IndexError, match=f"There is no batch {number}: the dataset has {count}, from 0 on"):
             data[number]
     assert first(datasets.video_folder(stored, "test", **WINDOWS, start=100, format="keras"), 1) == []
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("kind", ["moving_mnist", "from_arrays", "video_folder"])
+def test_numbers_that_int64_does_not_hold(kind, stored, split):
+    for options in (dict(start=2**63), dict(start=2**62, num_shards=2)):
+        with pytest.raises(
+            ValueError, match="numbers below 9,223,372,036,854,775,807. Received: `start`.* lead to 9,2"
+        ):
+            make(kind, stored, split, **options)
+    if split == "train":  # Up to there, all are as they should be.
+        data = make(kind, stored, split, start=2**63 - 9, format="keras")
+        assert data[1][0].min() >= -1
+        with pytest.raises(IndexError, match="with numbers up to 1"):
+            data[2]
 
 
 @pytest.mark.once
@@ -148,6 +166,27 @@ def test_formats_are_checked():
         datasets.moving_mnist("test", **DIGITS, format="torch")
     with pytest.raises(ValueError, match="Received: format=''"):
         datasets.from_arrays(VIDEOS, **WINDOWS, format="")
+
+
+def test_the_format_is_that_of_the_backend(stored):
+    for kind in ("moving_mnist", "from_arrays", "video_folder"):
+        is_of_keras = isinstance(make(kind, stored, "test"), keras.utils.PyDataset)
+        assert is_of_keras == (keras.backend.backend() != "tensorflow")
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow is the backend")
+def test_other_backends_load_no_tensorflow():
+    script = (
+        "import sys\n"
+        "from keras_frnn import callbacks, datasets, evaluation, models\n"
+        "data = datasets.moving_mnist('test', 'mnist-5k', size=16, context=2, horizon=2, batch_size=2, sequences=2)\n"
+        "model = models.FoldedRNN.from_topology([('recurrent', 2, 3)], horizon=2)\n"
+        "model.compile('sgd', 'mse')\n"
+        "model.fit(data, verbose=0)\n"
+        "evaluation.evaluate(model, data)\n"
+        "sys.exit('tensorflow' in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.once

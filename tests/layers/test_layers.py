@@ -395,6 +395,53 @@ class TestEveryLayer:
         assert all(hasattr(layer, name) for name in names)
         assert type(layer).from_config(config).get_config() == config
 
+    def test_videos_of_nothing(self, layer):
+        layer = type(layer).from_config(layer.get_config())
+        for _ in range(2):  # The second time it is built.
+            for shape in ((2, 0, 8, 12, 3), (2, 4, 0, 12, 3), (2, 4, 8, 0, 3), (2, 4, 8, 12, 0)):
+                with pytest.raises(ValueError, match=r"one frame or more, of one pixel or more. Received: shape=\(2, "):
+                    layer(np.zeros(shape, "float32"))
+            for frames, found in ((None, "None"), ("clip.mp4", "'clip.mp4'"), (np.full((1, 2, 4, 4, 1), "a"), "<U1")):
+                with pytest.raises(ValueError, match=f"an array or a tensor of frames. Received: .*={found}"):
+                    layer(frames)
+            layer(video())
+        # A batch of nothing is one, as it is to stock layers.
+        stock = keras.layers.ConvLSTM2D(3, 1, return_sequences=True)(np.zeros((0, 4, 8, 12, 3), "float32"))
+        assert layer(np.zeros((0, 4, 8, 12, 3), "float32")).shape[0] == stock.shape[0] == 0
+        if layer.weights:
+            with pytest.raises(
+                ValueError, match=r"built for videos of 3 channel\(s\). Received: shape=\(2, 4, 8, 12, 1\)"
+            ):
+                layer(video((2, 4, 8, 12, 1)))
+
+    @pytest.mark.parametrize(
+        ("name", "instead"),
+        [
+            ("strides", "FoldedMaxPooling2D or a FoldedPatch2D"),
+            ("padding", "pad frames with zeros"),
+            ("dropout", "SpatialDropout3D"),
+            ("kernel_regularizer", r"AdamW\(weight_decay"),
+            ("bias_constraint", "AdamW"),
+            ("recurrent_activation", "equation is fixed"),
+            ("unroll", "depends on the backend"),
+        ],
+    )
+    def test_arguments_of_other_layers(self, layer, name, instead):
+        kind = type(layer).__name__
+        with pytest.raises(ValueError, match=f"{kind} has no `{name}`: .*{instead}.*Received: {name}=2"):
+            type(layer)(**{**layer.get_config(), name: 2})
+
+    @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`:UserWarning")  # Of stock layers.
+    def test_stays_in_floating_point(self, layer):
+        inputs = keras.Input((4, 8, 12, 3))
+        layer = type(layer).from_config(layer.get_config())
+        model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(keras.layers.Flatten()(layer(inputs))))
+        expected = array(layer(video()))
+        with pytest.warns(UserWarning, match="Layer '.*', a .*, stays in floating point"):
+            model.quantize("int8")
+        assert model.get_layer("dense").dtype_policy.name.startswith("int8")
+        np.testing.assert_array_equal(array(layer(video())), expected)
+
     def test_expects_videos(self, layer):
         for shape in (2, 8, 12, 3), (2, 1, 4, 8, 12, 3):
             with pytest.raises(ValueError, match=r"expects videos of shape \(batch, time, height, width, channels\)"):

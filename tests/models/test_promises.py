@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_frnn import models
+from keras_frnn import backend, evaluation, layers, models
+from keras_frnn.backend.time_loop import writes_out_short_loops
 
 FAMILIES = {
     "frnn": lambda **kwargs: models.FoldedRNN.from_topology(
@@ -97,6 +98,21 @@ class TestCompiled:
         assert len(model._compiled_calls) == (0 if is_torch else 2)
         assert len(kept) == (0 if is_torch else 4)  # What is used stays.
         assert sum(reference() is not None for reference in kept) == (0 if is_torch else 2)
+
+    def test_written_out_loops_are_another_function(self):
+        model, seen = make(), []
+        model.forecast(video())
+        calls = backend.CompiledCalls(model)
+
+        def function(frames):
+            seen.append(writes_out_short_loops())
+            return frames
+
+        for _ in range(2):
+            calls(function, keras.ops.ones(3), at_once=True)
+            with backend.short_loops_written_out():
+                calls(function, keras.ops.ones(3), at_once=True)
+        assert seen == [False, True] * (2 if keras.backend.backend() == "torch" else 1)
 
     def test_training_does_not_cross_the_streaming_code(self, network, monkeypatch):
         for name in ("encode", "decode", "_compiled_calls"):
@@ -247,6 +263,36 @@ class TestFit:
             with pytest.raises(ValueError, match=message):
                 call()
 
+    def test_frames_that_are_missing(self):
+        model = make()
+        model.compile("sgd", "mse")
+        for call in (model, model.fit, model.evaluate, model.predict):
+            for frames, found in ((None, "None"), ("clip.mp4", "'clip.mp4'"), (np.full((1, 2, 4, 4, 1), "a"), "<U1")):
+                with pytest.raises(ValueError, match=f"an array or a tensor of frames. Received: .*={found}"):
+                    call(frames)
+
+    def test_class_weight(self):
+        model = make()
+        model.compile("sgd", "mse")
+        for call in (model.fit, model.train_on_batch):
+            with pytest.raises(ValueError, match="`class_weight` is for the labels of classifiers.*`sample_weight`"):
+                call(video(), video(time=3), class_weight={0: 1.0, 1: 2.0})
+
+    def test_frames_from_0_to_1(self, recwarn):
+        frames = video(), video(time=3)
+        dark, bright = [(part + 1) / 2 for part in frames], [(part + 2) / 3 for part in frames]
+        for fit in (lambda model, x, y: model.fit(x, y, verbose=0), lambda model, x, y: model.train_on_batch(x, y)):
+            model = make()
+            model.compile("sgd", "mse")
+            for pair in (frames, bright, [part * 0 for part in frames]):
+                fit(model, *pair)
+            assert not [warning for warning in recwarn if "are in" in str(warning.message)]
+            model = make()
+            model.compile("sgd", "mse")
+            with pytest.warns(UserWarning, match=r"first frames are in \[0, 1\].*black is -1: pass `2 \* frames - 1`"):
+                fit(model, *dark)
+            fit(model, *dark)  # Once is enough: warnings are errors here.
+
     def test_datasets(self, recwarn):
         tf = pytest.importorskip("tensorflow")
         model = make()
@@ -265,6 +311,25 @@ class TestFit:
         shapeless = tf.data.Dataset.from_generator(lambda: iter([pairs]), output_types=("float32", "float32"))
         with pytest.raises(ValueError, match="rank of the frames is not known"):
             model.fit(shapeless, verbose=0)
+
+    def test_datasets_of_keras(self, monkeypatch):
+        class Batches(keras.utils.PyDataset):
+            def __len__(self):
+                return 2
+
+            def __getitem__(self, number):
+                return video(size=(16, 16)), video(time=3, size=(16, 16))
+
+        monkeypatch.delattr(keras.utils.PyDataset, "__iter__", raising=False)  # As in Keras 3.5.
+        model, data = make(), Batches()
+        model.compile("sgd", "mse")
+        model.fit(data, validation_data=data, verbose=0)
+        assert int(model.optimizer.iterations) == 2
+        loss = model.evaluate(data, verbose=0)
+        assert model.predict(data, verbose=0).shape == (4, 3, 16, 16, 1)
+        scores = evaluation.evaluate(model, data)
+        assert scores.sequences == 4
+        np.testing.assert_allclose(scores.values["model"]["mse"].mean(), loss / 4, rtol=1e-5)  # Of frames in [0, 1].
 
     def test_generators_lose_no_batch(self):
         model, seen = make(), []
@@ -332,6 +397,53 @@ class TestKeras:
     def test_summary_of_a_model_without_weights(self):
         with pytest.raises(ValueError, match="makes its weights for the number of channels of its first frames"):
             make().summary()
+
+    def test_diagram(self, network):
+        with pytest.raises(ValueError, match="no shapes yet"):
+            network.diagram()
+        network.forecast(video())
+        boxes = {layer.name: layer for layer in network.diagram().layers}
+        names = [layer.name for layer in network.stack]
+        assert list(boxes) == [
+            "context",
+            *[f"{name}_encode" for name in names],
+            *[f"{name}_decode" for name in reversed(names)],
+        ]
+        for layer, shape in zip(network.stack, [(4, 8, 12, 3), (4, 4, 6, 3), (4, 4, 6, 4)], strict=True):
+            assert boxes[f"{layer.name}_encode"].output.shape == (None, *shape)
+        assert boxes[f"{names[0]}_decode"].output.shape == (None, 3, 8, 12, 1)
+        with pytest.raises(NotImplementedError, match="is a drawing"):
+            network.diagram()(keras.ops.convert_to_tensor(video()))
+        pytest.importorskip("pydot")
+        dot = keras.utils.model_to_dot(network.diagram(), show_shapes=True)
+        assert len(dot.get_edges()) == 6  # Three up, one at the top, two down.
+        text = dot.to_string()
+        assert "FoldedMaxPooling2D, decode" in text
+        assert "(None, 3, 8, 12, 1)" in text
+
+    @pytest.mark.parametrize("suffix", [".h5", ".hdf5"])
+    def test_hdf5(self, suffix, tmp_path):
+        model = make()
+        model.forecast(video())
+        with pytest.raises(ValueError, match="loads no FoldedRNN from an HDF5 file: name it .keras"):
+            model.save(tmp_path / f"model{suffix}")
+        model.save_weights(tmp_path / "model.weights.h5")
+        other = make()
+        other.build((None, 4, 8, 12, 1))
+        other.load_weights(tmp_path / "model.weights.h5")
+        np.testing.assert_array_equal(other.forecast(video()), model.forecast(video()))
+
+    def test_arguments_of_other_layers(self):
+        for name in ("strides", "dropout", "kernel_regularizer", "activation", "padding"):
+            with pytest.raises(ValueError, match=f"FoldedRNN has no `{name}`: .*Received: {name}=1"):
+                models.FoldedRNN.from_topology([("recurrent", 4, 3)], 2, **{name: 1})
+        with pytest.raises(ValueError, match="`dtype` must be floating.*Received: dtype='uint8'"):
+            models.CopyLastFrame(2, dtype="uint8")
+        layer = layers.FoldedConvGRU(4, 3, activity_regularizer="l2")
+        with pytest.raises(
+            ValueError, match="has an `activity_regularizer`, which is for layers that are used on thei"
+        ):
+            models.FoldedRNN([layer], 2)
 
     def test_quantize(self):
         model = make()

@@ -1,0 +1,247 @@
+"""What a network's files must be to be loaded: they may come from a stranger, or be damaged.
+
+All is checked before weights are made: their number by the configuration, against what the file of weights holds. So a
+network takes no more memory than its files are large, and nothing but this package's classes is made of them.
+"""
+
+import io
+import json
+import math
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import h5py
+import keras
+
+from keras_frnn.checks import shapes_fit
+from keras_frnn.layers import layout
+from keras_frnn.layers.bridge_ladder import BridgeLadder
+from keras_frnn.layers.folded_conv2d import FoldedConv2D
+from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
+from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
+from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
+
+_LARGEST_TEXT = 2**24  # Bytes of JSON.
+_LARGEST_RATIO = 8  # Of a .keras file, which Keras does not pack.
+# Whose classes may stand in a network's configuration, besides registered ones.
+_MODULES = ("keras.initializers", "keras.random", "keras.dtype_policies")
+_POLICIES = ("DTypePolicy", "FloatDTypePolicy")
+
+
+def parse_json(text: bytes, name: str) -> Any:
+    """What JSON from a stranger says.
+
+    Raises:
+        ValueError: it is damaged, larger than 16 MiB, or nested too deep.
+    """
+    if len(text) > _LARGEST_TEXT:
+        raise ValueError(f"{name} is damaged: it has more than {_LARGEST_TEXT:,} bytes.")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{name} is damaged: {error}.") from error
+    except RecursionError:
+        raise ValueError(f"{name} is damaged: it is nested too deep.") from None
+
+
+def read_text(path: pathlib.Path) -> bytes:
+    """A file for `parse_json`, up to where it is too long."""
+    with open(path, "rb") as file:
+        return file.read(_LARGEST_TEXT + 1)
+
+
+def make_network(cls: type[keras.Model], config: dict, context_shape, name: str, **kwargs) -> keras.Model:
+    """The network of a configuration, without weights; its layers would have made them as it says.
+
+    Args:
+        cls: its class.
+        config: the configuration, as `get_config` returns it.
+        context_shape: of the frames that it is to be built for.
+        name: of the file, for messages.
+        kwargs: arguments that come in place of the configuration's.
+
+    Raises:
+        ValueError: something in it is damaged, or is no part of a network.
+    """
+    try:
+        _check_objects(config)
+        network = cls.from_config({**_without_weights(config), **kwargs})
+        _check_shape(context_shape)
+    except (Exception, RecursionError) as error:
+        # Keras puts the configuration before what is wrong with it.
+        reason = str(error).rsplit("Exception encountered: ", 1)[-1].strip().rstrip(".") or type(error).__name__
+        raise ValueError(f"{name} and the arguments make no {cls.__name__}: {reason}.") from error
+    return network
+
+
+def check_count(network: keras.Model, context_shape, held: int, name: str):
+    """Raises a ValueError if a network would make more weights than a file of so many bytes can hold."""
+    count = count_weights(network, context_shape)
+    if 2 * count > held:  # float16
+        raise ValueError(
+            f"{name} is damaged: its network has {count:,} weights, and the {held:,} bytes of its file of weights "
+            "hold fewer."
+        )
+
+
+def count_weights(network: keras.Model, context_shape) -> int:
+    """How many weights a network makes for frames of this shape; it makes none now."""
+    count = 0
+    for layer, channels in _stack(network, context_shape):
+        if isinstance(layer, keras.layers.ConvLSTM2D):
+            area = math.prod(layer.kernel_size)
+            count += 4 * layer.filters * (area * (channels + layer.filters) + 1)
+        elif isinstance(layer, FoldedConv2D):
+            count += math.prod(layer.kernel_size) * channels * layer.filters + layer.filters + channels
+        elif isinstance(layer, FoldedMinConvGRU):
+            area = math.prod(layer.kernel_size)
+            count += layer.filters + sum(2 * b * (area * a + 1) for a, b in _directions(channels, layer.filters))
+        elif isinstance(layer, FoldedConvGRU):
+            area = math.prod(layer.kernel_size)
+            count += layer.filters + sum(3 * b * (area * (a + b) + 1) for a, b in _directions(channels, layer.filters))
+        elif isinstance(layer, BridgeLadder):
+            area = math.prod(layer.kernel_size)
+            both = _directions(channels, layer.filters)
+            count += layer.filters + channels + sum(3 * b * (area * (2 * a + b) + 1) for a, b in both)
+    if isinstance(network, ConvLSTMForecaster):
+        *_, channels = layout.frame_size_and_channels(context_shape, network.data_format)
+        count += (sum(network.filters) + 1) * channels * network.patch_size**2
+    return count
+
+
+def _directions(channels: int, filters: int):
+    """Inputs and states of encoding and of decoding."""
+    return (channels, filters), (filters, channels)
+
+
+def _stack(network: keras.Model, context_shape):
+    """The layers that have weights, and the channels of what goes into each."""
+    if isinstance(network, ConvLSTMForecaster):
+        *_, channels = layout.frame_size_and_channels(context_shape, network.data_format)
+        for layers, inputs in ((network.encoder, channels * network.patch_size**2), (network.forecaster, 1)):
+            for layer in layers:
+                yield layer, inputs
+                inputs = layer.filters
+        return
+    shape = tuple(context_shape)
+    for layer in getattr(network, "stack", ()):
+        *_, channels = layout.frame_size_and_channels(shape, network.data_format)
+        yield layer, channels
+        shape = layer.encoded_shape(shape)
+
+
+def check_weights(file: h5py.File, held: int):
+    """Raises a ValueError where an HDF5 file of so many bytes does not hold the weights that it claims, as numbers."""
+    claimed = 0
+
+    def fault_of_link(path, link):
+        return None if isinstance(link, h5py.HardLink) else f"{path!r} is a link, which may lead to other files"
+
+    def fault_of_item(path, item):
+        nonlocal claimed
+        if not isinstance(item, h5py.Dataset):
+            return None
+        properties = item.id.get_create_plist()
+        if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
+            return f"{path!r} lies in other files"
+        is_number = item.dtype.kind == "f" or (item.dtype.kind in "iu" and path.startswith("optimizer"))
+        if not is_number and item.attrs.get("dtype") != "bfloat16":
+            return f"{path!r} is {item.dtype}, and not floating-point numbers"
+        size = math.prod(item.shape or ()) * item.dtype.itemsize
+        claimed += size
+        if item.id.get_storage_size() < size or claimed > held:
+            return f"{path!r} claims the shape {item.shape}, of which less is stored"
+        return None
+
+    # h5py loses what is raised inside of a visit.
+    fault = file.visititems_links(fault_of_link) or file.visititems(fault_of_item)
+    if fault:
+        raise ValueError(fault)
+
+
+def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], ...]):
+    """Looks into a .keras file before Keras loads it.
+
+    Args:
+        path: of the file.
+        classes: of which its network may be.
+
+    Raises:
+        ValueError: it is damaged, larger than it seems, or holds something else.
+    """
+    path = pathlib.Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+            if sum(sizes.values()) > _LARGEST_RATIO * path.stat().st_size:
+                raise ValueError(f"{path} is damaged: it unpacks to {sum(sizes.values()):,} bytes.")
+            with archive.open("config.json") as file:
+                content = parse_json(file.read(_LARGEST_TEXT + 1), f"config.json in {path}")
+            weights = archive.read("model.weights.h5")
+    # What zipfile raises.
+    except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a network that Keras loads: {error}.") from error
+    name = content.get("class_name") if isinstance(content, dict) else None
+    cls = next((cls for cls in classes if cls.__name__ == name), None)
+    if cls is None:
+        found = f"a {name}" if name else "no network"
+        raise ValueError(f"{path} holds {found}. Expected a trained network of keras_frnn.models.")
+    context_shape = _built_for(content, "context_shape")
+    network = make_network(cls, content.get("config"), context_shape, f"config.json in {path}")
+    _check_built(network, content, context_shape, path)
+    check_count(network, context_shape, len(weights), str(path))
+    try:
+        with h5py.File(io.BytesIO(weights)) as file:
+            check_weights(file, len(weights))
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"model.weights.h5 in {path} is damaged: {error}.") from error
+
+
+def _check_built(network: keras.Model, content: dict, context_shape, path: pathlib.Path):
+    """Raises where the layers of a .keras file, which Keras builds one by one, were not built for its frames."""
+    shape = tuple(context_shape)
+    entries = content["config"].get("layers", ())
+    for layer, entry in zip(getattr(network, "stack", ()), entries, strict=False):
+        built = _built_for(entry, "sequence_shape")
+        if not isinstance(built, list) or not shapes_fit(built, shape):
+            raise ValueError(
+                f"config.json in {path} is damaged: layer '{layer.name}' was built for {built}. Expected {shape}."
+            )
+        shape = layer.encoded_shape(shape)
+
+
+def _built_for(entry: dict, key: str):
+    build_config = entry.get("build_config")
+    return build_config.get(key) if isinstance(build_config, dict) else None
+
+
+def _check_objects(config):
+    """Raises where a configuration names what is no part of a network: old versions of Keras import whatever it is."""
+    if isinstance(config, list):
+        for part in config:
+            _check_objects(part)
+    if not isinstance(config, dict):
+        return
+    if "class_name" in config:
+        module, name = config.get("module"), config["class_name"]
+        is_known = module in _MODULES or (module == "keras" and name in _POLICIES)
+        if not is_known and keras.saving.get_registered_object(config.get("registered_name")) is None:
+            raise ValueError(f"{module}.{name} is no part of a network")
+    for part in config.values():
+        _check_objects(part)
+
+
+def _without_weights(config: dict) -> dict:
+    """The configuration without what its layers were built for: with that, they would make weights at once."""
+    layers = [{key: part for key, part in layer.items() if key != "build_config"} for layer in config.get("layers", ())]
+    return {**config, "layers": layers} if layers else dict(config)
+
+
+def _check_shape(shape):
+    is_shape = isinstance(shape, list | tuple) and len(shape) == 5
+    if not is_shape or not all(
+        length is None or (isinstance(length, int) and not isinstance(length, bool) and length > 0) for length in shape
+    ):
+        raise ValueError(f"the shape of its frames is {shape!r}; expected five positive integers, or null")
