@@ -23,7 +23,7 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
         "future.gif",
         "prediction.gif",
         "my-network",
-        "model.keras",
+        "digits.keras",
         "tests",
         "my_videos",
         "prepared",
