@@ -66,14 +66,13 @@ def dssim(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | N
         raise ValueError(
             f"SSIM needs frames of at least {_WINDOW}x{_WINDOW} pixels. Received: shape={tuple(y_true.shape)}"
         )
-    mean_true, mean_pred = _smooth(y_true), _smooth(y_pred)
-    variance_true = _smooth(y_true * y_true) - mean_true * mean_true
-    variance_pred = _smooth(y_pred * y_pred) - mean_pred * mean_pred
-    covariance = _smooth(y_true * y_pred) - mean_true * mean_pred
+    (mean_true, variance_true), (mean_pred, variance_pred) = _window_moments(y_true), _window_moments(y_pred)
+    mean_difference, variance_difference = _window_moments(y_true - y_pred)
     c1, c2 = 0.01**2, 0.03**2
-    ssim = (2 * mean_true * mean_pred + c1) / (mean_true * mean_true + mean_pred * mean_pred + c1)
-    ssim = ssim * (2 * covariance + c2) / (variance_true + variance_pred + c2)
-    return (1 - ops.mean(ssim, axis=(2, 3, 4))) / 2
+    # With 1 - SSIM = (1 - l) + l (1 - cs), where l compares means and cs the rest, nearly equal frames lose no digits.
+    other_means = ops.square(mean_difference) / (ops.square(mean_true) + ops.square(mean_pred) + c1)
+    other_structure = variance_difference / (variance_true + variance_pred + c2)
+    return ops.mean(other_means + (1 - other_means) * other_structure, axis=(2, 3, 4)) / 2
 
 
 def check_value_range(value_range: Range) -> Range:
@@ -114,13 +113,42 @@ def _to_float32(frames, name: str):
     return ops.cast(ops.convert_to_tensor(frames), "float32")
 
 
-def _smooth(frames):
-    """Gaussian-weighted means over all window positions inside each frame."""
+def _window_moments(frames):
+    """Gaussian-weighted means and variances over all window positions inside each frame.
+
+    Variances are sums of squares: that of columns inside each row, and of rows. As the mean square without the squared
+    mean, float32 loses those of flat frames, and may leave less than nothing.
+    """
+    mean, variance_of_columns = _moments(frames, 3)
+    variance = _smooth(variance_of_columns, 2)
+    mean, variance_of_rows = _moments(mean, 2)
+    return mean, variance + variance_of_rows
+
+
+def _moments(frames, axis: int):
+    """Gaussian-weighted means and variances along one axis."""
+    mean = _smooth(frames, axis)
+    return mean, _weighted([ops.square(part - mean) for part in _shifted(frames, axis)])
+
+
+def _smooth(frames, axis: int):
+    """Gaussian-weighted means along one axis."""
+    return _weighted(_shifted(frames, axis))
+
+
+def _shifted(frames, axis: int) -> list:
+    """For every pixel of the window, what lies there at all of its positions along one axis."""
+    length = frames.shape[axis] - _WINDOW + 1
+    before = (slice(None),) * axis
+    return [frames[(*before, slice(i, i + length))] for i in range(_WINDOW)]
+
+
+def _weighted(parts: list):
+    # Sums, as GPUs round the products of a convolution to fewer digits than variances need.
+    return sum(weight * part for weight, part in zip(_gaussian(), parts, strict=True))
+
+
+def _gaussian() -> list[float]:
     offsets = np.arange(_WINDOW) - _WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-    weights /= weights.sum()
-    # The Gaussian is separable. Sums, as GPUs round the products of a convolution to fewer digits than variances need.
-    rows = frames.shape[2] - _WINDOW + 1
-    frames = sum(float(weight) * frames[:, :, i : i + rows] for i, weight in enumerate(weights))
-    columns = frames.shape[3] - _WINDOW + 1
-    return sum(float(weight) * frames[:, :, :, i : i + columns] for i, weight in enumerate(weights))
+    return (weights / weights.sum()).tolist()
