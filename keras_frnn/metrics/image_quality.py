@@ -5,10 +5,12 @@ to [0, 1], and return one value a frame, `(batch, time)`, in float32.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from keras import ops
 
+from keras_frnn import backend
 from keras_frnn.checks import check_data_format, shapes_fit
 
 _WINDOW, _SIGMA = 11, 1.5
@@ -114,21 +116,30 @@ def _to_float32(frames, name: str):
 
 
 def _window_moments(frames):
-    """Gaussian-weighted means and variances over all window positions inside each frame.
-
-    Variances are sums of squares: that of columns inside each row, and of rows. As the mean square without the squared
-    mean, float32 loses those of flat frames, and may leave less than nothing.
-    """
-    mean, variance_of_columns = _moments(frames, 3)
-    variance = _smooth(variance_of_columns, 2)
-    mean, variance_of_rows = _moments(mean, 2)
-    return mean, variance + variance_of_rows
+    """Gaussian-weighted means and variances over all window positions inside each frame."""
+    # Autodiff would keep a copy of the frames for every pixel of the window, and JAX compile them for minutes.
+    moments = backend.with_written_gradient(_moments_and_keep, _moments_gradient, lambda x: ops.stack(_moments(x)))
+    return ops.unstack(moments(frames))
 
 
-def _moments(frames, axis: int):
-    """Gaussian-weighted means and variances along one axis."""
-    mean = _smooth(frames, axis)
-    return mean, _weighted([ops.square(part - mean) for part in _shifted(frames, axis)])
+def _moments(frames):
+    # Sums of squares: the variance of columns inside each row, and that of rows. As the mean square without the squared
+    # mean, float32 loses the variances of flat frames, and may leave less than nothing.
+    columns = _smooth(frames, 3)
+    variance = _smooth(_weighted((ops.square(part - columns) for part in _shifted(frames, 3))), 2)
+    mean = _smooth(columns, 2)
+    return mean, variance + _weighted((ops.square(part - mean) for part in _shifted(columns, 2)))
+
+
+def _moments_and_keep(frames):
+    mean, variance = _moments(frames)
+    return ops.stack([mean, variance]), (mean,)
+
+
+def _moments_gradient(upstream, inputs, kept):
+    (frames,), (mean,) = inputs, kept
+    of_mean, of_variance = ops.unstack(upstream)
+    return (2 * frames * _spread(of_variance) + _spread(of_mean - 2 * of_variance * mean),)
 
 
 def _smooth(frames, axis: int):
@@ -136,19 +147,21 @@ def _smooth(frames, axis: int):
     return _weighted(_shifted(frames, axis))
 
 
-def _shifted(frames, axis: int) -> list:
+def _spread(gradient):
+    """The gradient of `_smooth` along both axes."""
+    border = [_WINDOW - 1, _WINDOW - 1]
+    return _smooth(_smooth(ops.pad(gradient, [[0, 0], [0, 0], border, border, [0, 0]]), 2), 3)
+
+
+def _shifted(frames, axis: int) -> Iterator:
     """For every pixel of the window, what lies there at all of its positions along one axis."""
-    length = frames.shape[axis] - _WINDOW + 1
-    before = (slice(None),) * axis
-    return [frames[(*before, slice(i, i + length))] for i in range(_WINDOW)]
+    length, before = frames.shape[axis] - _WINDOW + 1, (slice(None),) * axis
+    return (frames[(*before, slice(i, i + length))] for i in range(_WINDOW))
 
 
-def _weighted(parts: list):
-    # Sums, as GPUs round the products of a convolution to fewer digits than variances need.
-    return sum(weight * part for weight, part in zip(_gaussian(), parts, strict=True))
-
-
-def _gaussian() -> list[float]:
+def _weighted(parts: Iterator):
     offsets = np.arange(_WINDOW) - _WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-    return (weights / weights.sum()).tolist()
+    weights /= weights.sum()
+    # Sums, as GPUs round the products of a convolution to fewer digits than variances need.
+    return sum(float(weight) * part for weight, part in zip(weights, parts, strict=True))
