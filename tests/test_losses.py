@@ -57,6 +57,34 @@ def test_is_saved_with_a_model(loss, tmp_path):
     assert loaded.loss.get_config() == loss.get_config()
 
 
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "none"])
+@pytest.mark.parametrize("loss_class", [losses.FrameCrossentropy, losses.DSSIM])
+def test_weights_of_sequences_and_of_frames(loss_class, reduction):
+    # As many sequences as columns and frames as rows: where weights line up with the wrong axes, nothing fails.
+    truth, prediction = frames(shape=(13, 12, 12, 13, 1)), frames(1, (13, 12, 12, 13, 1))
+    values = ops.convert_to_numpy(loss_class(reduction="none")(truth, prediction))
+    generator = np.random.default_rng(0)
+    for shape in ((13,), (1, 12), (13, 12)):
+        weights = generator.integers(0, 4, shape).astype("float32")
+        of_values = weights.reshape(*shape, *[1] * (values.ndim - len(shape)))
+        weighted = values * of_values
+        expected = {
+            "none": weighted,
+            "sum_over_batch_size": weighted.mean(),
+            "mean_with_sample_weight": np.average(values, weights=np.broadcast_to(of_values, values.shape)),
+        }[reduction]
+        loss = loss_class(reduction=reduction)(truth, prediction, sample_weight=weights)
+        np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_another_shape():
+    for loss, expected in ((losses.FrameCrossentropy(), r"\(2, 3, 12, 11\)"), (losses.DSSIM(), r"\(2, 3\)")):
+        for shape in ((3,), (2, 2), (2, 3, 12, 11, 2)):
+            received = rf"must be of shape {expected}, .* Received: sample_weight of shape \({', '.join(map(str, shape))}"
+            with pytest.raises(ValueError, match=received):
+                loss(frames(shape=(2, 3, 12, 11, 2)), frames(shape=(2, 3, 12, 11, 2)), np.ones(shape))
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_dssim_is_that_of_scikit_image(data_format):
     truth, prediction = frames(shape=(2, 3, 12, 13, 2)), frames(1, (2, 3, 12, 13, 2))
