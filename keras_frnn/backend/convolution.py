@@ -173,9 +173,8 @@ def _shared_taps(kernel, factors: tuple[int, int]):
 
 
 def _kernels_of_places(kernel, rows, columns):
-    # One product of matrices: an einsum of all three takes several times as long on TensorFlow.
-    kernels = ops.tensordot(ops.einsum("upa,vqb->uvpqab", rows, columns), kernel, axes=2)
-    kernels = ops.transpose(kernels, (0, 1, 4, 2, 3, 5))
+    # An einsum of all three takes several times as long on TensorFlow; and `ops.tensordot` returns float32 on Torch.
+    kernels = ops.einsum("uvpqab,abio->uvipqo", ops.einsum("upa,vqb->uvpqab", rows, columns), kernel)
     return ops.reshape(kernels, (rows.shape[0], columns.shape[0], kernel.shape[2], -1))
 
 
