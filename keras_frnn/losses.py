@@ -16,7 +16,29 @@ class _FrameLoss(keras.losses.Loss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         if isinstance(y_true, np.ndarray) and y_true.size:
             check_range(y_true, "y_true with ")
+        if sample_weight is not None:
+            sample_weight = self._weights_of_values(sample_weight, ops.shape(ops.convert_to_tensor(y_pred)))
         return super().__call__(y_true, y_pred, sample_weight)
+
+    def _axes_of_values(self, frames_shape: tuple) -> int:
+        """How many of the frames' axes the values have that are weighed, the first of them."""
+        raise NotImplementedError
+
+    def _weights_of_values(self, sample_weight, frames_shape: tuple):
+        # Keras lines up the last axes, where sequences would weigh the columns of frames, and divides by the sum of the
+        # weights as they are.
+        weights = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
+        expected = tuple(frames_shape[: self._axes_of_values(frames_shape)])
+        missing = len(expected) - len(weights.shape)
+        if missing == -1 and weights.shape[-1] == 1:
+            weights, missing = ops.squeeze(weights, -1), 0
+        axes = zip(weights.shape, expected, strict=False)
+        if missing < 0 or any(isinstance(there, int) and here not in (1, there, None) for here, there in axes):
+            raise ValueError(
+                f"`sample_weight` must be of shape {expected}, or have fewer axes, the first of these, or axes of 1. "
+                f"Received: sample_weight of shape {tuple(weights.shape)}"
+            )
+        return ops.broadcast_to(ops.reshape(weights, (*ops.shape(weights), *[1] * missing)), expected)
 
 
 def _where_in_range(y_true, loss):
@@ -42,13 +64,14 @@ class FrameCrossentropy(_FrameLoss):
         y_true: true frames, of any shape, values in [-1, 1]. Where a value is beyond, the loss is NaN; of a NumPy array
             it is an error.
         y_pred: predicted frames of the same shape. Values beyond [-1, 1] count as -1 or 1.
-        sample_weight: weights of the samples, of pixels without their channels, or of anything between.
+        sample_weight: weights of the samples, `(batch,)`, of pixels without their channels, or of anything between, as
+            `(batch, time)` of frames.
 
     Returns:
         A number; with `reduction="none"` the mean over the last axis of every pixel.
 
     Raises:
-        ValueError: the shapes differ, or `y_true` is a NumPy array with values outside [-1, 1].
+        ValueError: the shapes differ, weights do not fit, or `y_true` is a NumPy array with values outside [-1, 1].
 
     Example:
 
@@ -60,6 +83,9 @@ class FrameCrossentropy(_FrameLoss):
 
     def __init__(self, reduction="sum_over_batch_size", name="frame_crossentropy", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _axes_of_values(self, frames_shape):
+        return len(frames_shape) - 1
 
     def call(self, y_true, y_pred):
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
@@ -102,8 +128,8 @@ class DSSIM(_FrameLoss):
         A number; with `reduction="none"` one for each frame, `(batch, time)`.
 
     Raises:
-        ValueError: the shapes differ, are not those of videos, or frames are smaller; another `data_format`; `y_true`
-            is a NumPy array with values outside [-1, 1].
+        ValueError: the shapes differ, are not those of videos, or frames are smaller; weights do not fit; another
+            `data_format`; `y_true` is a NumPy array with values outside [-1, 1].
 
     Reference: see `metrics.dssim`.
     """
@@ -111,6 +137,9 @@ class DSSIM(_FrameLoss):
     def __init__(self, data_format=None, reduction="sum_over_batch_size", name="dssim", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.data_format = check_data_format(data_format)
+
+    def _axes_of_values(self, frames_shape):
+        return 2
 
     def call(self, y_true, y_pred):
         y_true = ops.cast(y_true, "float32")

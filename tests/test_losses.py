@@ -1,3 +1,4 @@
+import gradients
 import keras
 import numpy as np
 import pytest
@@ -56,6 +57,34 @@ def test_is_saved_with_a_model(loss, tmp_path):
     assert loaded.loss.get_config() == loss.get_config()
 
 
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "none"])
+@pytest.mark.parametrize("loss_class", [losses.FrameCrossentropy, losses.DSSIM])
+def test_weights_of_sequences_and_of_frames(loss_class, reduction):
+    # As many sequences as columns and frames as rows: where weights line up with the wrong axes, nothing fails.
+    truth, prediction = frames(shape=(13, 12, 12, 13, 1)), frames(1, (13, 12, 12, 13, 1))
+    values = ops.convert_to_numpy(loss_class(reduction="none")(truth, prediction))
+    generator = np.random.default_rng(0)
+    for shape in ((13,), (1, 12), (13, 12)):
+        weights = generator.integers(0, 4, shape).astype("float32")
+        of_values = weights.reshape(*shape, *[1] * (values.ndim - len(shape)))
+        weighted = values * of_values
+        expected = {
+            "none": weighted,
+            "sum_over_batch_size": weighted.mean(),
+            "mean_with_sample_weight": np.average(values, weights=np.broadcast_to(of_values, values.shape)),
+        }[reduction]
+        loss = loss_class(reduction=reduction)(truth, prediction, sample_weight=weights)
+        np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_another_shape():
+    for loss, expected in ((losses.FrameCrossentropy(), r"\(2, 3, 12, 11\)"), (losses.DSSIM(), r"\(2, 3\)")):
+        for shape in ((3,), (2, 2), (2, 3, 12, 11, 2)):
+            received = rf"must be of shape {expected}, .* Received: sample_weight of shape \({', '.join(map(str, shape))}"
+            with pytest.raises(ValueError, match=received):
+                loss(frames(shape=(2, 3, 12, 11, 2)), frames(shape=(2, 3, 12, 11, 2)), np.ones(shape))
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_dssim_is_that_of_scikit_image(data_format):
     truth, prediction = frames(shape=(2, 3, 12, 13, 2)), frames(1, (2, 3, 12, 13, 2))
@@ -72,6 +101,33 @@ def test_dssim_is_that_of_scikit_image(data_format):
     assert number(losses.DSSIM(data_format)(truth, prediction)) == pytest.approx(expected.mean(), abs=1e-5)
     each = losses.DSSIM(data_format, reduction="none")(truth, prediction, np.array([[1.0, 0.0, 2.0]]))
     np.testing.assert_allclose(ops.convert_to_numpy(each), expected * [1, 0, 2], atol=2e-5)
+
+
+def dssim_gradient(truth, prediction):
+    truth, prediction = truth.astype("float32"), prediction.astype("float32")
+    (gradient,) = gradients.of_number(lambda x: losses.DSSIM("channels_last")(truth, x), [prediction])
+    return ops.convert_to_numpy(gradient)
+
+
+def test_dssim_has_the_gradient_of_scikit_images():
+    generator = np.random.default_rng(0)
+    noise = generator.uniform(-1, 1, (13, 12, 2))
+    flat, direction = np.full_like(noise, 0.8), generator.normal(size=noise.shape)
+    ssim = dict(data_range=2, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    for truth, prediction in ((noise, noise[::-1]), (flat, 0.01 * noise + 0.8), (noise, flat), (-1 + 0 * noise, noise)):
+        dssims = [
+            (1 - skimage.metrics.structural_similarity(truth + 1, prediction + 1 + step * direction, **ssim)) / 2
+            for step in (-1e-5, 1e-5)
+        ]
+        along = (dssim_gradient(truth[None, None], prediction[None, None])[0, 0] * direction).sum()
+        assert along == pytest.approx((dssims[1] - dssims[0]) / 2e-5, rel=1e-3, abs=1e-6)
+
+
+def test_dssim_of_equal_flat_frames_has_no_gradient():
+    for grey in (-1.0, 0.8, 1.0):
+        frame = np.full((1, 1, 12, 11, 1), grey, "float32")
+        assert number(losses.DSSIM()(frame, frame)) == 0
+        np.testing.assert_array_equal(dssim_gradient(frame, frame), 0)
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5])

@@ -17,8 +17,9 @@ What the rest of the library calls:
     packed, flipped             kernels as loops read them, forwards and backwards
     input_gradient, kernel_gradient, upsampled_conv_gradients
                                 gradients of those convolutions, for gradients written by hand
+    tanh                        the hyperbolic tangent
     sigmoid_gradient, tanh_gradient
-                                those of activations
+                                gradients of activations
     with_written_gradient       a function whose gradient is written by hand, which can be differentiated, too
     CompiledCalls               functions of a model, compiled for arguments of shapes that come again
     gradients                   a context in which Torch records no gradient that nobody takes
@@ -29,7 +30,7 @@ What the rest of the library calls:
                                 the formats that a model can be exported to
 """
 
-from keras_frnn.backend.activation_gradients import sigmoid_gradient, tanh_gradient
+from keras_frnn.backend.activation_gradients import sigmoid_gradient, tanh, tanh_gradient
 from keras_frnn.backend.compilation import CompiledCalls, gradients
 from keras_frnn.backend.convolution import (
     depth_to_space,
@@ -79,6 +80,7 @@ __all__ = [
     "sigmoid_gradient",
     "space_to_depth",
     "split_channels",
+    "tanh",
     "tanh_gradient",
     "transposed",
     "upsample",

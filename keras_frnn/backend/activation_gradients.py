@@ -1,6 +1,17 @@
-"""Gradients of activations, given what these returned: one operation each, where autodiff's formulas take three."""
+"""Activations, and their gradients given what these returned: one operation each, where autodiff's formulas take three.
+"""
 
 import keras
+from keras import ops
+
+
+def tanh(x):
+    """The hyperbolic tangent, in the dtype of `x`; that of `keras.ops` makes float32 of float64 on JAX."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.numpy.tanh(x)
+    return ops.tanh(x)
 
 
 def sigmoid_gradient(y, upstream):

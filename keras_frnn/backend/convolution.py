@@ -44,6 +44,8 @@ def _conv_and_gradient(x, kernel, in_loop):
 def _conv(x, kernel):
     if keras.backend.backend() == "torch" and not torch_convolves(x):
         return ops.cast(_conv(ops.cast(x, "float32"), ops.cast(kernel, "float32")), x.dtype)
+    if _torch_reads_channels_first(kernel):
+        kernel = kernel.permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
     return _channels_last(lambda x, data_format: ops.conv(x, kernel, padding="same", data_format=data_format), x)
 
 
@@ -171,9 +173,8 @@ def _shared_taps(kernel, factors: tuple[int, int]):
 
 
 def _kernels_of_places(kernel, rows, columns):
-    # One product of matrices: an einsum of all three takes several times as long on TensorFlow.
-    kernels = ops.tensordot(ops.einsum("upa,vqb->uvpqab", rows, columns), kernel, axes=2)
-    kernels = ops.transpose(kernels, (0, 1, 4, 2, 3, 5))
+    # An einsum of all three takes several times as long on TensorFlow; and `ops.tensordot` returns float32 on Torch.
+    kernels = ops.einsum("uvpqab,abio->uvipqo", ops.einsum("upa,vqb->uvpqab", rows, columns), kernel)
     return ops.reshape(kernels, (rows.shape[0], columns.shape[0], kernel.shape[2], -1))
 
 
@@ -216,6 +217,15 @@ def torch_convolves(x) -> bool:
     if x.dtype == torch.bfloat16:
         return torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return x.dtype != torch.float16 or torch.ops.mkldnn._is_mkldnn_fp16_supported()
+
+
+def _torch_reads_channels_first(kernel) -> bool:
+    """Whether Torch wants this kernel with its channels first in memory.
+
+    oneDNN has no float64; and the gradient of Torch's own convolution fails for some kernels of one output channel whose
+    channels come last.
+    """
+    return keras.backend.backend() == "torch" and kernel.device.type == "cpu" and str(kernel.dtype) == "torch.float64"
 
 
 def read_kernel(variable, dtype: str):

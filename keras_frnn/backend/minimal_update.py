@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_frnn.backend.activation_gradients import sigmoid_gradient, tanh_gradient
+from keras_frnn.backend.activation_gradients import sigmoid_gradient, tanh, tanh_gradient
 from keras_frnn.backend.devices import jax_is_on_cpu
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
 from keras_frnn.backend.time_loop import scan
@@ -19,7 +19,7 @@ def minimal_gates(x):
     if keras.backend.backend() == "jax":
         return _keep_and_candidate(_one_tangent(x))
     x_z, x_c = ops.split(x, 2, axis=-1)
-    return ops.sigmoid(-x_z), ops.tanh(x_c)
+    return ops.sigmoid(-x_z), tanh(x_c)
 
 
 def minimal_update(h, x):
@@ -70,7 +70,7 @@ def _pixels(x, before: int = 0):
 def _one_tangent(x):
     """`tanh(x / 2)` of the first half of the channels, `tanh(x)` of the second."""
     half = x.shape[-1] // 2
-    return ops.tanh(x * ops.convert_to_tensor([0.5] * half + [1.0] * half, x.dtype))
+    return tanh(x * ops.convert_to_tensor([0.5] * half + [1.0] * half, x.dtype))
 
 
 def _keep_and_candidate(y):

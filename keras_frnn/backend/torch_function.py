@@ -16,7 +16,8 @@ class WithWrittenGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         needed = ctx.needs_input_grad[3:]
-        inputs, kept = ctx.saved_tensors[: len(needed)], ctx.saved_tensors[len(needed) :]
+        saved = ctx.saved_tensors  # Torch's checkpoints, as in `keras.RematScope`, hand them out only once.
+        inputs, kept = saved[: len(needed)], saved[len(needed) :]
         # What torch.compile makes has no second derivatives.
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return None, None, None, *ctx.written(upstream, inputs, kept)

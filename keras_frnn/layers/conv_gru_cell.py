@@ -198,7 +198,7 @@ def _update(h, x_gates, x_candidate, recurrent_kernel, candidate_kernel):
     """The next state, and what it was made with: the gates r and z in one tensor, and c."""
     gates = ops.sigmoid(x_gates + backend.same_conv(h, recurrent_kernel))
     r, z = ops.split(gates, 2, axis=-1)
-    c = ops.tanh(x_candidate + backend.same_conv(r * h, candidate_kernel))
+    c = backend.tanh(x_candidate + backend.same_conv(r * h, candidate_kernel))
     return h + z * (c - h), gates, c
 
 

@@ -58,4 +58,4 @@ class FoldedConv2D(FoldedKernelLayer):
     def _convolve(self, sequence, kernel, bias, upsampling=(1, 1)):
         bias = ops.cast(bias, self.compute_dtype)
         sequence = ops.cast(sequence, self.compute_dtype)
-        return layout.over_time(lambda x: ops.tanh(backend.upsampled_conv(x, kernel, upsampling) + bias), sequence)
+        return layout.over_time(lambda x: backend.tanh(backend.upsampled_conv(x, kernel, upsampling) + bias), sequence)

@@ -115,12 +115,15 @@ class FoldedConvGRU(FoldedKernelLayer):
 
     def encode(self, sequence, state=None, remat=False, mask=None):
         sequence = ops.cast(sequence, self.compute_dtype)
-        o = start_state(self.initial_output_state, sequence[0], self.compute_dtype) if state is None else state[1]
+        if state is None:
+            o = start_state(self.initial_output_state, sequence[0], self.compute_dtype)
+        else:
+            o = ops.cast(state[1], self.compute_dtype)
         outputs = self.encoder.iterate(o, sequence, remat=remat, mask=mask)
         return outputs, (sequence[-1], outputs[-1])
 
     def decode(self, sequence, state, upsampling=(1, 1), remat=False):
-        i, _ = state
+        i = ops.cast(state[0], self.compute_dtype)
         return self.decoder.iterate(i, sequence, upsampling, remat=remat)
 
     def rollout(self, state, steps: int):

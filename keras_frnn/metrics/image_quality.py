@@ -5,10 +5,12 @@ to [0, 1], and return one value a frame, `(batch, time)`, in float32.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from keras import ops
 
+from keras_frnn import backend
 from keras_frnn.checks import check_data_format, shapes_fit
 
 _WINDOW, _SIGMA = 11, 1.5
@@ -66,14 +68,13 @@ def dssim(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | N
         raise ValueError(
             f"SSIM needs frames of at least {_WINDOW}x{_WINDOW} pixels. Received: shape={tuple(y_true.shape)}"
         )
-    mean_true, mean_pred = _smooth(y_true), _smooth(y_pred)
-    variance_true = _smooth(y_true * y_true) - mean_true * mean_true
-    variance_pred = _smooth(y_pred * y_pred) - mean_pred * mean_pred
-    covariance = _smooth(y_true * y_pred) - mean_true * mean_pred
+    (mean_true, variance_true), (mean_pred, variance_pred) = _window_moments(y_true), _window_moments(y_pred)
+    mean_difference, variance_difference = _window_moments(y_true - y_pred)
     c1, c2 = 0.01**2, 0.03**2
-    ssim = (2 * mean_true * mean_pred + c1) / (mean_true * mean_true + mean_pred * mean_pred + c1)
-    ssim = ssim * (2 * covariance + c2) / (variance_true + variance_pred + c2)
-    return (1 - ops.mean(ssim, axis=(2, 3, 4))) / 2
+    # With 1 - SSIM = (1 - l) + l (1 - cs), where l compares means and cs the rest, nearly equal frames lose no digits.
+    other_means = ops.square(mean_difference) / (ops.square(mean_true) + ops.square(mean_pred) + c1)
+    other_structure = variance_difference / (variance_true + variance_pred + c2)
+    return ops.mean(other_means + (1 - other_means) * other_structure, axis=(2, 3, 4)) / 2
 
 
 def check_value_range(value_range: Range) -> Range:
@@ -114,13 +115,53 @@ def _to_float32(frames, name: str):
     return ops.cast(ops.convert_to_tensor(frames), "float32")
 
 
-def _smooth(frames):
-    """Gaussian-weighted means over all window positions inside each frame."""
+def _window_moments(frames):
+    """Gaussian-weighted means and variances over all window positions inside each frame."""
+    # Autodiff would keep a copy of the frames for every pixel of the window, and JAX compile them for minutes.
+    moments = backend.with_written_gradient(_moments_and_keep, _moments_gradient, lambda x: ops.stack(_moments(x)))
+    return ops.unstack(moments(frames))
+
+
+def _moments(frames):
+    # Sums of squares: the variance of columns inside each row, and that of rows. As the mean square without the squared
+    # mean, float32 loses the variances of flat frames, and may leave less than nothing.
+    columns = _smooth(frames, 3)
+    variance = _smooth(_weighted((ops.square(part - columns) for part in _shifted(frames, 3))), 2)
+    mean = _smooth(columns, 2)
+    return mean, variance + _weighted((ops.square(part - mean) for part in _shifted(columns, 2)))
+
+
+def _moments_and_keep(frames):
+    mean, variance = _moments(frames)
+    return ops.stack([mean, variance]), (mean,)
+
+
+def _moments_gradient(upstream, inputs, kept):
+    (frames,), (mean,) = inputs, kept
+    of_mean, of_variance = ops.unstack(upstream)
+    return (2 * frames * _spread(of_variance) + _spread(of_mean - 2 * of_variance * mean),)
+
+
+def _smooth(frames, axis: int):
+    """Gaussian-weighted means along one axis."""
+    return _weighted(_shifted(frames, axis))
+
+
+def _spread(gradient):
+    """The gradient of `_smooth` along both axes."""
+    border = [_WINDOW - 1, _WINDOW - 1]
+    return _smooth(_smooth(ops.pad(gradient, [[0, 0], [0, 0], border, border, [0, 0]]), 2), 3)
+
+
+def _shifted(frames, axis: int) -> Iterator:
+    """For every pixel of the window, what lies there at all of its positions along one axis."""
+    length, before = frames.shape[axis] - _WINDOW + 1, (slice(None),) * axis
+    return (frames[(*before, slice(i, i + length))] for i in range(_WINDOW))
+
+
+def _weighted(parts: Iterator):
     offsets = np.arange(_WINDOW) - _WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
     weights /= weights.sum()
-    # The Gaussian is separable. Sums, as GPUs round the products of a convolution to fewer digits than variances need.
-    rows = frames.shape[2] - _WINDOW + 1
-    frames = sum(float(weight) * frames[:, :, i : i + rows] for i, weight in enumerate(weights))
-    columns = frames.shape[3] - _WINDOW + 1
-    return sum(float(weight) * frames[:, :, :, i : i + columns] for i, weight in enumerate(weights))
+    # Sums, as GPUs round the products of a convolution to fewer digits than variances need.
+    return sum(float(weight) * part for weight, part in zip(weights, parts, strict=True))

@@ -51,6 +51,43 @@ def test_scikit_image(channels):
                 assert computed[name][b, t] == pytest.approx(value, abs=TOLERANCE[name])
 
 
+def hard_for_dssim(size=(17, 12), channels=2):
+    """Pairs of frames in [0, 1] whose variances are much smaller than their values, and other extremes."""
+    generator = np.random.default_rng(0)
+    noise = generator.uniform(0, 1, (*size, channels))
+    flat, half = np.ones_like(noise), np.zeros_like(noise)
+    half[: size[0] // 2] = 1
+    return {
+        **{
+            f"{kind} {grey} and {change} less": (grey * flat + scale * noise, (grey - change) * flat + scale * noise[::-1])
+            for kind, scale in (("flat", 0), ("nearly flat", 1e-3))
+            for grey, change in ((0.9, 1e-4), (0.9, 4e-3), (1, 1e-7), (0.5, 0.5), (0.3, 0))
+        },
+        "inverted": (noise, 1 - noise),
+        "inverted halves": (half, 1 - half),
+        "halves": (half, 0.999 * half),
+        "true black": (0 * flat, noise),
+        "predicted black": (noise, 0 * flat),
+        "black and white": (0 * flat, flat),
+        "equal": (noise, noise),
+        "beyond the range": (noise, 3 * noise[::-1] - 1),
+    }
+
+
+def test_dssim_is_never_below_zero_and_that_of_scikit_image():
+    pairs = {name: np.float32(pair) for name, pair in hard_for_dssim().items()}
+    frames = np.stack(list(pairs.values()), axis=1)[:, None]
+    ssim = dict(data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    (values,) = keras.ops.convert_to_numpy(metrics.dssim(*frames, value_range=(0, 1)))
+    for (name, pair), value in zip(pairs.items(), values, strict=True):
+        expected = (1 - skimage.metrics.structural_similarity(*pair.astype("float64"), **ssim)) / 2
+        assert value >= 0, name
+        assert value == pytest.approx(expected, rel=1e-5, abs=1e-7), name
+    metric = metrics.DSSIM(value_range=(0, 1), per_step=True)
+    metric.update_state(*frames)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(metric.result()), values, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_ranges_and_layouts(name):
     true, predicted = videos()
