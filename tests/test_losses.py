@@ -80,8 +80,8 @@ def test_weights_of_sequences_and_of_frames(loss_class, reduction):
 def test_weights_of_another_shape():
     for loss, expected in ((losses.FrameCrossentropy(), r"\(2, 3, 12, 11\)"), (losses.DSSIM(), r"\(2, 3\)")):
         for shape in ((3,), (2, 2), (2, 3, 12, 11, 2)):
-            received = rf"must be of shape {expected}, .* Received: sample_weight of shape \({', '.join(map(str, shape))}"
-            with pytest.raises(ValueError, match=received):
+            received = rf"sample_weight of shape \({', '.join(map(str, shape))}"
+            with pytest.raises(ValueError, match=f"must be of shape {expected}, .* Received: {received}"):
                 loss(frames(shape=(2, 3, 12, 11, 2)), frames(shape=(2, 3, 12, 11, 2)), np.ones(shape))
 
 

@@ -1,5 +1,4 @@
-"""Activations, and their gradients given what these returned: one operation each, where autodiff's formulas take three.
-"""
+"""Activations, and their gradients given what they returned: one operation each, where autodiff takes three."""
 
 import keras
 from keras import ops

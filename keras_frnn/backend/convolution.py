@@ -44,8 +44,8 @@ def _conv_and_gradient(x, kernel, in_loop):
 def _conv(x, kernel):
     if keras.backend.backend() == "torch" and not torch_convolves(x):
         return ops.cast(_conv(ops.cast(x, "float32"), ops.cast(kernel, "float32")), x.dtype)
-    if _torch_reads_channels_first(kernel):
-        kernel = kernel.permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
+    if _torch_reads_channels_first(x):
+        kernel = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
     return _channels_last(lambda x, data_format: ops.conv(x, kernel, padding="same", data_format=data_format), x)
 
 
@@ -219,13 +219,13 @@ def torch_convolves(x) -> bool:
     return x.dtype != torch.float16 or torch.ops.mkldnn._is_mkldnn_fp16_supported()
 
 
-def _torch_reads_channels_first(kernel) -> bool:
-    """Whether Torch wants this kernel with its channels first in memory.
+def _torch_reads_channels_first(x) -> bool:
+    """Whether Torch wants the kernel for this tensor with its channels first in memory.
 
-    oneDNN has no float64; and the gradient of Torch's own convolution fails for some kernels of one output channel whose
-    channels come last.
+    oneDNN has no float64, and the gradient of Torch's own convolution fails for some kernels of one output channel that
+    lie otherwise.
     """
-    return keras.backend.backend() == "torch" and kernel.device.type == "cpu" and str(kernel.dtype) == "torch.float64"
+    return keras.backend.backend() == "torch" and x.device.type == "cpu" and str(x.dtype) == "torch.float64"
 
 
 def read_kernel(variable, dtype: str):

@@ -126,9 +126,9 @@ def _moments(frames):
     # Sums of squares: the variance of columns inside each row, and that of rows. As the mean square without the squared
     # mean, float32 loses the variances of flat frames, and may leave less than nothing.
     columns = _smooth(frames, 3)
-    variance = _smooth(_weighted((ops.square(part - columns) for part in _shifted(frames, 3))), 2)
+    variance = _smooth(_weighted(ops.square(part - columns) for part in _shifted(frames, 3)), 2)
     mean = _smooth(columns, 2)
-    return mean, variance + _weighted((ops.square(part - mean) for part in _shifted(columns, 2)))
+    return mean, variance + _weighted(ops.square(part - mean) for part in _shifted(columns, 2))
 
 
 def _moments_and_keep(frames):

@@ -59,7 +59,10 @@ def hard_for_dssim(size=(17, 12), channels=2):
     half[: size[0] // 2] = 1
     return {
         **{
-            f"{kind} {grey} and {change} less": (grey * flat + scale * noise, (grey - change) * flat + scale * noise[::-1])
+            f"{kind} {grey} and {change} less": (
+                grey * flat + scale * noise,
+                (grey - change) * flat + scale * noise[::-1],
+            )
             for kind, scale in (("flat", 0), ("nearly flat", 1e-3))
             for grey, change in ((0.9, 1e-4), (0.9, 4e-3), (1, 1e-7), (0.5, 0.5), (0.3, 0))
         },

@@ -1,4 +1,4 @@
-"""Networks of float64: their gradients are those of finite differences, which a single float32 on the way would spoil."""
+"""Networks of float64: their gradients are those of finite differences, which one float32 on the way would spoil."""
 
 import gradients
 import keras

@@ -231,6 +231,20 @@ def test_recomputation_is_saved_and_kept_by_shorter_networks():
         assert network.remat
 
 
+def test_keras_rematerialization_changes_nothing_but_memory():
+    losses = []
+    for mode in (None, "full"):
+        keras.utils.set_random_seed(0)
+        with keras.RematScope(mode):
+            network = tiny()
+            # In TensorFlow's graphs, this scope fails around Keras' own models, too.
+            eager = keras.backend.backend() == "tensorflow"
+            network.compile(keras.optimizers.SGD(1.0), "mse", run_eagerly=eager)
+            network.train_on_batch(video(), video(time=3))
+        losses.append(network.test_on_batch(video(), video(time=3)))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_networks_that_share_layers_recompute_each_as_it_was_told(monkeypatch):
     recomputing = tiny(remat=True)
     plain = models.FoldedRNN(recomputing.stack, horizon=3)
