@@ -140,11 +140,15 @@ def write_json(value, path: pathlib.Path):
 
 def draw(results: list[dict], output: pathlib.Path, figures: pathlib.Path):
     draw_curves(results, figures / "study-curves.png")
+    paths = {network: output / Run(network, "arithmetic", 0).name / "model.keras" for network in NETWORKS}
+    if not all(path.exists() for path in paths.values()):
+        print("The strip stays as it is: the networks of the first seed were trained elsewhere.")
+        return
     test = datasets.moving_mnist("test", **DATA, batch_size=1, sequences=1)
     context, future = (np.asarray(frames) for frames in next(iter(test)))
     predictions = {}
-    for network in NETWORKS:
-        model = keras.saving.load_model(output / Run(network, "arithmetic", 0).name / "model.keras", compile=False)
+    for network, path in paths.items():
+        model = keras.saving.load_model(path, compile=False)
         predictions[network] = model.forecast(context)
     evaluation.plot_strip(context, future, predictions, figures / "study-strip.png")
 
