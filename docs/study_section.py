@@ -9,14 +9,16 @@ _EQUAL = {"arithmetic": "Equal arithmetic", "sequences": "Equal sequences"}
 def section(study: dict) -> str:
     setting = study["setting"]
     lines = [
-        "\n## The paper's comparison, small\n",
+        "\n## A scaled-down version of the paper's comparison\n",
         f"    {study['command']}\n",
         f"Two digits on {setting['size']}x{setting['size']} pixels, 10 given and 10 predicted frames. Adam on "
         f"cross-entropy, batch {setting['batch_size']}. Each network was trained with {setting['seeds']} seeds for "
         f"{setting['tmac']:g} TMAC (10^12 multiply-accumulates of forward passes), and again for as many sequences as "
         f"RLadder sees with those. Scores are means over {setting['test_sequences']} test sequences and all predicted "
         "frames; in brackets, the best and the worst seed. Networks and trainings are small: the verdicts are of these "
-        "numbers alone. RLadder's pre-training, on moving letters for half as many steps, is not counted.\n",
+        "numbers alone. RLadder's pre-training, on moving letters for half as many steps, is not counted. Seeds 0 and "
+        "2 were trained with the training sequences of version 0.2, seed 1 with those of 0.3: before, seed 1 had the "
+        "motion of the test.\n",
         f"Machine: {', '.join(f'{key} {value}' for key, value in study['machine'].items())}. Other programs ran "
         "beside, so time is the processor's, not the clock's.\n",
     ]
