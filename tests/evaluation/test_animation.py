@@ -6,6 +6,7 @@ import pathlib
 import resource
 import signal
 import struct
+import threading
 
 import av
 import numpy as np
@@ -104,7 +105,8 @@ def test_interrupted_while_it_writes(tmp_path, monkeypatch):
 
     def interrupted(self, page):
         if self.pages == 2:
-            signal.raise_signal(signal.SIGINT)
+            # To the main thread, which waits: another one would only leave a word for it.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         real(self, page)
 
     monkeypatch.setattr(animation._Mp4, "add", interrupted)
