@@ -70,7 +70,7 @@ def predict(
     windows = forecast_windows([trained], context=context, frame_step=frame_step)
     context, frame_step = windows["context"], windows["frame_step"]
     network, video = load_model(model), Video(clip)
-    _print_misfit(model, trained, network, clip, next(Video(clip).frames()), frame_step)
+    _print_misfit(model, trained, network, clip, next(video.frames()), frame_step)
     steps = steps or network.horizon
     frames = video.read(frame_shape(network, video.size, size), start, context + steps, frame_step)
     given, future, predicted = forecast(network, frames, context, steps)
@@ -413,14 +413,11 @@ def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
         return family.from_preset(path)
     check_keras_file(path, (*families, models.ConvLSTMForecaster, models.CopyLastFrame))
     try:
-        network = keras.saving.load_model(path, compile=compile)
+        return keras.saving.load_model(path, compile=compile)
     # What is wrong with a file shows in errors of zipfile, h5py and Keras.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is not a network that Keras loads: {lines[0]}") from error
-    if not hasattr(network, "forecast") or not hasattr(network, "context_shape"):
-        raise ValueError(f"{path} holds a {type(network).__name__}. Expected a trained network of keras_frnn.models.")
-    return network
 
 
 def frame_shape(model, video_size: tuple[int, int], size: tuple[int, int] | None = None) -> tuple[int, int, int]:
