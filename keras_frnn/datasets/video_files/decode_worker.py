@@ -4,6 +4,7 @@ A codec that a damaged file brings down takes this process with it, not its pare
 imports PyAV and OpenCV and little else of this package: it starts in a fraction of a second and stays small.
 """
 
+import functools
 import json
 import math
 import os
@@ -65,7 +66,7 @@ def decode(request: dict, alive=lambda: True) -> dict:
     temporary = f"{target}.{os.getpid()}"
     frames, shape, reason = 0, None, None
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", buffering=1 << 20) as file:
             for number, (frame, copies) in enumerate(_repeated(video.frames(), rate), 1):
                 if not alive():
                     os._exit(1)
@@ -170,22 +171,27 @@ def shrink(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     interpolation comes close to the triangle filter of half-width s, when their variances agree: s^2/6 for the
     triangle, 1/6 for the interpolation. INTER_AREA is further from Pillow's result, and slower.
     """
-    while max(scales := _scales(frame, height, width)) >= 3:
-        halved = [size // 2 if scale >= 3 else size for size, scale in zip(frame.shape[:2], scales, strict=True)]
-        frame = cv2.resize(frame, halved[::-1], interpolation=cv2.INTER_AREA)
-    variances = [max(scale**2 - 1, 1e-6) / 6 for scale in scales]
-    if all(1 / 3 < variance < 2 / 3 for variance in variances):
-        # The filter 1 2 1, of variance 1/2, for which OpenCV has faster code.
-        frame = cv2.GaussianBlur(frame, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
-    else:
-        sigma_y, sigma_x = map(math.sqrt, variances)
-        taps = [2 * math.ceil(1.5 * sigma) + 1 for sigma in (sigma_x, sigma_y)]
-        frame = cv2.GaussianBlur(frame, taps, sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_REPLICATE)
+    halvings, blur = _shrinking(frame.shape[:2], height, width)
+    for size in halvings:
+        frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    frame = cv2.GaussianBlur(frame, **blur, borderType=cv2.BORDER_REPLICATE)
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _scales(frame, height, width):
-    return frame.shape[0] / height, frame.shape[1] / width
+@functools.lru_cache
+def _shrinking(size: tuple[int, ...], height: int, width: int) -> tuple[list[tuple[int, ...]], dict]:
+    """Widths and heights after each halving of frames of this (height, width), and how to blur what is left."""
+    halvings = []
+    while max(scales := (size[0] / height, size[1] / width)) >= 3:
+        size = tuple(n // 2 if scale >= 3 else n for n, scale in zip(size, scales, strict=True))
+        halvings.append(size[::-1])
+    variances = [max(scale**2 - 1, 1e-6) / 6 for scale in scales]
+    if all(1 / 3 < variance < 2 / 3 for variance in variances):
+        # The filter 1 2 1, of variance 1/2, for which OpenCV has faster code.
+        return halvings, {"ksize": (3, 3), "sigmaX": 0}
+    sigma_y, sigma_x = map(math.sqrt, variances)
+    taps = [2 * math.ceil(1.5 * sigma) + 1 for sigma in (sigma_x, sigma_y)]
+    return halvings, {"ksize": taps, "sigmaX": sigma_x, "sigmaY": sigma_y}
 
 
 if __name__ == "__main__":
