@@ -73,7 +73,7 @@ def test_training_with_muon_goes_on_after_saving(tmp_path):
     generator = np.random.default_rng(0)
     frames = generator.uniform(-1, 1, (2, 4, 8, 8, 1)).astype("float32")
     model = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 3, 3)], horizon=2)
-    model.compile(optimizers.ConvMuon(1e-2, rms=0.1, global_clipnorm=1.0, use_ema=True), "mse")
+    model.compile(optimizers.ConvMuon(1e-2, rms=0.1, global_clipnorm=1.0), "mse")
     model.fit(frames[:, :2], frames[:, 2:], epochs=2, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
