@@ -1,6 +1,6 @@
 """A folded recurrent network on the KTH human action videos.
 
-    python recipes/prepare_kth.py videos/kth data/kth
+    keras-frnn prepare --dataset=kth videos/kth --output=data/kth
     python recipes/kth_frnn.py                   the preset quick: a small network, minutes on two CPU cores
     python recipes/kth_frnn.py --preset=small    a quarter of the paper's width
     python recipes/kth_frnn.py --preset=paper    as published; for a GPU
@@ -105,7 +105,7 @@ FIRST_STEPS = """\
 The KTH videos are at https://www.csc.kth.se/cvap/actions/: download walking.zip, jogging.zip, running.zip, boxing.zip,
 handwaving.zip and handclapping.zip, and unpack them into one folder, videos/kth say. Then prepare them and try again:
 
-    python recipes/prepare_kth.py videos/kth data/kth
+    keras-frnn prepare --dataset=kth videos/kth --output=data/kth
     python recipes/kth_frnn.py"""
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The ladder network with bridge connections on the KTH videos: the paper's baseline, in the same topology.
 
-    python recipes/prepare_kth.py videos/kth data/kth
+    keras-frnn prepare --dataset=kth videos/kth --output=data/kth
     python recipes/kth_rladder.py                   the preset quick: a small network, minutes on two CPU cores
     python recipes/kth_rladder.py --preset=small    a quarter of the paper's width
     python recipes/kth_rladder.py --preset=paper    as published; for a GPU
@@ -102,7 +102,7 @@ FIRST_STEPS = """\
 The KTH videos are at https://www.csc.kth.se/cvap/actions/: download walking.zip, jogging.zip, running.zip, boxing.zip,
 handwaving.zip and handclapping.zip, and unpack them into one folder, videos/kth say. Then prepare them and try again:
 
-    python recipes/prepare_kth.py videos/kth data/kth
+    keras-frnn prepare --dataset=kth videos/kth --output=data/kth
     python recipes/kth_rladder.py"""
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A folded recurrent network on UCF101, clips of human actions from the web.
 
-    python recipes/prepare_ucf101.py videos/ucf101 data/ucf101
+    keras-frnn prepare --dataset=ucf101 videos/ucf101 --output=data/ucf101
     python recipes/ucf101_frnn.py                   the preset quick: a small network, minutes on two CPU cores
     python recipes/ucf101_frnn.py --preset=small    a quarter of the paper's width
     python recipes/ucf101_frnn.py --preset=paper    as published; for a GPU
@@ -106,7 +106,7 @@ FIRST_STEPS = """\
 UCF101 is at https://www.crcv.ucf.edu/data/UCF101.php: download UCF101.rar and unpack it into a folder, videos/ucf101
 say. Then prepare it and try again:
 
-    python recipes/prepare_ucf101.py videos/ucf101 data/ucf101
+    keras-frnn prepare --dataset=ucf101 videos/ucf101 --output=data/ucf101
     python recipes/ucf101_frnn.py"""
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A folded recurrent network on videos of one's own.
 
-    python recipes/prepare_videos.py my_videos data/video_folder
+    keras-frnn prepare my_videos --output=data/video_folder
     python recipes/videos_frnn.py                   the preset quick: a small network, minutes on two CPU cores
     python recipes/videos_frnn.py --preset=small    a quarter of the paper's width
     python recipes/videos_frnn.py --preset=paper    the paper's network and training; for a GPU
@@ -102,7 +102,7 @@ QUICK = stages.replace(
 FIRST_STEPS = """\
 Prepare your videos and try again:
 
-    python recipes/prepare_videos.py my_videos data/video_folder
+    keras-frnn prepare my_videos --output=data/video_folder
     python recipes/videos_frnn.py"""
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import pytest
 from clips import levels, pixel_aspect, write_video
 from PIL import Image
 
-from keras_frnn import datasets, video_source
+from keras_frnn import datasets
+from keras_frnn.command import video_source
 from keras_frnn.datasets.video_files.prepare import ending
 
 # Videos are decoded without Keras.

@@ -8,8 +8,8 @@ import pytest
 from clips import real_clips
 
 from keras_frnn import datasets, evaluation, models
+from keras_frnn.command.video_source import Video
 from keras_frnn.models.presets import BUILT_IN
-from keras_frnn.video_source import Video
 
 
 def small():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_frnn import models
-from keras_frnn.command import load_model
+from keras_frnn.command.networks import load_model
 from keras_frnn.models.strangers import count_weights
 
 SHAPE = (None, 3, 8, 8, 1)
