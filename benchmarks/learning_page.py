@@ -1,4 +1,4 @@
-"""Writes the tables of docs/learning.md from what learning.py, readability.py and limits.py here have recorded.
+"""Writes the tables of docs/learning.md from the results of learning.py, readability.py and limits.py.
 
 python benchmarks/learning_page.py
 """
@@ -23,7 +23,7 @@ def rows_of(name: str) -> list[dict]:
 
 
 def settings(command: str) -> dict[str, list[str]]:
-    """The values of each flag of a command: several, where it is repeated."""
+    """The values of each flag of a command; several if it is repeated."""
     values = collections.defaultdict(list)
     for argument in shlex.split(command)[2:]:
         name, value = argument.removeprefix("--").split("=", 1)
@@ -39,7 +39,7 @@ def described(topology: str) -> str:
 
 
 def training(given: dict[str, list[str]]) -> list[str]:
-    """How a trial was trained, where it was not as the page says of all."""
+    """The settings of a trial that differ from those that the page gives for all."""
     words = {
         "optimizer": "{}",
         "rate": "rate {}",
