@@ -31,7 +31,7 @@ from keras_frnn.before_keras import (
     training_settings,
 )
 from keras_frnn.checks import check_suffix
-from keras_frnn.datasets.video_files.prepare import ending
+from keras_frnn.datasets.video_files.prepare import summary
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.datasets.windows import SPLITS
 from keras_frnn.evaluation.animation import mp4_writer
@@ -220,7 +220,7 @@ def prepare(
         accept_bad_videos=accept_bad_videos,
         workers=workers,
     )
-    print(ending(bad, folder, output))
+    print(summary(bad, folder, output))
 
 
 def train(

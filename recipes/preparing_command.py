@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from keras_frnn.datasets.video_files.prepare import ending
+from keras_frnn.datasets.video_files.prepare import summary
 
 _ACCEPT_BAD_VIDEOS = flags.DEFINE_boolean(
     "accept_bad_videos", False, "Store what can be read of bad videos, and end without an error."
@@ -30,4 +30,4 @@ def run(argv: list[str], prepare: Callable, **arguments):
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. The same command goes on where this one stopped.")
-    print(ending(bad, source, output))
+    print(summary(bad, source, output))

@@ -136,11 +136,11 @@ def test_without_data_the_next_steps_are_said(recipe, tmp_path):
 def test_preparing_ends_with_an_error_for_bad_files(capsys):
     write_clip("videos/person01_boxing_d1.avi", frames=21)
     write_clip("videos/nobody.avi")
-    with pytest.raises(SystemExit, match="1 of 2 videos is bad.*\n  nobody.avi: is not named as KTH's") as error:
+    with pytest.raises(SystemExit, match="1 of 2 videos is bad.*\n  nobody.avi: is not named like KTH's") as error:
         prepare(prepare_kth, "videos", "data/kth")
     assert error.value.code not in (None, 0)
     prepare(prepare_kth, "videos", "data/kth", "--accept_bad_videos")
-    assert "accepted: nobody.avi: is not named as KTH's" in capsys.readouterr().out
+    assert "accepted: nobody.avi: is not named like KTH's" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="must be a folder of videos.*does not exist"):
         prepare(prepare_kth, "vidoes", "data/kth")
     with pytest.raises(SystemExit, match="Usage: python recipes/prepare_kth.py SOURCE OUTPUT. Received: videos"):
