@@ -93,7 +93,7 @@ class _Windows:
         return (
             f"{self.videos.name}: {'all' if used == self.count else used} of {self.count:,} windows of "
             f"{self.context} + {self.horizon} frames, frame step {self.frame_step}, {height}x{width}x{channels}, "
-            f"from {len(self.of_video) - short} videos" + (f" ({short} too short, left out)" if short else "")
+            f"from {len(self.of_video) - short} videos" + (f" ({short} too short, skipped)" if short else "")
         )
 
     def read(self, index: np.ndarray, corner: np.ndarray, mirrored: np.ndarray) -> Pair:

@@ -197,7 +197,7 @@ def test_what_needs_tensorflow_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # As if it was not installed.
     with pytest.raises(ImportError, match=r"format='tf' needs TensorFlow.*`pip install tensorflow`. format='keras'"):
         datasets.moving_mnist("test", **DIGITS, format="tf")
-    with pytest.raises(ImportError, match=r"authors' checkpoints needs TensorFlow.*What `model.save` wrote"):
+    with pytest.raises(ImportError, match=r"authors' checkpoints needs TensorFlow.*Files that `model.save` wrote"):
         reference.load_checkpoint(model, "model-0")
 
 
@@ -239,7 +239,7 @@ def test_training_goes_on_where_it_was():
 
 def test_what_has_no_end_or_no_batch():
     model = network()
-    with pytest.raises(ValueError, match="The test data never ends. Pass `sequences=`"):
+    with pytest.raises(ValueError, match="The test data is endless. Pass `sequences=`"):
         evaluation.evaluate(model, datasets.moving_mnist("train", **DIGITS, format="keras"))
     nothing = datasets.from_arrays(VIDEOS, "test", **WINDOWS, start=100, format="keras")
     with pytest.raises(ValueError, match="The test data has no sequences"):

@@ -91,7 +91,7 @@ def test_what_is_used_is_in_the_log(folder, capsys, caplog):
     caplog.set_level("INFO", "absl")
     datasets.video_folder(folder, "test", **SMALL)
     count = len(all_windows())
-    logged = f"all of {count} windows of 2 + 2 frames, frame step 1, 4x6x3, from 4 videos (1 too short, left out)"
+    logged = f"all of {count} windows of 2 + 2 frames, frame step 1, 4x6x3, from 4 videos (1 too short, skipped)"
     assert logged in caplog.text
     assert not capsys.readouterr().out
 
