@@ -8,20 +8,20 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class TF1RMSprop(keras.optimizers.Optimizer):
-    """RMSProp as TensorFlow 1 computes it, with which the published networks were trained.
+    """RMSProp as in TensorFlow 1, with which the published networks were trained.
 
         m <- rho * m + (1 - rho) * g^2              m = 1 before the first step
         w <- w - learning_rate * g / sqrt(m + epsilon)
 
-    `keras.optimizers.RMSprop` starts at m = 0, and its epsilon of 1e-7 is large beside the squared gradients of frames:
-    its steps are many times smaller.
+    `keras.optimizers.RMSprop` starts at m = 0, and its epsilon of 1e-7 is large compared to the squared gradients of
+    these networks, so its steps are many times smaller.
 
     Args:
         learning_rate: a number, or a `keras.optimizers.schedules.LearningRateSchedule`.
-        rho: how much of the mean square is kept in a step.
+        rho: fraction of the mean square that is kept in each step.
         epsilon: added to the mean square, inside the root.
         name: name of the optimizer.
-        kwargs: as of `keras.optimizers.Optimizer`: `clipnorm`, `use_ema` and so on.
+        kwargs: as in `keras.optimizers.Optimizer`: `clipnorm`, `use_ema` and so on.
 
     Example:
 

@@ -12,7 +12,7 @@ from run_folder import RunError
 from stages import Experiment
 
 from keras_frnn import datasets
-from keras_frnn.datasets.faces import Dataset
+from keras_frnn.datasets.formats import Dataset
 from keras_frnn.datasets.video_files.video_store import open_store
 
 _TEST_BATCH = 20

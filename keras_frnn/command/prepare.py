@@ -4,7 +4,7 @@ from typing import Any
 
 from keras_frnn import datasets
 from keras_frnn.command.before_keras import preparing_settings
-from keras_frnn.datasets.video_files.prepare import ending
+from keras_frnn.datasets.video_files.prepare import summary
 
 
 def prepare(folder: str, output: str, dataset: str, accept_bad_videos: bool, workers: int | None, **flags: Any):
@@ -25,4 +25,4 @@ def prepare(folder: str, output: str, dataset: str, accept_bad_videos: bool, wor
         settings["split"] = settings.pop("protocol")
     decode = getattr(datasets, f"prepare_{dataset}")
     bad = decode(folder, output, **settings, accept_bad_videos=accept_bad_videos, workers=workers)
-    print(ending(bad, folder, output))
+    print(summary(bad, folder, output))

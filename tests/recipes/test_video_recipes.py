@@ -138,9 +138,9 @@ def test_preparing_ends_with_an_error_for_bad_files(capsys):
     write_clip("videos/nobody.avi")
     arguments = ["--dataset=kth", "--output=data/kth"]
     prepare("videos", *arguments, code=1)
-    assert re.search("1 of 2 videos is bad.*\n  nobody.avi: is not named as KTH's", capsys.readouterr().err)
+    assert re.search("1 of 2 videos is bad.*\n  nobody.avi: is not named like KTH's", capsys.readouterr().err)
     prepare("videos", *arguments, "--accept-bad-videos")
-    assert "accepted: nobody.avi: is not named as KTH's" in capsys.readouterr().out
+    assert "accepted: nobody.avi: is not named like KTH's" in capsys.readouterr().out
     prepare("vidoes", *arguments, code=1)
     assert "Expected a folder of videos. Received: 'vidoes', which does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="test.hdf5 holds no video"):
