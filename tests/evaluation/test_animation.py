@@ -74,7 +74,7 @@ def test_pages_that_make_no_mp4(tmp_path):
         write(path, [])
     with pytest.raises(ValueError, match=r"pages of one size. Received: shape=\(16, 18, 3\) after \(16, 16, 3\)"):
         write(path, [*pages(2, (16, 16)), *pages(1, (16, 18))])
-    with pytest.raises(ValueError, match="up to 16384 pixels a side. Received: 2x16386"):
+    with pytest.raises(ValueError, match="up to 16384 pixels per side. Received: 2x16386"):
         write(path, pages(1, (2, 16386)))
     assert not list(tmp_path.iterdir())
     path.mkdir()
