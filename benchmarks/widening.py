@@ -1,4 +1,4 @@
-"""Networks that begin with what a narrower one has learnt."""
+"""Networks that begin with what a narrower one has learned."""
 
 import numpy as np
 from keras import ops
