@@ -1,5 +1,5 @@
-"""What speed.py compares with: plain implementations, written as one would without thinking of speed, and the
-convolutions alone."""
+"""The references of speed.py: straightforward implementations that were not optimized for speed, and the convolutions
+alone."""
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from keras_frnn.backend import convolution
 
 
 class TimeMajorFoldedRNN(keras.Model):
-    """The equations of a folded network, one time step after the other, with one convolution a gate."""
+    """The equations of a folded network, one time step after the other, with one convolution per gate."""
 
     def __init__(self, topology, horizon: int):
         super().__init__()
@@ -40,7 +40,7 @@ class TimeMajorFoldedRNN(keras.Model):
                 )
                 self.levels.append((kind, encode, decode, channels, filters))
                 channels = filters
-        # Keras tracks the layers of flat lists.
+        # Keras only tracks layers in flat lists.
         self.convolutions = [conv for level in self.levels for part in level[1:3] for conv in _as_list(part)]
 
     def _conv(self, inputs, filters, size, activation):
@@ -135,12 +135,12 @@ def convolutions(
     training: bool = False,
     gradient_of_frames: bool = True,
 ):
-    """The convolutions of a forecast, or of a training step, one after the other and nothing else.
+    """The convolutions of a forecast or of a training step, one after the other, and nothing else.
 
-    As few calls as the equations allow, and with what `upsampled_conv` saves. Not for JAX, whose compiler leaves out
-    what is not used of a result.
+    It uses as few calls as the equations allow, and the savings of `upsampled_conv`. It is not for JAX, whose compiler
+    removes unused parts of results.
     """
-    calls = []  # (how often, function, what it is a function of)
+    calls = []  # (number of calls, function, argument)
 
     def add(steps, frames, size, kernel, factors=(1, 1), inputs_have_gradient=True):
         """Convolutions of this many frames of this size, as often as there are steps; and their gradients."""
@@ -192,7 +192,7 @@ def convolutions(
         pixel = 0.0
         for count, function, x in calls:
             for _ in range(count):
-                # One needs the other, as in a loop over time. Else TensorFlow would run equal ones only once.
+                # Each call depends on the previous one, as in a loop over time. Otherwise TensorFlow would merge them.
                 pixel = ops.tanh(function(x + pixel)[0, 0, 0, 0])
         return pixel
 

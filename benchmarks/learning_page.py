@@ -23,7 +23,7 @@ def rows_of(name: str) -> list[dict]:
 
 
 def settings(command: str) -> dict[str, list[str]]:
-    """The values of each flag of a command; several if it is repeated."""
+    """The values of each flag of a command; repeated flags have several."""
     values = collections.defaultdict(list)
     for argument in shlex.split(command)[2:]:
         name, value = argument.removeprefix("--").split("=", 1)
@@ -39,7 +39,7 @@ def described(topology: str) -> str:
 
 
 def training(given: dict[str, list[str]]) -> list[str]:
-    """The settings of a trial that differ from those that the page gives for all."""
+    """How the training of a trial differs from the page's defaults."""
     words = {
         "optimizer": "{}",
         "rate": "rate {}",
@@ -65,7 +65,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def trials() -> str:
-    header = ["network", "frames", "TMAC", "steps", "weights", "MSE / copy", "DSSIM / copy", "DSSIM +1, +5, +10"]
+    header = ["network", "frames", "TMAC", "steps", "parameters", "MSE / copy", "DSSIM / copy", "DSSIM +1, +5, +10"]
     rows = []
     for row in rows_of("learning.csv"):
         given = settings(row["command"])

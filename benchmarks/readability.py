@@ -1,9 +1,9 @@
-"""Measures whether predicted digits can be read, with a classifier on forecasts of one digit.
+"""Readability of predicted digits: a classifier of clean frames is applied to predictions of one digit.
 
     python benchmarks/readability.py --model=moving-digits --size=32
 
-The classifier is trained on clean frames of training digits. It is given a square around a frame's center of mass, so
-that only the shape of a digit counts, not its place.
+The classifier is not trained on predictions or test digits. It sees a square around a frame's center of mass, so a
+digit in the wrong position is judged by its shape alone.
 """
 
 import csv

@@ -5,10 +5,10 @@ import pytest
 from keras_frnn import models, optimizers
 
 
-def test_ten_steps_are_those_of_the_formula():
+def test_ten_steps_follow_the_formula():
     generator = np.random.default_rng(0)
     weights = generator.normal(size=(3, 4)).astype("float32")
-    # As those of frames: most are small beside Keras' epsilon.
+    # Like the gradients of frames, most are small compared to Keras' epsilon.
     gradients = (generator.normal(size=(10, 3, 4)) * 10.0 ** generator.integers(-6, 1, size=(3, 4))).astype("float32")
     variable = keras.Variable(weights)
     optimizer = optimizers.TF1RMSprop(1e-2)
