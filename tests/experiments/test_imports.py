@@ -45,7 +45,8 @@ def imports(folder: pathlib.Path, package: str) -> dict[str, set[str]]:
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                names |= inside if inside <= paths.keys() else inside | {node.module}
         found[module] = names & paths.keys() - {module}
     return found
 
@@ -74,7 +75,9 @@ def test_a_command_line_needs_no_keras(first):
 
 def test_keras_loads_networks_after_a_bare_import(tmp_path):
     path = tmp_path / "model.keras"
-    keras_frnn.models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], 2).save(path)
+    model = keras_frnn.models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], 2)
+    model.build((None, 2, 4, 4, 1))
+    model.save(path)
     run(f"import keras_frnn\nimport keras; assert keras.saving.load_model({str(path)!r}).horizon == 2")
 
 
