@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 demo: $(VENV)/demo  ## Forecast moving digits with the network in the package; train a small one; compare them.
 	@mkdir -p build
-	$(VENV)/bin/python recipes/demo.py 2> build/demo.log || { cat build/demo.log; exit 1; }  # Libraries chatter there.
+	$(VENV)/bin/python recipes/demo.py 2> build/demo.log || { cat build/demo.log; exit 1; }  # Libraries print messages there.
 
 # Tests that run no Keras are marked `once`, and run on the first backend only.
 test: $(VENV)/test  ## Run all tests on all three backends.
@@ -75,7 +75,7 @@ notebooks: $(VENV)/docs  ## Execute the notebooks and write them back; minutes.
 results: $(VENV)/demo  ## Write docs/results.md and its pictures from the runs in runs/.
 	$(VENV)/bin/python docs/results_page.py
 
-benchmark: $(VENV)/demo  ## Measure what the models cost and how fast videos come; writes benchmarks/results/.
+benchmark: $(VENV)/demo  ## Measure the cost of the models and the data-loading throughput; writes benchmarks/results/.
 	$(VENV)/bin/python benchmarks/cost.py
 	$(VENV)/bin/python benchmarks/pipeline.py
 	$(VENV)/bin/python benchmarks/speed.py

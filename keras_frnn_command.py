@@ -1,11 +1,12 @@
-"""The command line of `keras-frnn`. What it does is in keras_frnn/command.py.
+"""The command line of `keras-frnn`. What the commands do is in keras_frnn/command/.
 
-It lies beside the package, whose import loads Keras: `--help`, and what can be refused without Keras, come at once.
+It lies beside the package, whose import loads Keras, so that `--help` and many errors are printed at once.
 """
 
 import argparse
 import codecs
 import contextlib
+import functools
 import importlib.util
 import os
 import pathlib
@@ -13,23 +14,26 @@ import re
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 _SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command line, that of the process by default; returns the exit code: 0, or 1 with a sentence why.
+    """Runs a command line, by default that of the process.
+
+    Returns:
+        The exit code: 0, or 1 after an error, which is printed as a sentence.
 
     Raises:
-        SystemExit: with 2, where the command line itself is wrong; with 0 after `--help` and `--version`.
+        SystemExit: with 2 if the command line itself is wrong; with 0 after `--help` and `--version`.
     """
-    # A file's name may have letters that the terminal has not, and bytes that are none.
+    # The name of a file may have letters that the terminal cannot print, and bytes that are not text.
     codecs.register_error("keras-frnn", _spelled_out)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="keras-frnn")
-    before_keras = _before_keras()
-    parsed, unknown = _parser(before_keras.version()).parse_known_args(argv)
+    parsed, unknown = _parser().parse_known_args(argv)
     arguments = vars(parsed)
     name, parser = arguments.pop("command"), arguments.pop("parser")
     if unknown:
@@ -41,14 +45,15 @@ def main(argv: list[str] | None = None) -> int:
     ):
         os.environ.setdefault(variable, value)
     try:
-        before_keras.check(name, arguments)
+        _before_keras().check(name, arguments)
         with _without_stderr():
-            from keras_frnn import command
+            command = importlib.import_module(f"keras_frnn.command.{name}")
         getattr(command, name)(**arguments)
     except KeyboardInterrupt:
-        print(f"\nkeras-frnn {name}: interrupted.", file=sys.stderr)
+        hint = " The same command continues." if name in ("prepare", "train") else ""
+        print(f"\nkeras-frnn {name}: interrupted.{hint}", file=sys.stderr)
         return 1
-    # Also what a backend says: a user of the command has no use for its stack trace.
+    # All errors, also those of a backend: its stack trace is of no use to a user of the command.
     except Exception as error:
         text = _with_flags(str(error).strip(), arguments) or "no reason is given"
         known = isinstance(error, (ValueError, OSError, FloatingPointError, ImportError))
@@ -58,22 +63,24 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _spelled_out(error: UnicodeError) -> tuple[str, int]:
-    """Escapes for letters that cannot be printed; `-` for the line of Keras' progress bar."""
+    """Replaces letters that cannot be printed by escapes, and the line of Keras' progress bar by `-`."""
     text, end = codecs.backslashreplace_errors(error)
     return text.replace("\\u2501", "-"), end
 
 
+@functools.cache
 def _before_keras() -> ModuleType:
-    """The module of that name, without its package."""
+    """The module keras_frnn.command.before_keras, loaded without its package."""
     (folder,) = importlib.util.find_spec("keras_frnn").submodule_search_locations
-    spec = importlib.util.spec_from_file_location("before_keras", pathlib.Path(folder) / "before_keras.py")
+    path = pathlib.Path(folder) / "command" / "before_keras.py"
+    spec = importlib.util.spec_from_file_location("before_keras", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def _with_flags(text: str, arguments: dict) -> str:
-    """A message of the package in the command's terms: `frame_step` and frame_step=2 become flags."""
+    """A message of the package in the terms of the command: `frame_step` and frame_step=2 become flags."""
     for name in arguments:
         flag = "--" + name.replace("_", "-")
         text = re.sub(rf"`{name}(=[^`]*)?`", rf"{flag}\1", text)
@@ -83,7 +90,7 @@ def _with_flags(text: str, arguments: dict) -> str:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    """For importing TensorFlow, which tells of processors and GPUs meanwhile, whatever its log level."""
+    """Hides what TensorFlow prints about processors and GPUs while it is imported, whatever its log level."""
     with open(os.devnull, "wb") as nowhere:
         kept = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -94,7 +101,8 @@ def _without_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-def _parser(version: str = "") -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
+    defaults = _before_keras()
     parser = argparse.ArgumentParser(
         prog="keras-frnn",
         usage="keras-frnn COMMAND ...; keras-frnn COMMAND --help",
@@ -102,7 +110,7 @@ def _parser(version: str = "") -> argparse.ArgumentParser:
         epilog="The environment variable KERAS_BACKEND is tensorflow, jax or torch.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"keras-frnn {version}")
+    parser.add_argument("--version", action="version", version=f"keras-frnn {defaults.version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="keras-frnn")
 
     def command(name: str, usage: str, help: str):
@@ -115,92 +123,111 @@ def _parser(version: str = "") -> argparse.ArgumentParser:
             formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=100),
         )
         added.set_defaults(parser=added)
-        return added.add_argument
+        return functools.partial(_add, added)
 
     def model(default: str) -> dict:
         known = "moving-pictures or moving-digits, which come with the package, a .keras file or a folder"
-        return dict(default=default, metavar="MODEL", help=f"{known} [{default}]")
+        return dict(default=default, metavar="MODEL", help=known)
 
-    size = dict(
-        type=_size, metavar="HEIGHTxWIDTH", help="of the frames that the model sees [as it was built, or the video's]"
-    )
-    # Without a default: what is not given is as the network was trained.
+    size = dict(type=_size, metavar="HEIGHTxWIDTH", help="size of the frames that the model is given")
+    # Flags of the windows have no default: one that is not given is as the network was trained.
     windows = {
-        "--context": dict(type=_positive, metavar="N", help="frames that are given [as trained, or 10]"),
-        "--horizon": dict(type=_positive, metavar="N", help="frames to be predicted [as trained, or 10]"),
-        "--frame-step": dict(type=_positive, metavar="N", help="2 takes every second frame [as trained, or 1]"),
+        f"--{name.replace('_', '-')}": dict(
+            type=_positive, metavar="N", help=help, otherwise=f"as trained, or {defaults.WINDOWS[name]}"
+        )
+        for name, help in {
+            "context": "given frames",
+            "horizon": "frames to predict",
+            "frame_step": "2 takes every second frame",
+        }.items()
     }
 
-    add = command(
-        "predict", "CLIP [--FLAG=VALUE ...]", "Draw a clip's truth beside its prediction, and what follows its end."
-    )
+    add = command("predict", "CLIP [--FLAG=VALUE ...]", "Draw truth and prediction of a clip, also beyond its end.")
     add("clip", metavar="CLIP", help="a video file")
     add("--model", **model("moving-pictures"))
-    add("--output", default="out.mp4", metavar="FILE", help=".mp4 or .gif, or .png for a strip [out.mp4]")
-    add("--steps", type=_positive, metavar="N", help="frames to predict [as the model was trained for]")
+    add("--output", default="out.mp4", metavar="FILE", help=".mp4 or .gif, or .png for a strip")
+    add("--steps", type=_positive, metavar="N", help="frames to predict", otherwise="as trained")
     add("--context", **windows["--context"])
-    add("--start", type=_integer, default=0, metavar="N", help="first given frame; -10: the tenth from the end [0]")
+    add("--start", type=_integer, default=0, metavar="N", help="first given frame; -10: the tenth from the end")
     add("--frame-step", **windows["--frame-step"])
-    add("--size", **size)
-    add("--rate", type=_rate, metavar="FPS", help="frames a second to write [the clip's]")
-    add = command("live", "[--FLAG=VALUE ...]", "Predict while frames come from a camera or a file; Ctrl-C ends it.")
-    add("--camera", default="0", metavar="SOURCE", help="a camera's number, or a video file [0]")
-    add("--model", **model("moving-pictures"))
-    add("--steps", type=_positive, metavar="N", help="frames to look ahead [as the model was trained for]")
-    add("--every", type=_positive, default=1, metavar="N", help="predict after every n-th frame [1]")
-    add("--frames", type=_positive, metavar="N", help="end after so many frames")
-    add("--follow", type=_rate, metavar="SECONDS", help="of a file that grows: wait so long for more")
-    add("--headless", action="store_true", help="open no window")
-    add("--output", metavar="FILE", help="write what is shown, .mp4")
-    add("--size", **size)
-    add = command("prepare", "FOLDER [--FLAG=VALUE ...]", "Decode a folder of videos, once, for train and evaluate.")
-    add("folder", metavar="FOLDER", help="of video files, also in its subfolders")
-    add("--output", default="prepared", metavar="FOLDER", help="to write to [prepared]")
-    add("--size", type=_size, default=(64, 64), metavar="HEIGHTxWIDTH", help="of the stored frames [64x64]")
-    add("--grey", action="store_true", help="store grey frames, not colour")
-    one_of = commands.choices["prepare"].add_mutually_exclusive_group().add_argument
-    one_of("--test-fraction", type=_part, default=0.2, metavar="PART", help="of the videos that are for testing [0.2]")
-    one_of("--test", action="append", metavar="PATTERN", help="these are for testing: 'tuesday/*'; repeatable")
-    add(
-        "--group",
-        type=_expression,
-        metavar="REGEX",
-        help="videos with the same match stay on one side: '.*/' keeps folders together",
-    )
-    add("--rate", type=_rate, metavar="FPS", help="frames per second to store [each video's own]")
-    add("--accept-bad-videos", action="store_true", help="store what can be read of bad videos")
-    add("--workers", type=_positive, metavar="N", help="decoding processes [one a core]")
+    add("--size", **size, otherwise="as it was built, or the clip's")
+    add("--rate", type=_rate, metavar="FPS", help="frames per second to write", otherwise="the clip's")
 
-    add = command("train", "FOLDER [--FLAG=VALUE ...]", "Train a network on prepared videos; the same command goes on.")
-    add("folder", metavar="FOLDER", help="that `keras-frnn prepare` wrote")
-    add("--output", default="model.keras", metavar="FILE", help="the network, .keras [model.keras]")
+    add = command("live", "[--FLAG=VALUE ...]", "Predict while frames come from a camera or a file, until Ctrl-C.")
+    add("--camera", default="0", metavar="SOURCE", help="the number of a camera, or a video file")
+    add("--model", **model("moving-pictures"))
+    add("--steps", type=_positive, metavar="N", help="frames to predict", otherwise="as trained")
+    add("--every", type=_positive, default=1, metavar="N", help="predict after every Nth frame")
+    add("--frames", type=_positive, metavar="N", help="stop after so many frames")
+    add("--follow", type=_rate, metavar="SECONDS", help="wait so long for more at the end of a file that grows")
+    add("--headless", action="store_true", help="open no window")
+    add("--output", metavar="FILE", help="write the pictures to an .mp4, too")
+    add("--size", **size, otherwise="as it was built, or the video's")
+
+    add = command("prepare", "FOLDER [--FLAG=VALUE ...]", "Decode videos, once, for `train`, `evaluate` and recipes.")
+    videos, ucf101 = (defaults.PREPARING[name] for name in ("videos", "ucf101"))
+    part, protocols = videos["test_fraction"], ("paper", "official-1", "official-2", "official-3")
+    add("folder", metavar="FOLDER", help="folder of the videos, also in its subfolders")
+    add("--output", default="prepared", metavar="FOLDER", help="folder to write to")
+    kinds = dict(choices=tuple(defaults.PREPARING), default="videos", metavar="NAME")
+    add("--dataset", **kinds, help="kth, ucf101: in the paper's sizes and splits; videos: any")
+    add("--size", type=_size, metavar="HEIGHTxWIDTH", help="size of the stored frames", otherwise=videos["size"])
+    add("--gray", action="store_true", default=None, help="store gray frames, not color")
+    add("--grey", action="store_true", default=None, dest="gray", help=argparse.SUPPRESS)
+    one_of = functools.partial(_add, commands.choices["prepare"].add_mutually_exclusive_group())
+    one_of("--test-fraction", type=_part, metavar="PART", help="part of the videos for testing", otherwise=part)
+    one_of("--test", action="append", metavar="PATTERN", help="these are for testing: 'tuesday/*'; repeatable")
+    same = "videos with the same match stay on one side: '.*/' keeps folders together"
+    add("--group", type=_expression, metavar="REGEX", help=same)
+    add("--rate", type=_rate, metavar="FPS", help="frames per second to store", otherwise="each video's own")
+    ways = dict(choices=protocols, metavar="NAME", otherwise=ucf101["protocol"])
+    add("--protocol", **ways, help="of ucf101: the split, paper or official-1 to official-3")
+    add("--lists", metavar="FOLDER", help="of ucf101: the official lists", otherwise="in or beside the videos")
+    add("--seed", type=_integer, metavar="N", help="of ucf101: draws the split of the paper", otherwise=ucf101["seed"])
+    add("--accept-bad-videos", action="store_true", help="store what can be read of bad videos")
+    add("--workers", type=_positive, metavar="N", help="decoding processes", otherwise="one per core")
+
+    training = defaults.TRAINING
+    add = command("train", "FOLDER [--FLAG=VALUE ...]", "Train a network on prepared videos; run again to continue.")
+    add("folder", metavar="FOLDER", help="the output of `keras-frnn prepare`")
+    add("--output", default=defaults.NETWORK, metavar="FILE", help="the network, .keras")
     add(
         "--network",
         choices=("quick", "small", "paper"),
-        help="how large; minutes, hours, a GPU [quick]",
+        help="its size: takes minutes, hours, a GPU",
+        otherwise=training["network"],
     )
-    add("--steps", type=_positive, default=600, metavar="N", help="training steps in all [600]")
-    add("--batch", type=_positive, metavar="N", help="sequences a step [2]")
+    add("--steps", type=_positive, default=600, metavar="N", help="training steps in total")
+    add("--batch", type=_positive, metavar="N", help="sequences per step", otherwise=training["batch"])
     for name, options in windows.items():
         add(name, **options)
-    add("--learning-rate", type=_rate, metavar="RATE", help="of Adam [0.002]")
+    add("--learning-rate", type=_rate, metavar="RATE", help="of Adam", otherwise=training["learning_rate"])
     add("--mirror", action="store_true", default=None, help="mirror half of the sequences: not for text, maps, traffic")
-    add("--save-every", type=_positive, default=100, metavar="N", help="steps between saves, with pictures [100]")
+    add("--save-every", type=_positive, default=100, metavar="N", help="steps between saves, with pictures")
 
     add = command("evaluate", "FOLDER [--FLAG=VALUE ...]", "Score networks on the test videos of a prepared folder.")
-    add("folder", metavar="FOLDER", help="that `keras-frnn prepare` wrote")
-    add("--model", action="append", metavar="MODEL", help="again for each network [model.keras]")
+    add("folder", metavar="FOLDER", help="the output of `keras-frnn prepare`")
+    add("--model", action="append", metavar="MODEL", help="a network; repeatable", otherwise=defaults.NETWORK)
     for name, options in windows.items():
         add(name, **options)
-    add("--sequences", type=_positive, metavar="N", help="a choice of so many test sequences [all]")
-    add("--output", metavar="FILE", help="also write the scores, .csv")
+    add("--sequences", type=_positive, metavar="N", help="test sequences, chosen by a seed", otherwise="all")
+    add("--output", metavar="FILE", help="write the scores to a .csv, too")
 
     add = command(
         "app", "[--FLAG=VALUE ...]", "Open a page on this machine to play with a network; needs keras-frnn[app]."
     )
     add("--model", **model("moving-digits"))
-    add("--port", type=_positive, default=7860, metavar="N", help="the page is http://127.0.0.1:N [7860]")
+    add("--port", type=_positive, default=7860, metavar="N", help="the page is http://127.0.0.1:N")
     return parser
+
+
+def _add(parser, name: str, *, help: str, default: Any = None, otherwise: Any = None, **options):
+    """Adds an argument; its help ends with the default, or with what holds otherwise, in brackets."""
+    if otherwise is None and "action" not in options:
+        otherwise = default
+    if otherwise is not None:
+        help += f" [{'x'.join(map(str, otherwise)) if isinstance(otherwise, tuple) else otherwise}]"
+    parser.add_argument(name, help=help, default=default, **options)
 
 
 def _size(text: str) -> tuple[int, int]:

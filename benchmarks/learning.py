@@ -1,10 +1,10 @@
-"""What a network learns from a budget of arithmetic: trains one on moving digits, scores it, and adds a row to a table.
+"""Trains a network on moving digits with a budget of arithmetic, scores it, and adds a row to a table.
 
     python benchmarks/learning.py --topology='[("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5)]' --tmac=1
-    python benchmarks/learning.py ... --output=runs/long --tmac=100 --cooldown=0.2     goes on where it was interrupted
+    python benchmarks/learning.py ... --output=runs/long --tmac=100 --cooldown=0.2     continues after an interruption
 
-The budget counts multiply-accumulates of forward passes (`evaluation.cost`), which mean the same on any machine.
-Testing always means two digits, speed 0.05, 10 given and 10 predicted frames, test digits.
+The budget counts multiply-accumulates of forward passes (`evaluation.cost`), which do not depend on the machine.
+Tests always have two digits, speed 0.05, 10 given and 10 predicted frames, test digits.
 """
 
 import ast
@@ -19,26 +19,25 @@ import time
 import keras
 import numpy as np
 from absl import app, flags
-from conv_muon import ConvMuon
-from widening import start_from
+from transfer import rebuilt, start_from
 
-from keras_frnn import datasets, evaluation, layers, losses, models
+from keras_frnn import datasets, evaluation, layers, losses, models, optimizers
 from keras_frnn.files import atomic_path
 
 _TOPOLOGY = flags.DEFINE_string("topology", None, "A list as `FoldedRNN.from_topology` takes it.", required=True)
 _TMAC = flags.DEFINE_float("tmac", 1, "Budget of training in 10^12 multiply-accumulates of forward passes.")
-_MINUTES = flags.DEFINE_float("minutes", None, "Time to train at most: the rate falls so that it ends there, too.")
+_MINUTES = flags.DEFINE_float("minutes", None, "Longest time to train; the learning rate falls accordingly.")
 _SIZE = flags.DEFINE_integer("size", 32, "Side of the frames.")
 _CONTEXT = flags.DEFINE_integer("context", 10, "Given frames in training.")
 _HORIZON = flags.DEFINE_integer("horizon", 10, "Predicted frames in training.")
-_DIGITS = flags.DEFINE_multi_integer("num_digits", [2], "Digits in training sequences; repeated: batches in turns.")
-_SPEEDS = flags.DEFINE_multi_float("speed", [0.05], "Speed in training; repeated: batches in turns.")
+_DIGITS = flags.DEFINE_multi_integer("num_digits", [2], "Digits in training sequences; repeatable: batches take turns.")
+_SPEEDS = flags.DEFINE_multi_float("speed", [0.05], "Speed in training; repeatable: batches take turns.")
 _BATCH = flags.DEFINE_integer("batch_size", 2, "Sequences in a step.")
 _LOSS = flags.DEFINE_enum("loss", "crossentropy", ["crossentropy", "mse", "mae"], "Loss.")
 _DSSIM = flags.DEFINE_float("dssim", 0, "Weight of the structural dissimilarity that is added to the loss.")
 _OPTIMIZER = flags.DEFINE_enum("optimizer", "adam", ["adam", "muon"], "Optimizer.")
 _RATE = flags.DEFINE_float("rate", 2e-3, "Highest learning rate.")
-_COOLDOWN = flags.DEFINE_float("cooldown", 1, "Last share of the budget in which the rate falls, as a cosine.")
+_COOLDOWN = flags.DEFINE_float("cooldown", 1, "Last fraction of the budget, in which the rate falls as a cosine.")
 _EMA = flags.DEFINE_float("ema", 0, "Momentum of the weights' exponential moving average; 0: none.")
 _DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all layers but the lowest with weights.")
 _GATE = flags.DEFINE_float("update_gate_bias", -2, "Initial bias of the update gates.")
@@ -47,14 +46,14 @@ _TEST = flags.DEFINE_integer("test_sequences", 200, "How many sequences to test 
 _INITIAL = flags.DEFINE_multi_string(
     "initial",
     [],
-    "A saved model of this topology, or of the same with fewer filters: start from what it computes. Repeated: from "
-    "the mean of their weights, for models of which each went on from the one before.",
+    "A saved model to start from, with this topology, or with the same and fewer filters. Repeatable: start from the "
+    "mean of their weights, for models of which each continued from the one before.",
 )
 _ON_DEVICE = flags.DEFINE_bool(
-    "on_device", False, "With JAX, draw the sequences on the GPU; --minutes then count from the second step on."
+    "on_device", False, "With JAX, draw the sequences on the GPU; --minutes then counts from the second step on."
 )
-_TURNED = flags.DEFINE_integer("turned", 0, "With --on_device: how many turned digits there are for each as it is.")
-_BLEND = flags.DEFINE_float("blend", 0, "With --on_device: share of the time in which the loss becomes squared error.")
+_TURNED = flags.DEFINE_integer("turned", 0, "With --on_device: how many rotated copies of each digit to add.")
+_BLEND = flags.DEFINE_float("blend", 0, "With --on_device: fraction of the time until the loss is the squared error.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for checkpoints and pictures; none are written without.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/learning.csv", "Table to which a row is added.")
 
@@ -67,7 +66,7 @@ def make_model():
     stack = models.topologies.layers_from_topology(
         ast.literal_eval(_TOPOLOGY.value), layers.FoldedConvGRU, dtype=_DTYPE.value, update_bias=_GATE.value
     )
-    # Pixels leave the network through the lowest layer with weights: in bfloat16, black would not be black.
+    # The lowest layer with weights outputs the pixels. In bfloat16, black would not be exactly black.
     lowest = next(index for index, layer in enumerate(stack) if hasattr(layer, "kernel_size"))
     for index in range(lowest + 1):
         stack[index] = type(stack[index]).from_config({**stack[index].get_config(), "dtype": "float32"})
@@ -118,7 +117,7 @@ def loss(y_true, y_pred):
 
 
 def blended_loss(y_true, y_pred, spent):
-    """The loss, which becomes the squared error as time is spent, but for the structural dissimilarity's part."""
+    """The loss, which becomes the squared error in the course of the training; the part of DSSIM stays."""
     now = loss(y_true, y_pred)
     if not _BLEND.value:
         return now
@@ -128,7 +127,7 @@ def blended_loss(y_true, y_pred, spent):
 
 
 def train_on_device(model, output: pathlib.Path | None, gmac: float) -> float:
-    """Trains for --minutes, and returns the seconds that it took."""
+    """Trains for --minutes; returns the seconds that this took."""
     import on_device
 
     def log(progress: dict):
@@ -147,7 +146,7 @@ def train_on_device(model, output: pathlib.Path | None, gmac: float) -> float:
 
 
 class Schedule(keras.callbacks.Callback):
-    """Warm-up, a constant rate, a cosine down to nothing; by the share of the budget, or of the time, that is spent."""
+    """Warm-up, a constant rate, then a cosine to zero, by the spent fraction of the budget or of the time."""
 
     def __init__(self, steps: int, seconds: float):
         super().__init__()
@@ -173,7 +172,7 @@ class Schedule(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the model after an epoch, whole or not at all, and scores it every few."""
+    """Saves the model atomically after each epoch and logs its progress."""
 
     def __init__(self, folder: pathlib.Path, gmac: float, seconds: float):
         super().__init__()
@@ -196,14 +195,6 @@ class Checkpoint(keras.callbacks.Callback):
             file.write(json.dumps(progress) + "\n")
 
 
-def with_horizon(model, horizon: int):
-    """A network with the same weights that predicts as many frames."""
-    twin = models.FoldedRNN.from_config({**model.get_config(), "horizon": horizon})
-    twin.build(model.context_shape)
-    twin.set_weights(model.get_weights())
-    return twin
-
-
 def main(argv):
     model, seconds = None, 0.0
     output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
@@ -216,7 +207,7 @@ def main(argv):
         model = make_model()
         ema = dict(use_ema=True, ema_momentum=_EMA.value) if _EMA.value else {}
         if _OPTIMIZER.value == "muon":
-            optimizer = ConvMuon(_RATE.value, global_clipnorm=1.0, weight_decay=0, adam_weight_decay=0, **ema)
+            optimizer = optimizers.ConvMuon(_RATE.value, global_clipnorm=1.0, **ema)
         else:
             optimizer = keras.optimizers.Adam(_RATE.value, clipnorm=1.0, **ema)
         model.compile(optimizer, loss)
@@ -248,8 +239,8 @@ def main(argv):
         done = int(model.optimizer.iterations)
     else:
         seconds += time.perf_counter() - begun
-    # At its end, `fit` puts the averages of the weights, where there are any, in their place.
-    tested = with_horizon(model, 10)
+    # With --ema, `fit` has replaced the weights by their averages at its end.
+    tested = rebuilt(model, horizon=10)
     test = datasets.moving_mnist(
         "test", digits="mnist-5k", size=_SIZE.value, speed=0.05, batch_size=50, sequences=_TEST.value
     )

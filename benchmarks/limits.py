@@ -17,7 +17,7 @@ import numpy as np
 from absl import app, flags
 
 from keras_frnn import datasets
-from keras_frnn.command import load_model
+from keras_frnn.command.networks import load_model
 from keras_frnn.datasets.moving_mnist import MovingDigits, draw, moved
 from keras_frnn.files import atomic_path
 

@@ -22,9 +22,9 @@ import keras
 import numpy as np
 import on_device
 from absl import app, flags
-from conv_muon import ConvMuon
+from transfer import rebuilt
 
-from keras_frnn import evaluation, layers, models
+from keras_frnn import evaluation, layers, models, optimizers
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 from keras_frnn.models.presets import BUILT_IN
@@ -196,11 +196,7 @@ def loss(future, predicted, last):
 def train(output: pathlib.Path):
     output.mkdir(parents=True, exist_ok=True)
     model = network()
-    model.compile(
-        ConvMuon(
-            _RATE.value, global_clipnorm=1.0, weight_decay=0, adam_weight_decay=0, use_ema=True, ema_momentum=0.998
-        )
-    )
+    model.compile(optimizers.ConvMuon(_RATE.value, global_clipnorm=1.0, use_ema=True, ema_momentum=0.998))
     cost = evaluation.cost(model, (_SIZE.value, _SIZE.value, 3), CONTEXT, HORIZON)
     print(f"{cost.weights:,} weights, {cost.macs / 1e9:.3f} GMAC a sequence, {len(tiles())} tiles", flush=True)
     pictures = images()
@@ -227,29 +223,18 @@ def train(output: pathlib.Path):
     )
     # Without the optimizer, which is most of the file.
     with atomic_path(output / "model.keras") as temporary:
-        twin(model).save(temporary)
+        rebuilt(model, in_float32=True).save(temporary)
     command = f"python benchmarks/moving_pictures.py --minutes={_MINUTES.value:g} --batch_size={_BATCH.value}"
     training = done | {"command": command, "tmac": done["steps"] * _BATCH.value * cost.macs / 1e12, **machine()}
     with atomic_path(output / "training.json") as temporary:
         temporary.write_text(json.dumps(training, indent=1, default=float) + "\n")
 
 
-def twin(model) -> models.FoldedRNN:
-    """A network with the same weights, in float32, whatever it was trained in."""
-    config = model.get_config()
-    for layer in config["layers"]:
-        layer["config"].pop("dtype", None)
-    config.pop("dtype", None)
-    same = models.FoldedRNN.from_config(config)
-    same.build(model.context_shape)
-    same.set_weights(model.get_weights())
-    return same
-
-
 def ship(output: pathlib.Path):
     """Writes the preset, with the scores of what ships: its weights are rounded."""
     folder = BUILT_IN / "moving-pictures"
-    twin(keras.saving.load_model(output / "model.keras", compile=False)).save_to_preset(folder, dtype="float16")
+    trained = keras.saving.load_model(output / "model.keras", compile=False)
+    rebuilt(trained, in_float32=True).save_to_preset(folder, dtype="float16")
     model = models.FoldedRNN.from_preset(folder)
     # Sequences of steps that no training reaches.
     drawn = [batch(2**40 + number, 32, _SIZE.value, _SEED.value) for number in range(8)]

@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags
 
 from keras_frnn import datasets
-from keras_frnn.datasets.faces import FORMATS
+from keras_frnn.datasets.formats import FORMATS
 from keras_frnn.datasets.video_files import decode_worker
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine

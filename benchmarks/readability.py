@@ -14,7 +14,7 @@ import numpy as np
 from absl import app, flags
 
 from keras_frnn import datasets
-from keras_frnn.command import load_model
+from keras_frnn.command.networks import load_model
 from keras_frnn.files import atomic_path
 
 _MODEL = flags.DEFINE_string("model", None, "A saved FoldedRNN, or the name of a preset.", required=True)

@@ -10,6 +10,7 @@ import json
 import keras
 import numpy as np
 from absl import app, flags
+from transfer import rebuilt
 
 from keras_frnn import datasets, evaluation, models
 from keras_frnn.files import atomic_path
@@ -74,16 +75,8 @@ def main(_):
     else:
         model = models.FoldedRNN.from_preset(_NAME.value)
         training = models.FoldedRNN.presets[_NAME.value]["training"]
-    # In float32, whatever it was trained in.
-    config = model.get_config()
-    for layer in config["layers"]:
-        layer["config"].pop("dtype", None)
-    config.pop("dtype", None)
-    twin = models.FoldedRNN.from_config({**config, "horizon": 10, "name": _NAME.value})
-    twin.build((None, 10, 32, 32, 1))
-    twin.set_weights(model.get_weights())
-    twin.save_to_preset(folder, dtype="float16")
-    # What ships is scored, with its rounded weights.
+    rebuilt(model, in_float32=True, horizon=10, name=_NAME.value).save_to_preset(folder, dtype="float16")
+    # The preset itself is scored, with its rounded weights.
     model = models.FoldedRNN.from_preset(folder)
     test, unseen = (
         datasets.moving_mnist("test", **_DATA, batch_size=50, sequences=_SEQUENCES, seed=seed)

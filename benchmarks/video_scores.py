@@ -15,11 +15,11 @@ import numpy as np
 from absl import app, flags
 
 from keras_frnn import models
+from keras_frnn.command.video_source import Video
 from keras_frnn.datasets.video_files.clips import find_videos
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 from keras_frnn.models.frames import to_uint8
-from keras_frnn.video_source import Video
 
 _PRESET = flags.DEFINE_string("preset", "moving-pictures", "Network of the package, or a folder.")
 _SIZE = flags.DEFINE_integer("size", 64, "Side of the frames.")

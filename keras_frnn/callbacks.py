@@ -1,4 +1,4 @@
-"""Watching a network learn."""
+"""Callbacks that show how a network learns."""
 
 import os
 import pathlib
@@ -6,8 +6,8 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_frnn.before_keras import check_writable
 from keras_frnn.checks import check_positive_integer
+from keras_frnn.command.before_keras import check_writable
 from keras_frnn.evaluation.animation import save_animation
 from keras_frnn.evaluation.display import to_display
 from keras_frnn.evaluation.figures import plot_strip
@@ -16,26 +16,26 @@ _MOST_SEQUENCES = 4
 
 
 class ForecastPictures(keras.callbacks.Callback):
-    """Draws what the network predicts beside the truth, at the end of every n-th epoch and of training.
+    """Draws predictions beside the truth at the end of every n-th epoch and at the end of training.
 
-    `folder/epoch-0005.png` has the first sequence over time, `folder/epoch-0005.gif` all of them as an animation. Where
-    a picture cannot be written in the course of training, a line says so, and training goes on.
+    `folder/epoch-0005.png` shows the first sequence over time, `folder/epoch-0005.gif` all of them as an animation. If
+    a picture cannot be written during training, a message says so, and training continues.
 
     Args:
-        context: frames that are given, floating point in [-1, 1], `(batch, context, height, width, channels)`; or with
-            channels before height, as the model takes them. The first four sequences are drawn.
-        future: the true frames that follow, `(batch, horizon, height, width, channels)`. As many are predicted.
-        folder: for the pictures; it is made where it is missing. Pictures of the same epoch are replaced.
-        every: how many epochs lie between pictures.
-        animation: whether the GIF is written.
-        log_dir: folder of TensorBoard's records, to which the strip is added as the image `forecast`; None for none.
+        context: given frames, floating point in [-1, 1], `(batch, context, height, width, channels)`, or with channels
+            before height if the model expects that. The first four sequences are drawn.
+        future: the true frames that follow, `(batch, horizon, height, width, channels)`. The same number is predicted.
+        folder: folder for the pictures; it is created if necessary. Pictures of the same epoch are replaced.
+        every: draw every n-th epoch.
+        animation: whether to write the GIF.
+        log_dir: log folder of TensorBoard, to which the strip is added as the image `forecast`; None to add nothing.
 
     Raises:
-        ValueError: no sequences, frames of other values or of shapes that do not go together (when training begins), or
-            `every` is not a positive integer.
-        OSError: no picture can be written there (when training begins).
-        FloatingPointError: the network forecasts frames that are not finite.
-        ImportError: `log_dir` is given, and TensorBoard is not installed.
+        ValueError: there are no sequences, frames have unexpected values or shapes that do not fit together (when
+            training begins), or `every` is not a positive integer.
+        OSError: pictures cannot be written to the folder (when training begins).
+        FloatingPointError: the network predicts frames that are not finite.
+        ImportError: `log_dir` is given and TensorBoard is not installed.
 
     Example:
 
@@ -65,14 +65,14 @@ class ForecastPictures(keras.callbacks.Callback):
             np.asarray(keras.ops.convert_to_numpy(frames)[:_MOST_SEQUENCES]) for frames in (context, future)
         )
         if not len(self.context):
-            raise ValueError("Expected one sequence or more to draw. Received: none")
+            raise ValueError("Expected at least one sequence to draw. Received: none")
         self.folder, self.every = pathlib.Path(folder), check_positive_integer(every, "every")
         self.animation = animation
         self._write_event = None if log_dir is None else _tensorboard_writer(log_dir)
         self._epoch, self._drawn = -1, -1
 
     def on_train_begin(self, logs=None):
-        # What cannot be drawn, or written, is refused before the first epoch, not after it.
+        # Errors in drawing or writing should show before the first epoch.
         to_display(self.context, self.future, {}, getattr(self.model, "data_format", None))
         check_writable(self._path(1))
 
@@ -97,24 +97,24 @@ class ForecastPictures(keras.callbacks.Callback):
                 save_animation(*arguments, path.with_suffix(".gif"), data_format=data_format)
             if self._write_event:
                 self._write_event(path.read_bytes(), self._epoch + 1)
-        # A picture is not worth a network, whatever Matplotlib, Pillow or a disk has against it.
+        # A failed picture must not end the training, whatever Matplotlib, Pillow or the disk reports.
         except Exception as error:
             reason = str(error).strip() or type(error).__name__
-            print(f"\nNo picture of epoch {self._epoch + 1} in {self.folder}: {reason}. Training goes on.", flush=True)
+            print(f"\nNo picture of epoch {self._epoch + 1} in {self.folder}: {reason}. Training continues.")
 
     def _path(self, epoch: int) -> pathlib.Path:
         return self.folder / f"epoch-{epoch:04d}.png"
 
 
 def _tensorboard_writer(log_dir: str | os.PathLike):
-    """A function that records a PNG for an epoch, without TensorFlow."""
+    """A function that logs a PNG for an epoch without TensorFlow."""
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
     except ImportError as error:
         raise ImportError(
-            "`log_dir` is for TensorBoard, which is not installed: `pip install tensorboard`, or leave it out."
+            "`log_dir` requires TensorBoard, which is not installed: `pip install tensorboard`, or omit `log_dir`."
         ) from error
     import time
 

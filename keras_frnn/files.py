@@ -1,6 +1,7 @@
-"""Writing files so that a reader never sees half of one, and no second process writes to the same place."""
+"""Files that readers never see half-written, and folders that only one process writes to."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -8,20 +9,18 @@ import secrets
 import shutil
 from collections.abc import Iterator
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+import filelock
 
 _LOCK = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # The errors of file systems without locks.
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A path to write to, of the same name, that takes the place of `path` when the block ends without an error.
+    """A temporary path with the same file name, which replaces `path` if the block ends without an error.
 
-    It lies in a hidden folder beside `path`, which goes when the block ends. What killed processes left there is
-    removed by the next call for the same path.
+    It lies in a hidden folder beside `path`, which is removed at the end. Leftovers of killed processes are removed by
+    the next call for the same path.
 
     Example:
 
@@ -34,13 +33,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     prefix = f".{path.name}.writing-"
     for folder in path.parent.iterdir():
         if re.fullmatch(re.escape(prefix) + "[0-9a-f]{8}", folder.name):
-            with contextlib.suppress(OSError), held(folder) as is_held:  # A living process holds its own.
+            with contextlib.suppress(OSError), held(folder) as is_held:  # Fails if its process is alive.
                 if is_held:
                     clear(folder)
     with contextlib.ExitStack() as stack:
         while True:
             folder = path.with_name(prefix + secrets.token_hex(4))
-            with contextlib.suppress(BlockingIOError):  # Another process takes it for one that was left.
+            with contextlib.suppress(BlockingIOError):  # Another process may take the new folder for a leftover.
                 stack.enter_context(held(folder))
                 break
         temporary = folder / path.name
@@ -52,9 +51,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: pathlib.Path, text: str):
-    """Writes a file whole or not at all, in a folder that no other process writes to.
+    """Writes a file completely or not at all, in a folder that no other process writes to.
 
-    This is faster than `atomic_path` in a folder of many files, since it does not look for what others left.
+    In a folder of many files this is faster than `atomic_path`, which searches the folder for leftovers.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
@@ -63,64 +62,54 @@ def write_text(path: pathlib.Path, text: str):
 
 @contextlib.contextmanager
 def held(folder: pathlib.Path, busy: Exception | None = None) -> Iterator[bool]:
-    """Makes a folder and keeps other processes out of it until the block, or this process, ends.
+    """Creates a folder and keeps other processes out of it until the block, or this process, ends.
 
-    It is kept by the system's lock on a file in it. When the block ends, the folder goes, if nothing else is in it.
+    It locks a file in the folder. When the block ends, the folder is removed if nothing else is in it.
 
     Args:
-        folder: which.
-        busy: what to raise if another process holds it, in place of `BlockingIOError`.
+        folder: the folder.
+        busy: error to raise instead of `BlockingIOError` if another process holds the folder.
 
     Yields:
-        Whether it is held; False where the system has no such locks.
+        Whether the folder is locked; False on a file system without locks.
 
     Raises:
-        BlockingIOError: another process holds it.
-        OSError: the folder cannot be made.
+        BlockingIOError: another process holds the folder.
+        OSError: the folder cannot be created.
     """
-    lock = folder / _LOCK
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context(open(lock, "w"))
-                is_held = _lock(file)
-                if not is_held or os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
-                    break
-            except BlockingIOError as error:
-                raise (busy or error) from None
-            except (FileNotFoundError, FileExistsError):
-                if os.path.lexists(folder) and not folder.is_dir():
-                    raise
-                # Else the one before has just removed the folder, or the lock.
-        if not is_held:
-            file.close()  # Windows does not remove open files.
-            with contextlib.suppress(OSError):
-                lock.unlink()
+    path = folder / _LOCK
+    lock = filelock.FileLock(path, timeout=0)
+    while True:
         try:
-            yield is_held
-        finally:
-            with contextlib.suppress(OSError):
-                if is_held:
-                    # While it is locked: an unlocked one may be another's already.
-                    lock.unlink()
-                folder.rmdir()
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except filelock.Timeout:
+            raise (busy or BlockingIOError(errno.EAGAIN, "Another process holds", str(folder))) from None
+        except (FileNotFoundError, FileExistsError):
+            # The previous holder may just have removed the folder.
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
+            continue
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        break
+    try:
+        yield lock.is_locked
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()  # Before the release: afterwards, it may be another process's lock.
+        lock.release()
+        with contextlib.suppress(OSError):
+            if os.name == "nt":  # Windows does not remove open files.
+                path.unlink()
+            folder.rmdir()
 
 
 def clear(folder: pathlib.Path):
-    """Removes what is in a folder that this process holds, as far as that can be done."""
+    """Removes as much as possible of the contents of a folder that this process holds."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if path.name != _LOCK:  # Without it, the folder could be another's.
+            if path.name != _LOCK:  # Without the lock, another process could take the folder.
                 with contextlib.suppress(OSError):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _lock(file) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except (AttributeError, OSError):  # No `fcntl`, or a file system without locks.
-        return False
-    return True

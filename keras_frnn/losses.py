@@ -11,7 +11,8 @@ _LEAST = 1e-4
 
 
 class _FrameLoss(keras.losses.Loss):
-    """A loss of frames in [-1, 1]: an array beyond is an error; a tensor, which may not have values yet, gives NaN."""
+    """A loss of frames in [-1, 1]. Values outside raise an error in an array, and give NaN in a tensor, which may be
+    symbolic."""
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         if isinstance(y_true, np.ndarray) and y_true.size:
@@ -21,12 +22,12 @@ class _FrameLoss(keras.losses.Loss):
         return super().__call__(y_true, y_pred, sample_weight)
 
     def _axes_of_values(self, frames_shape: tuple) -> int:
-        """How many of the frames' axes the values have that are weighed, the first of them."""
+        """How many leading axes of the frames the weighted values keep."""
         raise NotImplementedError
 
     def _weights_of_values(self, sample_weight, frames_shape: tuple):
-        # Keras lines up the last axes, where sequences would weigh the columns of frames, and divides by the sum of the
-        # weights as they are.
+        # Keras aligns the last axes, so weights of sequences would apply to the columns of frames, and it divides by
+        # the sum of the weights before they are broadcast.
         weights = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
         expected = tuple(frames_shape[: self._axes_of_values(frames_shape)])
         missing = len(expected) - len(weights.shape)
@@ -35,49 +36,48 @@ class _FrameLoss(keras.losses.Loss):
         axes = zip(weights.shape, expected, strict=False)
         if missing < 0 or any(isinstance(there, int) and here not in (1, there, None) for here, there in axes):
             raise ValueError(
-                f"`sample_weight` must be of shape {expected}, or have fewer axes, the first of these, or axes of 1. "
+                f"`sample_weight` must have shape {expected}, or only the first of these axes, or axes of length 1. "
                 f"Received: sample_weight of shape {tuple(weights.shape)}"
             )
         return ops.broadcast_to(ops.reshape(weights, (*ops.shape(weights), *[1] * missing)), expected)
 
 
 def _where_in_range(y_true, loss):
-    """The losses of single pixels or of frames, NaN where a true pixel is beyond [-1, 1]."""
+    """The losses of pixels or frames, NaN where a true pixel is outside [-1, 1]."""
     axes = tuple(range(len(loss.shape), len(y_true.shape)))
     return ops.where(ops.all(ops.abs(y_true) <= RANGE_MARGIN, axis=axes), loss, np.nan)
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class FrameCrossentropy(_FrameLoss):
-    """Binary cross-entropy of frames in [-1, 1], each pixel taken for the probability `(frame + 1) / 2` of white.
+    """Binary cross-entropy of frames in [-1, 1]: each pixel is read as the probability `(frame + 1) / 2` of white.
 
-    Its gradient does not vanish where the `tanh` that made a wrong pixel is saturated, as those of squared and absolute
-    error do. That matters where most pixels are black or white. It is computed in float32, and pixels are kept 1e-4
-    away from probabilities 0 and 1: so a pixel's loss is finite, 9.2 at most where the true pixel is black or white.
+    Its gradient does not vanish for a wrong pixel that comes from a saturated `tanh`, unlike the gradients of squared
+    and absolute error. This matters if most pixels are black or white. The loss is computed in float32, and
+    probabilities are kept 1e-4 away from 0 and 1, so a pixel's loss is at most 9.2 if the true pixel is black or white.
 
     Args:
-        reduction: as of `keras.losses.Loss`; `"sum_over_batch_size"`, the mean, by default.
+        reduction: as in `keras.losses.Loss`; by default `"sum_over_batch_size"`, the mean.
         name: name of the loss.
         dtype: dtype of the result; `keras.config.floatx()` by default.
 
     Call arguments:
-        y_true: true frames, of any shape, values in [-1, 1]. Where a value is beyond, the loss is NaN; of a NumPy array
-            it is an error.
-        y_pred: predicted frames of the same shape. Values beyond [-1, 1] count as -1 or 1.
-        sample_weight: weights of the samples, `(batch,)`, of pixels without their channels, or of anything between, as
-            `(batch, time)` of frames.
+        y_true: true frames of any shape, values in [-1, 1]. Values outside give NaN, or an error in a NumPy array.
+        y_pred: predicted frames of the same shape. Values outside [-1, 1] count as -1 or 1.
+        sample_weight: weights of the samples, `(batch,)`, of the frames, `(batch, time)`, or with further axes, up to
+            one weight per pixel.
 
     Returns:
-        A number; with `reduction="none"` the mean over the last axis of every pixel.
+        A number; with `reduction="none"`, one value per pixel, the mean over the last axis.
 
     Raises:
-        ValueError: the shapes differ, weights do not fit, or `y_true` is a NumPy array with values outside [-1, 1].
+        ValueError: the shapes differ, the weights do not fit, or `y_true` is a NumPy array with values outside [-1, 1].
 
     Example:
 
     >>> truth = np.array([[-1.0, 1.0], [-1.0, 1.0]])
     >>> prediction = np.array([[-1.0, 0.0], [0.0, 0.0]])
-    >>> print(f"{float(FrameCrossentropy()(truth, prediction)):.3f}")  # Three of four know nothing: 3/4 log(2).
+    >>> print(f"{float(FrameCrossentropy()(truth, prediction)):.3f}")  # Three of four pixels are gray: 3/4 log(2).
     0.520
     """
 
@@ -95,7 +95,7 @@ class FrameCrossentropy(_FrameLoss):
             )
         y_true, y_pred = (ops.cast(frames, "float32") for frames in (y_true, y_pred))
         white = (y_true + 1) / 2
-        # Not cut off at the least probability, where the gradient would vanish, too.
+        # Scaled instead of clipped to the smallest probability, where the gradient would vanish.
         predicted = _LEAST + (1 - 2 * _LEAST) * ops.clip((y_pred + 1) / 2, 0, 1)
         loss = -(white * ops.log(predicted) + (1 - white) * ops.log(1 - predicted))
         return ops.mean(_where_in_range(y_true, loss), axis=-1)
@@ -103,10 +103,10 @@ class FrameCrossentropy(_FrameLoss):
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class DSSIM(_FrameLoss):
-    """Structural dissimilarity of frames in [-1, 1], `(1 - SSIM) / 2`, 0 for equal frames and 1 at worst.
+    """Structural dissimilarity of frames in [-1, 1], `(1 - SSIM) / 2`: 0 for equal frames, 1 at worst.
 
-    It asks for edges where the losses of single pixels are content with a blur. Where both frames are black everywhere
-    around a pixel it has nothing to say; so it is best added to another loss:
+    It rewards sharp edges, where losses of single pixels accept a blur. It has no gradient around pixels where both
+    frames are black, so it is best added to another loss:
 
     >>> crossentropy, dssim = FrameCrossentropy(), DSSIM()
     >>> def loss(y_true, y_pred):
@@ -114,22 +114,22 @@ class DSSIM(_FrameLoss):
 
     Args:
         data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
-        reduction: as of `keras.losses.Loss`; `"sum_over_batch_size"`, the mean, by default.
+        reduction: as in `keras.losses.Loss`; by default `"sum_over_batch_size"`, the mean.
         name: name of the loss.
-        dtype: dtype of the result; `keras.config.floatx()` by default. It is computed in float32.
+        dtype: dtype of the result; `keras.config.floatx()` by default. The loss is computed in float32.
 
     Call arguments:
-        y_true: true frames, `(batch, time, height, width, channels)`, at least 11x11 pixels, values in [-1, 1]. Where a
-            value is beyond, the loss of its frame is NaN; of a NumPy array it is an error.
+        y_true: true frames, `(batch, time, height, width, channels)`, at least 11x11 pixels, values in [-1, 1]. A value
+            outside makes the loss of its frame NaN; in a NumPy array it is an error.
         y_pred: predicted frames of the same shape.
         sample_weight: weights of sequences, `(batch,)`, or of frames, `(batch, time)`.
 
     Returns:
-        A number; with `reduction="none"` one for each frame, `(batch, time)`.
+        A number; with `reduction="none"`, one per frame, `(batch, time)`.
 
     Raises:
-        ValueError: the shapes differ, are not those of videos, or frames are smaller; weights do not fit; another
-            `data_format`; `y_true` is a NumPy array with values outside [-1, 1].
+        ValueError: the shapes differ or are not those of videos, or frames are too small; the weights do not fit; the
+            `data_format` is unknown; `y_true` is a NumPy array with values outside [-1, 1].
 
     Reference: see `metrics.dssim`.
     """

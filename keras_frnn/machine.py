@@ -1,4 +1,4 @@
-"""The machine that something was measured on, its time and its memory."""
+"""Measurements: a description of the machine, times, and memory."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ from keras_frnn.backend import accelerator
 
 
 def machine() -> dict[str, str]:
-    """What a measurement ran on: versions, backend, processor, cores, accelerator if there is one."""
+    """The machine that a measurement runs on: versions, backend, processor, cores, accelerator if there is one."""
     from keras_frnn import __version__
 
     here = {
@@ -37,8 +37,8 @@ def _processor() -> str:
 
 
 def median_seconds(repeats: int, **functions: Callable[[], object]) -> dict[str, float]:
-    """Median time of one call of each, by name, after one that is not counted; they take turns, so that all see the
-    same moods of the machine."""
+    """Median seconds per call of each function, after one warm-up call. The functions take turns, so that background
+    load affects all of them alike."""
     for function in functions.values():
         function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
@@ -51,15 +51,15 @@ def median_seconds(repeats: int, **functions: Callable[[], object]) -> dict[str,
 
 
 def peak_memory_bytes() -> int | None:
-    """The most memory that this process has held so far; None where the system does not tell."""
+    """The peak memory of this process so far; None if the system does not report it."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():
-        # `getrusage` would count what the parent process held when it started this one.
+        # `getrusage` would include the memory of the parent process at the time of the fork.
         lines = status.read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
     try:
         import resource
-    except ImportError:  # Windows has no such count.
+    except ImportError:  # Windows does not have it.
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""What the package uses where it is installed."""
+"""Optional dependencies."""
 
 import contextlib
 
@@ -6,7 +6,7 @@ import keras
 
 
 def tensorflow(what: str, instead: str):
-    """The module, for `what` reads through it. Where it is missing, an `ImportError` says what to do `instead`."""
+    """Imports TensorFlow. If that fails, the `ImportError` says `what` needs it and what to do `instead`."""
     try:
         import tensorflow as tf
     except ImportError as error:
@@ -14,8 +14,8 @@ def tensorflow(what: str, instead: str):
             f"{what} needs TensorFlow, which does not work here ({error}): `pip install tensorflow`. {instead}"
         ) from error
     if keras.backend.backend() != "tensorflow":
-        # It only feeds the other backends: it must not take their accelerator's memory. Where it was in use before,
-        # this is an error: what it holds already cannot be taken back.
+        # It only feeds data to the other backends and must not reserve their accelerator's memory. If it was already in
+        # use, this raises an error, since its memory cannot be returned.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     return tf

@@ -1,7 +1,7 @@
-"""Weights of the authors' implementation in our models.
+"""Loads weights of the authors' implementation into our models.
 
-The authors keep one kernel a gate over the concatenated inputs and state; a `ConvGRUCell` keeps them as its loop uses
-them. This module knows which slice of ours is which of theirs.
+The authors have one kernel per gate over the concatenated inputs and state; a `ConvGRUCell` stores its kernels in the
+form that its loop uses. This module maps one to the other.
 """
 
 import collections
@@ -22,7 +22,7 @@ from keras_frnn.optional import tensorflow
 _GATES = [f"{kind}{gate}" for kind in "bw" for gate in (1, 2, 3)]
 _GATES_BACK = [f"{name}_back" for name in _GATES]
 
-# The authors' names of a layer's variables, in the order in which their checkpoints number them.
+# The authors' names of each layer's variables, in the order in which their checkpoints number them.
 VARIABLES = {
     FoldedConv2D: ["b1", "b2", "w"],
     FoldedConvGRU: [*_GATES, *_GATES_BACK, "state_init"],
@@ -31,34 +31,34 @@ VARIABLES = {
 
 
 def load_checkpoint(model: LayerStack, path: str | os.PathLike):
-    """Gives a network the weights of a TensorFlow-1 checkpoint of the authors' implementation, on any backend.
+    """Loads a TensorFlow 1 checkpoint of the authors' implementation into a network, on any backend.
 
     Args:
-        model: a `FoldedRNN` or `LadderRNN` of the checkpoint's topology. If it is not built yet, it is built for frames
-            of the checkpoint's number of channels, and of any size.
-        path: the checkpoint's path without `.index` or `.data-...`, as in `model.ckpt-500000`.
+        model: a `FoldedRNN` or `LadderRNN` with the checkpoint's topology. If it is not built yet, it is built for
+            frames of any size with the checkpoint's number of channels.
+        path: the checkpoint's path without `.index` or `.data-...`, such as `model.ckpt-500000`.
 
     Raises:
         FileNotFoundError: there is no checkpoint at `path`.
-        ValueError: the checkpoint does not fit the model: the other family of networks, another topology, a variable
-            that is missing or has another shape. No weight has changed then.
+        ValueError: the checkpoint does not fit the model: it is of another kind of network or another topology, or a
+            variable is missing or has a different shape. No weight is changed in this case.
         ImportError: TensorFlow is not installed.
     """
     if not isinstance(model, LayerStack):
-        raise ValueError(f"Only a FoldedRNN or LadderRNN has such checkpoints. Received: model={model!r}")
+        raise ValueError(f"Checkpoints can only be loaded into a FoldedRNN or LadderRNN. Received: model={model!r}")
     checkpoint = _read(path)
     ours = {index: type(layer) for index, layer in enumerate(model.stack) if type(layer) in VARIABLES}
     if checkpoint.keys() != ours.keys():
         raise ValueError(
-            f"{path} is of another topology: it has weights for layers {sorted(checkpoint)}, this "
-            f"{type(model).__name__} of {len(model.stack)} layers for {sorted(ours)}."
+            f"{path} is of another topology: it has weights for layers {sorted(checkpoint)}, but this "
+            f"{type(model).__name__} of {len(model.stack)} layers has them in {sorted(ours)}."
         )
     where = {index: f"layer_{index} ('{model.stack[index].name}')" for index in ours}
     for index, kind in ours.items():
         if set(checkpoint[index]) != set(range(len(VARIABLES[kind]))):
             raise ValueError(_wrong_count(path, where[index], kind, checkpoint[index]))
     if not model.built:
-        # What the lowest layer decodes to is a frame; it has a bias a channel.
+        # The lowest layer decodes to a frame, with one bias per channel.
         kind = ours[min(ours)]
         _, bias = checkpoint[min(ours)][VARIABLES[kind].index("b2" if kind is FoldedConv2D else "b1_back")]
         model.build((None, None, *layout.frame_shape(None, None, len(bias), model.data_format)))
@@ -73,7 +73,7 @@ def load_checkpoint(model: LayerStack, path: str | os.PathLike):
             variable, array = theirs[number]
             if array.shape != expected[name]:
                 raise ValueError(
-                    f"Variable {variable} of {path} has shape {array.shape}, {name} of {where[index]} has "
+                    f"Variable {variable} of {path} has shape {array.shape}, but {name} of {where[index]} has "
                     f"{expected[name]}."
                 )
         loaded[index] = {name: theirs[number][1] for number, name in enumerate(names)}
@@ -82,13 +82,13 @@ def load_checkpoint(model: LayerStack, path: str | os.PathLike):
 
 
 def _read(path) -> dict[int, dict[int, tuple[str, np.ndarray]]]:
-    """By layer and number, the name and values of each variable; optimizer slots and counters are left out."""
-    # Reading needs TensorFlow under any backend; nothing else here does.
-    tf = tensorflow("Reading the authors' checkpoints", "What `model.save` wrote from one is read without it.")
+    """Name and values of each variable by layer and number, without optimizer slots and counters."""
+    # Only reading needs TensorFlow.
+    tf = tensorflow("Reading the authors' checkpoints", "Files that `model.save` wrote from one do not need it.")
     path = os.fspath(path)
     if not os.path.exists(f"{path}.index"):
         raise FileNotFoundError(
-            f"There is no checkpoint {path} (no file {path}.index). Pass the path without its ending, for example "
+            f"There is no checkpoint {path} (no file {path}.index). Pass the path without its suffix, for example "
             "'model.ckpt-500000'."
         )
     try:
@@ -105,7 +105,7 @@ def _read(path) -> dict[int, dict[int, tuple[str, np.ndarray]]]:
         raise ValueError(f"{path} is not a readable TensorFlow checkpoint: {error}") from error
     if not found:
         raise ValueError(
-            f"{path} has no variables SCOPE/topology_0/layer_N/Variable as the authors' implementation writes them. "
+            f"{path} has no variables named SCOPE/topology_0/layer_N/Variable, as the authors' implementation has. "
             f"Found: {sorted(shapes)[:5]}"
         )
     if len(scopes) > 1:
@@ -119,22 +119,24 @@ def _wrong_count(path, where: str, kind: type, theirs: dict) -> str:
         if numbers == list(range(len(other_names))):
             return (
                 f"{path} is of another kind of network: its {where} is a {other.__name__} with {len(other_names)} "
-                f"variables, the model's a {kind.__name__} with {len(names)}."
+                f"variables, but the model's is a {kind.__name__} with {len(names)}."
             )
     missing = [f"Variable_{n} ({name})" if n else f"Variable ({name})" for n, name in enumerate(names)]
     missing = [text for n, text in enumerate(missing) if n not in theirs]
-    return f"{path} lacks variables of {where}, a {kind.__name__}: {', '.join(missing) or 'none, but has too many'}."
+    if not missing:
+        return f"{path} has too many variables for {where}, a {kind.__name__}: {len(numbers)}."
+    return f"{path} lacks variables of {where}, a {kind.__name__}: {', '.join(missing)}."
 
 
 def to_reference(layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The authors' arrays of a layer, from values (weights or gradients) of our variables.
+    """Converts values of a layer's variables (weights or gradients) to the authors' arrays.
 
     Args:
         layer: a built layer of a model.
-        values: an array for the path of each of the layer's variables.
+        values: arrays by the paths of the layer's variables.
 
     Returns:
-        Arrays by the authors' names, `w1`, `b1`, ... ; empty for a layer without weights.
+        Arrays by the authors' names, `w1`, `b1`, and so on; empty for a layer without weights.
     """
     if isinstance(layer, FoldedConv2D):
         variables = {"w": layer.kernel, "b1": layer.bias, "b2": layer.decoder_bias}
@@ -156,7 +158,7 @@ def to_reference(layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def assign_reference(layer, arrays: dict[str, np.ndarray]):
-    """Gives a layer the authors' weights; the inverse of `to_reference`."""
+    """Assigns the authors' arrays to a layer; the inverse of `to_reference`."""
     if isinstance(layer, FoldedConv2D):
         layer.kernel.assign(arrays["w"])
         layer.bias.assign(arrays["b1"])

@@ -18,7 +18,8 @@ import pytest
 from clips import write_clip
 from PIL import Image
 
-from keras_frnn import app, command, evaluation, video_source
+from keras_frnn import evaluation
+from keras_frnn.command import app, networks, video_source
 from keras_frnn.evaluation.animation import mp4_writer
 from keras_frnn.models.frames import from_uint8
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture(scope="module")
 def network():
-    return command.load_model("moving-digits")
+    return networks.load_model("moving-digits")
 
 
 def frames_of(html: str) -> int:
@@ -108,7 +109,7 @@ def test_requests_that_make_no_sense(page, inputs):
     with urllib.request.urlopen(f"{address}/{number}", timeout=60) as response:
         answer = response.read().decode()
     assert answer.startswith("event: error")
-    assert "Expected a clip of the list or a video, 1 to 40 frames to predict, and 1 to 4 layers. Rec" in answer
+    assert "Expected a clip from the list or a video, 1 to 40 frames to predict, and 1 to 4 layers. Rec" in answer
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def test_learning_begins_with_the_mean_of_weights(tmp_path):
 
 def test_a_wider_network_begins_with_the_forecasts_of_a_narrower_one(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import widening
+    import transfer
 
     generator = np.random.default_rng(0)
     frames = generator.uniform(-1, 1, (2, 3, 8, 8, 1)).astype("float32")
@@ -93,7 +93,7 @@ def test_a_wider_network_begins_with_the_forecasts_of_a_narrower_one(monkeypatch
     narrow.set_weights([weight + 0.1 * generator.normal(size=weight.shape) for weight in narrow.get_weights()])
     forecast, other = narrow.forecast(frames), wide.forecast(frames)
     assert np.abs(forecast - other).max() > 0.01
-    widening.start_from(wide, narrow)
+    transfer.start_from(wide, narrow)
     np.testing.assert_allclose(wide.forecast(frames), forecast, atol=1e-6)
     before = wide.get_weights()
     wide.compile(keras.optimizers.SGD(0.1), "mse")
@@ -127,23 +127,21 @@ def test_what_could_be_known_of_moving_digits(monkeypatch):
         np.testing.assert_allclose(mean, np.mean(drawn, axis=0), atol=1e-9)
 
 
-def test_muon_of_convolutions_makes_orthogonal_updates(monkeypatch):
+def test_a_network_rebuilt_in_float32_with_another_horizon(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import conv_muon
+    import transfer
 
-    generator = np.random.default_rng(0)
-    shapes = {"kernel": (3, 3, 4, 8), "on_pixels": (3, 3, 1, 8), "bias": (8,)}
-    variables = {name: keras.Variable(np.zeros(shape, "float32"), name=name) for name, shape in shapes.items()}
-    gradients = [generator.normal(size=shape).astype("float32") for shape in shapes.values()]
-    optimizer = conv_muon.ConvMuon(1.0, weight_decay=0, rms_rate=None)
-    optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], list(variables.values()))
-    updates = {name: -keras.ops.convert_to_numpy(variable) for name, variable in variables.items()}
-    values = np.linalg.svd(updates["kernel"].reshape(36, 8), compute_uv=False)
-    assert values.min() > 0.6
-    assert values.max() < 1.3
-    # Adam's first step is the sign of the gradient.
-    np.testing.assert_allclose(updates["on_pixels"], np.sign(gradients[1]), rtol=1e-3)
-    np.testing.assert_allclose(updates["bias"], np.sign(gradients[2]), rtol=1e-3)
+    layers = [("conv", 2, 3), ("recurrent", 3, 3)]
+    network = models.FoldedRNN.from_topology(layers, 2, dtype="mixed_bfloat16", name="trained")
+    network.build((None, 3, 8, 8, 1))
+    for twin, dtype in (
+        (transfer.rebuilt(network, horizon=4), "mixed_bfloat16"),
+        (transfer.rebuilt(network, in_float32=True, horizon=4), "float32"),
+    ):
+        assert (twin.horizon, twin.name) == (4, "trained")
+        assert {layer.dtype_policy.name for layer in twin.stack} == {dtype}
+        for one, other in zip(network.get_weights(), twin.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_table_of_speed(monkeypatch):

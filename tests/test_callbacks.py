@@ -1,4 +1,4 @@
-"""Pictures of a network that learns: which epochs, what is in them, what is refused."""
+"""Pictures of a network during training: for which epochs, their contents, and errors."""
 
 import shutil
 
@@ -46,8 +46,8 @@ def test_tensorboard_reads_the_pictures(tmp_path):
     assert events[-1].encoded_image_string == (tmp_path / "pictures" / "epoch-0003.png").read_bytes()
 
 
-def test_a_picture_that_fails_costs_no_network(tmp_path, capsys):
-    """A disk that fails midway: here, a file in place of the folder."""
+def test_a_failed_picture_does_not_end_the_training(tmp_path, capsys):
+    """A file in place of the folder imitates a disk that fails during training."""
     folder = tmp_path / "pictures"
 
     def block(epoch, logs):
@@ -63,8 +63,8 @@ def test_a_picture_that_fails_costs_no_network(tmp_path, capsys):
         "No picture of epoch 2",
         "No picture of epoch 3",
     ]
-    assert all(str(folder) in line and line.endswith("Training goes on.") for line in lines)
-    # What is in the way from the first is refused before an epoch. Weights that are not finite end the training.
+    assert all(str(folder) in line and line.endswith("Training continues.") for line in lines)
+    # A folder that cannot be used is refused before the first epoch. Weights that are not finite end the training.
     with pytest.raises(NotADirectoryError, match="pictures is a file"):
         fit(pictures)
     broken = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=1)
@@ -80,7 +80,7 @@ def test_a_picture_that_fails_costs_no_network(tmp_path, capsys):
 def test_errors(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="`every` must be a positive integer"):
         callbacks.ForecastPictures(CONTEXT, FUTURE, tmp_path, every=0)
-    with pytest.raises(ValueError, match="one sequence or more"):
+    with pytest.raises(ValueError, match="at least one sequence"):
         callbacks.ForecastPictures(CONTEXT[:0], FUTURE[:0], tmp_path)
     with pytest.raises(ValueError, match=r"values in \[-1, 1\]"):
         fit(callbacks.ForecastPictures(CONTEXT + 3, FUTURE, tmp_path), epochs=0)

@@ -21,7 +21,8 @@ from PIL import Image
 
 import keras_frnn
 import keras_frnn_command
-from keras_frnn import before_keras, command, datasets, models, video_source
+from keras_frnn import datasets, models
+from keras_frnn.command import before_keras, live, networks, predict, train, video_source
 
 pytestmark = pytest.mark.once
 
@@ -51,7 +52,7 @@ def save_network(path="model.keras", shape=(None, None, 3), **kwargs):
 
 
 def write_still(path):
-    """A clip of one picture, 32x32, grey."""
+    """A clip of one picture, 32x32, gray."""
     picture = cv2.resize(np.random.default_rng(0).integers(40, 200, (4, 4), "uint8"), (32, 32))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 25, (32, 32))
     for _ in range(12):
@@ -69,7 +70,7 @@ class TestPredict:
         pages = decoded("out.mp4")
         assert len(pages) == 15 + 25  # The last of 16 stays for a second, at the clip's 25 frames a second.
         truth = pages[:, 60:180, 10:130].astype("int")
-        # Where nobody knows the truth, there is a flat colour with a question mark.
+        # Where nobody knows the truth, there is a flat color with a question mark.
         flat = [float((np.abs(page - np.median(page, axis=(0, 1))) < 8).mean()) for page in truth[[13, 14, 15]]]
         assert flat[0] < 0.5 < 0.9 < min(flat[1:])
         assert {path.name for path in tmp_path.iterdir()} == {"clip.avi", "out.mp4"}
@@ -109,13 +110,13 @@ class TestPredict:
         expected = network.forecast(moved[None], 2)[0]
         if data_format == "channels_first":
             expected = np.moveaxis(expected, 1, -1)
-        np.testing.assert_allclose(command.forecast(network, frames, 4, 2)[2], expected, atol=1e-6)
+        np.testing.assert_allclose(networks.forecast(network, frames, 4, 2)[2], expected, atol=1e-6)
 
     def test_presets_in_folders(self, run):
         network = save_network()
         network.save_to_preset("preset")
-        np.testing.assert_array_equal(command.load_model("preset").get_weights()[0], network.get_weights()[0])
-        assert command.load_model("moving-digits").horizon == 10
+        np.testing.assert_array_equal(networks.load_model("preset").get_weights()[0], network.get_weights()[0])
+        assert networks.load_model("moving-digits").horizon == 10
 
     def test_errors(self, run, tmp_path):
         write_clip("clip.avi", frames=6)
@@ -149,8 +150,8 @@ class TestLive:
         write_clip("clip.avi", frames=5)
         out = run("live", "--camera=clip.avi", *DIGITS, "--headless", "--output=out.mp4", "--steps=3")
         assert "5 frames of 32x32" in out
-        assert "frames a second" in out
-        network = command.load_model("moving-digits")
+        assert "frames per second" in out
+        network = networks.load_model("moving-digits")
         frames = video_source.Video("clip.avi").read((32, 32, 1), 0, 5)
         pages = decoded("out.mp4")
         assert len(pages) == 5
@@ -166,8 +167,8 @@ class TestLive:
         save_network(data_format="channels_first", shape=(3, None, None))
         write_clip("clip.avi", size=(24, 16), frames=8, color=True)
         drawn = []
-        page = command.live_page
-        monkeypatch.setattr(command, "live_page", lambda *given: drawn.append(given[1]) or page(*given))
+        page = live.live_page
+        monkeypatch.setattr(live, "live_page", lambda *given: drawn.append(given[1]) or page(*given))
         arguments = ["--camera=clip.avi", "--model=model.keras", "--headless", "--every=2"]
         assert "6 frames of 16x24" in run("live", *arguments, "--frames=6")
         assert [forecast is None for forecast in drawn] == [True, *[False] * 5]
@@ -195,7 +196,7 @@ class TestLive:
                 raise KeyboardInterrupt
             return real(frame, shape, pixel_aspect)
 
-        monkeypatch.setattr(command, "resize", interrupted)
+        monkeypatch.setattr(live, "resize", interrupted)
         assert "3 frames" in run("live", "--camera=clip.avi", *DIGITS, "--headless", "--output=out.mp4", "--steps=1")
         assert len(decoded("out.mp4")) == 3
 
@@ -206,7 +207,7 @@ class TestLive:
         def interrupted(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(command, "resize", interrupted)
+        monkeypatch.setattr(live, "resize", interrupted)
         error = run("live", "--camera=clip.avi", *DIGITS, "--headless", "--output=out.mp4", code=1)
         assert "out.mp4 is not written: there was no frame" in error
         assert {path.name for path in tmp_path.iterdir()} == {"clip.avi", "out.mp4"}
@@ -218,7 +219,7 @@ class TestLive:
         write_clip("clip.avi", frames=6)
         real, drawn = cv2.VideoCapture, []
         monkeypatch.setattr(cv2, "VideoCapture", lambda source, *how: real({0: "clip.avi"}.get(source, source), *how))
-        monkeypatch.setattr(command, "window_pyplot", lambda: pyplot)
+        monkeypatch.setattr(live, "window_pyplot", lambda: pyplot)
         monkeypatch.setattr(pyplot, "show", lambda block: None)
 
         def closed_after_third(self, timeout):
@@ -254,12 +255,12 @@ class TestOwnVideos:
         assert "Written to prepared: test.hdf5, train.hdf5" in run(
             "prepare", "videos", "--size=12x16", "--workers=1", "--output=prepared"
         )
-        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("pool", 4), ("recurrent", 3, 3)])
+        monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("pool", 4), ("recurrent", 3, 3)])
         windows = ["--context=3", "--horizon=2"]
         arguments = ["train", "prepared", *windows, "--save-every=2"]
         assert "Written to model.keras" in run(*arguments, "--steps=3")
         assert len(list((tmp_path / "model-pictures").glob("*.png"))) == 2
-        first = command.load_model("model.keras", compile=True)
+        first = networks.load_model("model.keras", compile=True)
         assert int(first.optimizer.iterations) == 3
         assert first.context_shape[2:] == (12, 16, 3)
 
@@ -270,8 +271,8 @@ class TestOwnVideos:
         )
         assert "model.keras has 3 training steps" in run(*arguments, "--steps=5")
         assert [start for start in starts if start is not None] == [3 * 2]
-        assert int(command.load_model("model.keras", compile=True).optimizer.iterations) == 5
-        assert "model.keras is trained: it has 5 steps" in run(*arguments, "--steps=5", code=1)
+        assert int(networks.load_model("model.keras", compile=True).optimizer.iterations) == 5
+        assert "model.keras has been trained for 5 steps already" in run(*arguments, "--steps=5", code=1)
         out = run("evaluate", "prepared", *windows, "--sequences=3", "--output=scores.csv")
         assert "over 3 test sequences" in out
         rows = [row.split(",")[:2] for row in (tmp_path / "scores.csv").read_text().splitlines()]
@@ -295,35 +296,35 @@ class TestOwnVideos:
             assert message in run(*wrong, code=1), wrong
 
     def test_goes_on_only_with_what_it_was(self, run, tmp_path, monkeypatch):
-        for name, color in ("grey", False), ("other", False), ("colour", True):
+        for name, color in ("gray", False), ("other", False), ("color", True):
             for i in range(2):
                 write_clip(tmp_path / name / f"{i}.avi", size=(16, 16), frames=9, seed=len(name) + i, color=color)
             arguments = ["--size=8x8", "--workers=1", f"--output={name}.prepared"]
-            run("prepare", name, *arguments, *([] if color else ["--grey"]))
-        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
+            run("prepare", name, *arguments, *([] if color else ["--gray"]))
+        monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
         settings = ["--context=3", "--horizon=2", "--batch=1", "--learning-rate=0.5"]
-        run("train", "grey.prepared", *settings, "--steps=1")
+        run("train", "gray.prepared", *settings, "--steps=1")
         trained = (tmp_path / "model.keras").read_bytes()
-        for folder in "other", "colour":
+        for folder in "other", "color":
             error = run("train", f"{folder}.prepared", *settings, "--steps=2", code=1)
-            assert "model.keras was trained on other videos: grey.prepared (" in error
+            assert "model.keras was trained on other videos: gray.prepared (" in error
             assert f"Received: {folder}.prepared (" in error
         # What something else made is nobody's to overwrite, be it the recipes' or as good as this command's.
         save_network("foreign.keras", (8, 8, 1))
         foreign = (tmp_path / "foreign.keras").read_bytes()
-        assert "no record" in run("train", "grey.prepared", "--output=foreign.keras", code=1)
+        assert "no record" in run("train", "gray.prepared", "--output=foreign.keras", code=1)
         assert (tmp_path / "model.keras").read_bytes() == trained
         assert (tmp_path / "foreign.keras").read_bytes() == foreign
 
         # The record is in the file: a copy goes on, too, also with the same videos elsewhere. Without flags all is as
         # it was; a new learning rate is obeyed.
         shutil.copy("model.keras", "copy.keras")
-        shutil.move("grey.prepared", "moved")
-        assert "it goes on with its own network and optimizer.\n" in run(
+        shutil.move("gray.prepared", "moved")
+        assert "it continues with its own network and optimizer.\n" in run(
             "train", "moved", "--output=copy.keras", "--steps=2"
         )
         out = run("train", "moved", "--output=copy.keras", "--steps=3", "--learning-rate=0.25")
-        assert "The learning rate was 0.5, and is 0.25 from here." in out
+        assert "The learning rate was 0.5 and is 0.25 from here on." in out
         model = keras.saving.load_model("copy.keras")
         assert float(model.optimizer.learning_rate) == 0.25
         assert int(model.optimizer.iterations) == 3
@@ -332,10 +333,10 @@ class TestOwnVideos:
     def test_says_what_a_network_was_trained_on_and_how_good_it_is(self, run, tmp_path, monkeypatch):
         for i in range(2):
             clip = write_clip(tmp_path / "videos" / f"{i}.avi", size=(32, 32), frames=9, seed=i)
-        write_clip("colour.avi", size=(32, 32), frames=9, color=True)
+        write_clip("color.avi", size=(32, 32), frames=9, color=True)
         still = write_still("still.avi")
         run("prepare", "videos", "--size=12x12", "--workers=1", "--grey")
-        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
+        monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
         settings = ["--context=3", "--horizon=2", "--frame-step=2"]
         out = run("train", "prepared", *settings, "--steps=1", "--save-every=1")
         # An untrained network is worse; of that, NumPy has the same numbers as the command.
@@ -343,9 +344,7 @@ class TestOwnVideos:
         context, future = (np.concatenate(parts) for parts in zip(*test, strict=True))
         forecast = keras.saving.load_model("model.keras").forecast(context)
         errors = [np.mean((future - frames) ** 2) / 4 for frames in (forecast, context[:, -1:])]
-        line = "MSE {:.4f}; of the last given frame, copied: {:.4f}. The forecast is worse than that copy.".format(
-            *errors
-        )
+        line = "MSE {:.4f}; copying the last given frame: {:.4f}. The forecast is worse than copying.".format(*errors)
         assert f"Over {len(context)} test sequences: {line}" in out
         out = run("evaluate", "prepared")
         assert f"model.keras: {line}" in out
@@ -356,20 +355,20 @@ class TestOwnVideos:
         # The windows are those that it was trained with. Copying a still picture cannot be beaten.
         out = run("predict", still, "--model=model.keras", "--output=out.png")
         assert "3 given, 2 predicted, 2 of these" in out
-        assert "copied: 0.0000. The forecast is worse than that copy." in out
+        assert "copying the last given frame: 0.0000. The forecast is worse than copying." in out
         assert "was trained" not in run("predict", clip, "--model=model.keras", "--output=out.png")
-        out = run("predict", "colour.avi", "--model=model.keras", "--output=out.png", "--frame-step=1")
-        assert "model.keras was trained on 1 video of prepared, 12x12, grey; colour.avi has frames in colour." in out
+        out = run("predict", "color.avi", "--model=model.keras", "--output=out.png", "--frame-step=1")
+        assert "model.keras was trained on 1 video of prepared, 12x12, gray; color.avi has frames in color." in out
         assert "trained with --frame-step=2. Received: --frame-step=1" in out
-        digits = "moving-digits was trained on moving handwritten digits, 32x32, grey; colour.avi has frames in colour."
-        assert digits in run("predict", "colour.avi", *DIGITS, "--output=out.png")
-        assert digits in run("live", "--camera=colour.avi", *DIGITS, "--headless", "--frames=1", "--steps=1")
+        digits = "moving-digits was trained on moving handwritten digits, 32x32, gray; color.avi has frames in color."
+        assert digits in run("predict", "color.avi", *DIGITS, "--output=out.png")
+        assert digits in run("live", "--camera=color.avi", *DIGITS, "--headless", "--frames=1", "--steps=1")
 
     def test_data_are_channels_last_whatever_keras_is_set_to(self, run, tmp_path, monkeypatch):
         for i in range(2):
             write_clip(tmp_path / "videos" / f"{i}.avi", size=(16, 16), frames=6, seed=i, color=True)
         run("prepare", "videos", "--size=12x12", "--workers=1")
-        monkeypatch.setitem(command._NETWORKS, "quick", [("conv", 2, 3), ("pool", 2), ("recurrent", 2, 3)])
+        monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("pool", 2), ("recurrent", 2, 3)])
         before = keras.config.image_data_format()
         keras.config.set_image_data_format("channels_first")
         try:
@@ -384,7 +383,7 @@ class TestOwnVideos:
     def test_bad_videos_are_named(self, run, tmp_path):
         write_clip(tmp_path / "videos" / "good.avi", frames=4)
         (tmp_path / "videos" / "bad.avi").write_bytes(b"no video")
-        arguments = ["prepare", "videos", "--size=8x8", "--workers=1", "--grey"]
+        arguments = ["prepare", "videos", "--size=8x8", "--workers=1", "--gray"]
         error = run(*arguments, code=1)
         assert "bad.avi: does not decode" in error
         assert "accept them with --accept-bad-videos" in error
@@ -406,6 +405,11 @@ def test_command_line(capsys):
         (["prepare", "videos", "--test=a", "--test-fraction=0.5"], "--test-fraction: not allowed with argument --test"),
         (["prepare", "videos", "--group=("], "expected a regular expression, not '('"),
         (["train", "prepared", "--network=huge"], "'quick', 'small', 'paper'"),
+        (["prepare", "videos", "--dataset=ucf"], "choose from 'videos', 'kth', 'ucf101'"),
+        (
+            ["prepare", "videos", "--protocol=official-4"],
+            "choose from 'paper', 'official-1', 'official-2', 'official-3'",
+        ),
     ]:
         with pytest.raises(SystemExit) as exit:
             keras_frnn_command.main(arguments)
@@ -450,7 +454,7 @@ REFUSALS = [
     (["predict", "clip.avi", "--output=out.avi"], "must end in .mp4 or .gif or .png. Received: --output=out.avi"),
     (["predict", "clip.avi", "--output=clip.avi/out.mp4"], "clip.avi is a file"),
     (["predict", "clip.avi", "--output=/proc/out.mp4"], "in the folder /proc"),
-    (["predict", "film.mp4", "--output=./film.mp4"], "is the video itself"),
+    (["predict", "film.mp4", "--output=./film.mp4"], "is the video itself and would be overwritten"),
     (["predict", "clip.avi", "--output=out.png", "--rate=5"], "--output=out.png and --rate=5"),
     (
         ["predict", "clip.avi", "--model=other"],
@@ -458,11 +462,29 @@ REFUSALS = [
     ),
     (["live", "--camera=no.avi"], "'no.avi', which does not exist"),
     (["live", "--output=out.gif"], "must end in .mp4"),
-    (["live", "--follow=3"], "--follow waits for more of a file. Received: --camera=0"),
+    (["live", "--follow=3"], "--follow is for files that grow. Received: --camera=0"),
     (["prepare", "nowhere"], "'nowhere', which does not exist"),
     (["prepare", "clip.avi"], "'clip.avi', which is a file"),
     (["prepare", ".", "--output=clip.avi"], "clip.avi is a file"),
     (["prepare", ".", "--group=a", "--test=a"], "not both"),
+    (
+        ["prepare", ".", "--dataset=kth", "--size=8x8", "--grey", "--seed=1"],
+        "--size, --gray, --seed cannot be used with --dataset=kth, which is always prepared in the same way. Omit",
+    ),
+    (["prepare", ".", "--dataset=kth", "--test=a", "--group=b", "--rate=5"], "--test, --group, --rate cannot be used"),
+    (
+        ["prepare", ".", "--dataset=ucf101", "--test-fraction=0.2"],
+        "--test-fraction cannot be used with --dataset=ucf101",
+    ),
+    (
+        ["prepare", ".", "--protocol=paper", "--lists=."],
+        "--protocol, --lists cannot be used with --dataset=videos. Omit",
+    ),
+    (["prepare", ".", "--dataset=ucf101", "--lists=lists"], "--lists goes with the protocols official-1 to official-3"),
+    (
+        ["prepare", ".", "--dataset=ucf101", "--protocol=official-2", "--seed=1"],
+        "--seed with the protocol paper. Received: --protocol=official-2, --seed=1",
+    ),
     (["train", "nowhere"], "'nowhere', which does not exist"),
     (["train", "."], "has no train.hdf5 and no test.hdf5"),
     (["train", "prepared", "--output=model.h5"], "must end in .keras. Received: --output=model.h5"),
@@ -470,7 +492,7 @@ REFUSALS = [
     (["train", "prepared", "--output=clip.avi/model.keras"], "clip.avi is a file"),
     (["train", "prepared", "--output=/proc/model.keras"], "in the folder /proc"),
     (["train", "prepared"], "model.keras has no record of a training by `keras-frnn train`"),
-    (["train", "prepared", "--output=begun.keras", "--steps=3"], "it has 3 steps. For more, pass --steps=1003"),
+    (["train", "prepared", "--output=begun.keras", "--steps=3"], "for 3 steps already. For more, pass --steps=1003"),
     (
         ["train", "prepared", "--output=begun.keras", "--network=paper"],
         "with --network=quick. Received: --network=paper",
@@ -551,7 +573,7 @@ def test_files_that_no_network_comes_from(run, monkeypatch):
     save_network("model.keras")
     monkeypatch.setattr(keras.saving, "load_model", fail)
     with pytest.raises(ValueError, match="model.keras is not a network that Keras loads: ZeroDivisionError"):
-        command.load_model("model.keras")
+        networks.load_model("model.keras")
 
 
 def test_unforeseen_errors_are_sentences_too(run, monkeypatch):
@@ -559,5 +581,5 @@ def test_unforeseen_errors_are_sentences_too(run, monkeypatch):
         raise RuntimeError("out of luck")
 
     write_clip("clip.avi", frames=1)
-    monkeypatch.setattr(command, "load_model", fail)
+    monkeypatch.setattr(predict, "load_model", fail)
     assert run("predict", "clip.avi", code=1) == "\nkeras-frnn predict: RuntimeError: out of luck\n"

@@ -1,6 +1,7 @@
-"""Files are whole or not there, and nothing is left of processes that were killed."""
+"""Files are complete or missing, and killed processes leave nothing behind."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from keras_frnn import files
 from keras_frnn.files import atomic_path
 
+fcntl = pytest.importorskip("fcntl")  # Windows has other locks, and no signals.
 pytestmark = pytest.mark.once
 
 # The module is run by its path: importing the package takes seconds.
@@ -25,7 +27,6 @@ WRITER = (
 )
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
 def test_leftovers_of_killed_processes_alone_are_removed(tmp_path):
     path = tmp_path / "model[1].keras"
     other = tmp_path / ".model[1].keras.writing-mine"
@@ -63,8 +64,13 @@ def test_files_get_the_umasks_mode_without_touching_the_umask(tmp_path, monkeypa
     assert (tmp_path / "a.csv").stat().st_mode & 0o777 == 0o640
 
 
-def test_without_locks_files_are_written_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "fcntl", None)
+@pytest.mark.filterwarnings("ignore:flock not supported on this filesystem")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_files_are_written_on_file_systems_without_locks(tmp_path, monkeypatch, code):
+    def flock(file, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     with atomic_path(tmp_path / "a.csv") as temporary:
         temporary.write_text("whole")
         with atomic_path(tmp_path / "a.csv") as second:
@@ -73,9 +79,8 @@ def test_without_locks_files_are_written_all_the_same(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
 def test_a_folder_is_held_once(tmp_path):
-    """Threads stand for processes here: the system's lock does not tell them apart either."""
+    """Threads take the place of processes, which the system's lock does not distinguish either."""
     folder = tmp_path / "held"
     inside, together, turns = [], [], []
 
@@ -103,19 +108,18 @@ def test_a_folder_is_held_once(tmp_path):
     assert not folder.exists()
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
-def test_a_lock_on_a_file_that_is_gone_does_not_count(tmp_path, monkeypatch):
-    folder, lock = tmp_path / "held", files._lock
+def test_a_lock_on_a_removed_file_does_not_count(tmp_path, monkeypatch):
+    folder, flock = tmp_path / "held", fcntl.flock
 
-    def late(file):
-        monkeypatch.setattr(files, "_lock", lock)
-        with files.held(folder):  # Another, from beginning to end, between our opening of the file and our locking it.
+    def late(file, operation):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with files.held(folder):  # Another holder comes and goes after our file was opened and before it is locked.
             pass
         third.enter_context(files.held(folder))
-        return lock(file)
+        return flock(file, operation)
 
     with contextlib.ExitStack() as third:
-        monkeypatch.setattr(files, "_lock", late)
+        monkeypatch.setattr(fcntl, "flock", late)
         with pytest.raises(BlockingIOError), files.held(folder):
             pass
     with files.held(folder):

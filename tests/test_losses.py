@@ -81,7 +81,7 @@ def test_weights_of_another_shape():
     for loss, expected in ((losses.FrameCrossentropy(), r"\(2, 3, 12, 11\)"), (losses.DSSIM(), r"\(2, 3\)")):
         for shape in ((3,), (2, 2), (2, 3, 12, 11, 2)):
             received = rf"sample_weight of shape \({', '.join(map(str, shape))}"
-            with pytest.raises(ValueError, match=f"must be of shape {expected}, .* Received: {received}"):
+            with pytest.raises(ValueError, match=f"must have shape {expected}, .* Received: {received}"):
                 loss(frames(shape=(2, 3, 12, 11, 2)), frames(shape=(2, 3, 12, 11, 2)), np.ones(shape))
 
 

@@ -1,10 +1,10 @@
-"""Videos that are in memory already, as a dataset."""
+"""Videos in memory as a dataset."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from keras_frnn.datasets.faces import Dataset
+from keras_frnn.datasets.formats import Dataset
 from keras_frnn.datasets.windows import window_dataset
 
 _AXES = "BTHWC"  # video, time, height, width, channels
@@ -18,27 +18,25 @@ def from_arrays(
     value_range: tuple[float, float] | None = None,
     **windows,
 ) -> Dataset:
-    """Windows of videos in an array, or of a list of videos of any lengths.
+    """Windows of the videos in an array, or of a list of videos of different lengths.
 
     Args:
-        frames: uint8 in [0, 255], or float in [-1, 1]; no axis is empty. Or a list of such arrays, a video each, which
-            may differ in length.
-        split: `"test"`: once and in order; or `"train"`: endless and permuted, for `fit` with `steps_per_epoch`.
-        layout: one letter an axis: B video, T time, H height, W width, C channels. `"BTHWC"` is a batch of videos,
-            `"TBHW"` that of the public Moving MNIST sequences, `"THW"` one grey video. In a list, B is each array's
-            place there, wherever the layout has it.
-        value_range: the values of black and white, where they are not those above: `(0, 1)`, say.
+        frames: uint8 in [0, 255] or float in [-1, 1], without empty axes; or a list of such arrays, one per video,
+            which may differ in length.
+        split: `"test"`: once and in order; or `"train"`: endless and shuffled, for `fit` with `steps_per_epoch`.
+        layout: one letter per axis: B video, T time, H height, W width, C channels. `"BTHWC"` is a batch of videos,
+            `"TBHW"` the public Moving MNIST sequences, `"THW"` one gray video. For a list, B is ignored.
+        value_range: the values of black and white, if they differ from those above, for example `(0, 1)`.
         **windows: the arguments of `video_folder` from `batch_size` to `format`. Videos that are too short for a window
-            are left out.
+            are skipped.
 
     Returns:
-        Dataset of `(context, future)`, as `format` says: float32 `(batch, context, height, width, channels)` and
+        Dataset of `(context, future)` in the requested format: float32 `(batch, context, height, width, channels)` and
         `(batch, horizon, height, width, channels)` in [-1, 1].
 
     Raises:
-        ValueError: an array has another rank, dtype, range or layout than expected; more channels than rows or columns,
-            which is what a wrong layout looks like; the videos of a list differ in frame size or dtype; or as in
-            `video_folder`.
+        ValueError: an array has an unexpected rank, dtype, range or layout, or more channels than rows or columns,
+            which suggests a wrong layout; the videos of a list differ in frame size or dtype; or as in `video_folder`.
 
     Example:
 
@@ -58,12 +56,12 @@ class _ArrayVideos:
         else:
             videos = list(_as_videos(np.asarray(frames), layout))
         if not videos:
-            raise ValueError("There is no video. Received: an empty list")
+            raise ValueError("Expected at least one video. Received: an empty list")
         kinds = {(video.shape[1:], video.dtype) for video in videos}
         if len(kinds) > 1:
             listed = sorted(f"{'x'.join(str(side) for side in shape)} {dtype}" for shape, dtype in kinds)
             raise ValueError(
-                "The videos of a list may differ in length only. Received: frames of (height x width x channels) "
+                "The videos of a list may differ only in length. Received: frames of (height x width x channels) "
                 f"{', '.join(listed)}"
             )
         self.frame_shape, self.dtype = kinds.pop()
@@ -79,7 +77,7 @@ class _ArrayVideos:
 def _check_layout(layout: str):
     if not isinstance(layout, str) or len(set(layout)) != len(layout) or not set("THW") <= set(layout) <= set(_AXES):
         raise ValueError(
-            "`layout` must name each axis by one letter: T, H and W, and B and C where the array has them, such as "
+            "`layout` must name each axis by one letter: T, H and W, and B and C if the array has them, such as "
             f"'BTHWC'. Received: layout={layout!r}"
         )
 
@@ -95,8 +93,8 @@ def _as_videos(frames: np.ndarray, layout: str) -> np.ndarray:
         raise ValueError(f"The array is empty. Received: frames.shape={frames.shape}")
     if (channels := sizes.get("C", 1)) not in (1, 3) and channels > min(sizes["H"], sizes["W"]):
         raise ValueError(
-            f"The layout is wrong: in {layout!r}, axis {layout.index('C')} is the channels, not more than height or "
-            f"width. Received: frames.shape={frames.shape}"
+            f"The layout is wrong: in {layout!r}, axis {layout.index('C')} is the channels, of which there must not be "
+            f"more than rows or columns. Received: frames.shape={frames.shape}"
         )
     if frames.dtype != np.uint8 and not np.issubdtype(frames.dtype, np.floating):
         raise ValueError(f"The dtype must be uint8 or floating. Received: frames.dtype={frames.dtype}")
@@ -108,20 +106,20 @@ def _as_videos(frames: np.ndarray, layout: str) -> np.ndarray:
 
 
 def _checked_range(videos: list[np.ndarray], value_range) -> tuple[float, float]:
-    # NumPy's hand NaN on, which Python's would lose.
+    # NumPy's minimum and maximum keep NaN; Python's would lose it.
     low, high = float(np.min([video.min() for video in videos])), float(np.max([video.max() for video in videos]))
     is_integer = videos[0].dtype == np.uint8
     if value_range is None:
         value_range = (0, 255) if is_integer else (-1, 1)
         if is_integer and high == 1:
             raise ValueError(
-                "The range is wrong: uint8 frames go up to 255, and these up to 1. Pass value_range=(0, 1) if that is "
-                "white."
+                "The range is wrong: white is 255 in uint8 frames, but the maximum here is 1. Pass value_range=(0, 1) "
+                "if 1 is white."
             )
         if not is_integer and low >= 0 and high > 0:
             raise ValueError(
-                f"The range is wrong: float frames are in [-1, 1], and these in [{low:g}, {high:g}]. Pass "
-                "value_range=(0, 1) or (0, 255), whichever they have, or (-1, 1) if nothing in them is dark."
+                f"The range is wrong: float frames must be in [-1, 1]. Received: values in [{low:g}, {high:g}]. Pass "
+                "the range that they have, value_range=(0, 1) or (0, 255), or (-1, 1) if they have no dark pixels."
             )
     try:
         black, white = (float(value) for value in value_range)
@@ -129,7 +127,7 @@ def _checked_range(videos: list[np.ndarray], value_range) -> tuple[float, float]
         black = white = 0.0
     if not black < white:
         raise ValueError(f"`value_range` must be (black, white), black < white. Received: value_range={value_range!r}")
-    if not (black <= low and high <= white):  # Also where there is NaN.
+    if not (black <= low and high <= white):  # Also true with NaN.
         raise ValueError(
             f"The range is wrong: frames must be in [{black:g}, {white:g}]. Received: values in [{low:g}, {high:g}]"
         )

@@ -1,4 +1,4 @@
-"""The handwritten digits inside this package."""
+"""The handwritten digits included in this package."""
 
 import pathlib
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from keras_frnn.datasets.windows import check_split
 
-_TRAINING_DIGITS = 400  # Of each class.
+_TRAINING_DIGITS = 400  # Per class.
 
 
 def mnist_5k(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """5,000 digits of MNIST that need no network: of every class, 400 for training and 100 for testing.
+    """5,000 digits of MNIST without a download: 400 per class for training and 100 for testing.
 
     Args:
         split: `"train"` or `"test"`.
@@ -19,7 +19,7 @@ def mnist_5k(split: str) -> tuple[np.ndarray, np.ndarray]:
         uint8 images `(count, 28, 28)`, 0 black and 255 white, and their labels `(count,)`, 0 to 9.
 
     Raises:
-        ValueError: another split.
+        ValueError: the split is unknown.
     """
     check_split(split)
     with np.load(pathlib.Path(__file__).with_name("mnist_5k.npz")) as file:

@@ -1,4 +1,4 @@
-"""Named ways to cut windows out of a dataset's videos, so that scores can be compared."""
+"""Named protocols for cutting windows from a dataset's videos, so that scores are comparable."""
 
 from absl import logging
 
@@ -14,22 +14,23 @@ def apply_protocol(
     frame_shape: tuple[int, int, int],
     videos: int,
 ) -> dict:
-    """The arguments of `window_dataset` for a protocol, after a look whether the store is what the protocol needs.
+    """The arguments of `window_dataset` for a protocol. Checks that the store fits the protocol.
 
     Args:
-        dataset: its name.
+        dataset: name of the dataset.
         protocol: one of `protocols`.
-        protocols: name to arguments.
-        windows: the caller's arguments, which come first.
+        protocols: the arguments of each protocol, by name.
+        windows: the caller's arguments, which take precedence.
         store: the videos.
-        frame_shape: what the dataset's frames are stored as.
-        videos: number of videos that the dataset has.
+        frame_shape: shape of the dataset's stored frames.
+        videos: number of videos in the dataset.
 
     Returns:
-        The protocol's arguments, and the caller's in their places.
+        The protocol's arguments, updated with the caller's.
 
     Raises:
-        ValueError: no such protocol, the videos were prepared for another one, or their frames are not the dataset's.
+        ValueError: the protocol is unknown, the videos were prepared for another one, or their frames are not the
+            dataset's.
     """
     if protocol not in protocols:
         raise ValueError(f"{dataset} has the protocols {', '.join(protocols)}. Received: protocol={protocol!r}")
@@ -37,8 +38,8 @@ def apply_protocol(
         raise ValueError(f"{store.path} was prepared for protocol={store.protocol!r}. Received: protocol={protocol!r}")
     if store.frame_shape != frame_shape:
         raise ValueError(
-            f"{store.path} has frames {store.frame_shape}. Expected {dataset}'s: {frame_shape}. For other videos, "
-            "there is `video_folder`."
+            f"{store.path} has frames {store.frame_shape}. Expected {dataset}'s: {frame_shape}. Use `video_folder` for "
+            "other videos."
         )
     changed = {name: value for name, value in windows.items() if protocols[protocol].get(name, value) != value}
     found = store.source_videos

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and a position alone: the same in every run, on any number of workers."""
+"""Random numbers that depend only on a seed and a position: the same in every run, for any number of workers."""
 
 import numpy as np
 
@@ -16,27 +16,27 @@ def mix(value: int) -> int:
 
 
 # Keys of the streams that datasets draw from. Two keys whose difference is a small multiple of SplitMix64's increment
-# are the same stream, shifted; tests hold those of small seeds apart. Keys of test sequences never change: published
-# scores are on them.
+# are the same stream, shifted; tests check that those of small seeds are far apart. Keys of test sequences must never
+# change: published scores depend on them.
 
 
 def motion_key(split: str, seed: int) -> int:
-    """Of sequences that are generated, such as moving digits."""
+    """Key of generated sequences, such as moving digits."""
     return mix(mix(mix(seed))) if split == "train" else mix(seed) ^ mix(1)
 
 
 def crop_key(seed: int) -> int:
-    """Of crops and mirroring of training windows."""
+    """Key of the crops and mirroring of training windows."""
     return mix(seed)
 
 
 def order_key(seed: int) -> int:
-    """Of the order of windows."""
+    """Key of the order of windows."""
     return mix(mix(seed))
 
 
 def _outputs(key, counter: np.ndarray) -> np.ndarray:
-    """SplitMix64 as a counter-based generator: its output number `counter` from the state `key`, all uint64."""
+    """SplitMix64 as a counter-based generator: output number `counter` from the state `key`, all uint64."""
     z = counter * np.uint64(_GOLDEN_GAMMA) + key
     for shift, multiplier in _MIX:
         z = (z ^ (z >> np.uint64(shift))) * np.uint64(multiplier)
@@ -44,9 +44,9 @@ def _outputs(key, counter: np.ndarray) -> np.ndarray:
 
 
 def uniform(key: int, position: np.ndarray, draws: int) -> np.ndarray:
-    """`draws` numbers in [0, 1) for each position, float64 `(batch, draws)`.
+    """`draws` random numbers in [0, 1) for each position, float64 `(batch, draws)`.
 
-    NumPy's generators take one seed for all that follows; a sequence that depends on its number alone needs one each.
+    A NumPy generator has one seed for everything that it draws. Here each sequence depends only on its own number.
 
     Reference: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
     """
@@ -55,11 +55,11 @@ def uniform(key: int, position: np.ndarray, draws: int) -> np.ndarray:
 
 
 def permuted(position: np.ndarray, seed: int, count: int) -> np.ndarray:
-    """The index in `[0, count)` at each position of an endless order that goes through all indices once an epoch.
+    """The index in `[0, count)` at each position of an endless order that visits every index once per epoch.
 
-    Position p belongs to epoch `p // count`; the order within an epoch is a function of the seed and the epoch. It is
-    never written down, as it may be long: a Feistel network with keys by the epoch permutes the next power of four, and
-    where it leads out of the range, it is applied again.
+    Position p belongs to epoch `p // count`; the order within an epoch is a function of the seed and the epoch. It may
+    be long, so it is computed instead of stored: a Feistel network, keyed by the epoch, permutes the numbers below the
+    next power of four, and is applied again to those outside the range.
 
     Args:
         position: int64 `(batch,)`, 0 or more.

@@ -1,4 +1,4 @@
-"""UCF101: 13,320 clips of 101 human actions from the web; 240x320 pixels, colour, 25 or 30 frames a second."""
+"""UCF101: 13,320 clips of 101 human actions from the web; 240x320 pixels, color, 25 or 30 frames per second."""
 
 import os
 import pathlib
@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from keras_frnn.datasets.faces import Dataset
+from keras_frnn.datasets.formats import Dataset
 from keras_frnn.datasets.protocols import apply_protocol
 from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
@@ -33,30 +33,31 @@ def prepare_ucf101(
 ) -> dict[str, str]:
     """Decodes the clips of UCF101 into `train.hdf5` and `test.hdf5`, for `ucf101`.
 
-    Frames are shrunk to 64x85 RGB pixels; `ucf101` cuts 64x80 out of them. The rest is as in `prepare_videos`; the
-    attributes are `label` (the action), `group` (clips of one group show the same scene) and `clip`.
+    Frames are shrunk to 64x85 RGB pixels; `ucf101` crops 64x80 from them. The attributes are `label` (the action),
+    `group` (clips of one group show the same scene) and `clip`. Everything else is as in `prepare_videos`.
 
-    Beware of the paper's split: it draws single clips, so clips of one group are on both sides, and a network is tested
-    on scenes that it was trained on. The official splits keep groups apart.
+    Beware of the paper's split: it draws single clips, so both sides have clips of the same group, and a network is
+    tested on scenes that it was trained on. The official splits keep groups apart.
 
     Args:
-        source: folder with the published files, `v_ApplyEyeMakeup_g01_c01.avi` and so on, in subfolders or not.
+        source: folder with the published files, `v_ApplyEyeMakeup_g01_c01.avi` and so on, with or without subfolders.
         output: folder to write to.
-        split: `"paper"`: 75% of the clips of each action for training, drawn by `seed`; or `"official-1"` to
+        split: `"paper"`: 75% of the clips of each action for training, drawn with `seed`; or `"official-1"` to
             `"official-3"`: the published lists.
-        lists: for the official splits, folder of `trainlist01.txt` and the other lists; by default it is looked for in
-            the source and beside it.
-        seed: of the paper's split; any integer.
-        accept_bad_videos: store what can be read of bad videos, and do not raise an error for them.
-        workers: decoding processes; by default one a core.
+        lists: for the official splits, the folder of `trainlist01.txt` and the other lists; by default they are
+            searched in the source and beside it.
+        seed: seed of the paper's split; any integer.
+        accept_bad_videos: store the readable part of bad videos instead of raising an error.
+        workers: number of decoding processes; by default one per core.
         progress: draw a progress bar.
 
     Returns:
-        The bad videos, name to reason; with `accept_bad_videos=False`, an empty dictionary.
+        The reason for each bad video, by name; with `accept_bad_videos=False`, an empty dictionary.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as `prepare_videos`. Bad are also videos whose frames are not 240x320
-            (height x width), names that are not UCF101's, second copies, and files of the lists that are not there.
+        FileNotFoundError, ValueError, OSError: as in `prepare_videos`. Videos whose frames are not 240x320
+            (height x width), files that are not named like UCF101's, second copies, and listed files that are missing
+            are bad, too.
 
     Reference: Soomro, Zamir and Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", 2012.
     """
@@ -67,10 +68,10 @@ def prepare_ucf101(
     for path in find_videos(source):
         name = path.relative_to(source).as_posix()
         match = _NAME.match(path.stem)
-        # In the lists, HandstandPushups is written HandStandPushups.
+        # The lists spell HandstandPushups as HandStandPushups.
         key = path.stem.lower()
         if not match:
-            bad[name] = "is not named as UCF101's clips are, v_Action_gNN_cNN"
+            bad[name] = "is not named like UCF101's clips, v_Action_gNN_cNN"
         elif key in found:
             bad[name] = f"is a second copy of {shown(found[key][0].relative_to(source).as_posix())}"
         else:
@@ -102,7 +103,7 @@ def prepare_ucf101(
 
 
 def _paper_split(labels: dict[str, str], seed: int) -> dict[str, str]:
-    """Clip to split: of each label, the first 75% of a random order for training."""
+    """The split of each clip: for each label, the first 75% of a random order are for training."""
     generator = np.random.default_rng(seed)
     sides = {}
     for label in sorted(set(labels.values())):
@@ -113,7 +114,7 @@ def _paper_split(labels: dict[str, str], seed: int) -> dict[str, str]:
 
 
 def _official_split(split: str, source: pathlib.Path, lists) -> dict[str, str]:
-    """Clip to split, from lines such as `ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1`."""
+    """The split of each clip, from lines such as `ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1`."""
     sides = {}
     for side in ("train", "test"):
         name = f"{side}list0{split[-1]}.txt"
@@ -135,25 +136,25 @@ def _official_split(split: str, source: pathlib.Path, lists) -> dict[str, str]:
 def ucf101(
     path: str | os.PathLike, split: str, protocol: str | None = None, *, reader: str = "h5py", **windows
 ) -> Dataset:
-    """Windows of the clips of UCF101: 64x80 RGB frames, cut out of 64x85.
+    """Windows of the clips of UCF101: 64x80 RGB frames, cropped from 64x85.
 
     Args:
-        path: folder that `prepare_ucf101` wrote, or one with the authors' `ucf101_train.hdf5` and `ucf101_test.hdf5`.
-        split: `"train"`: endless and permuted; or `"test"`: once and in order.
-        protocol: `"paper"` or `"official-1"` to `"official-3"`: the split that was prepared; by default, whichever it
-            was. All have 10 + 10 frames, every second frame, every window; in training, cut and mirrored at random, in
-            testing, cut at the centre.
+        path: folder written by `prepare_ucf101`, or one with the authors' `ucf101_train.hdf5` and `ucf101_test.hdf5`.
+        split: `"train"`: endless and shuffled; or `"test"`: once and in order.
+        protocol: `"paper"` or `"official-1"` to `"official-3"`; must be the split that was prepared, which is the
+            default. All use 10 + 10 frames, every second frame and every window; crops are random in training and
+            central in testing; training windows are randomly mirrored.
         reader: as in `video_folder`.
-        **windows: the arguments of `video_folder` from `batch_size` to `format`. What differs from the protocol
-            is named in the log (`absl.logging.info`).
+        **windows: the arguments of `video_folder` from `batch_size` to `format`. Deviations from the protocol are
+            logged (`absl.logging.info`).
 
     Returns:
-        Dataset of `(context, future)`, as `format` says: float32 `(batch, context, 64, 80, 3)` and
+        Dataset of `(context, future)` in the requested format: float32 `(batch, context, 64, 80, 3)` and
         `(batch, horizon, 64, 80, 3)` in [-1, 1].
 
     Raises:
-        FileNotFoundError, ValueError, ImportError: as `video_folder`; or the protocol is unknown, or another than the
-            videos were prepared for.
+        FileNotFoundError, ValueError, ImportError: as in `video_folder`; or the protocol is unknown, or the videos were
+            prepared for a different one.
     """
     store = open_store(path, split, reader, "ucf101")
     prepared = store.protocol or "paper"

@@ -1,4 +1,4 @@
-"""All windows of a set of videos, as batches of `(context, future)`."""
+"""All windows of a set of videos as batches of `(context, future)`."""
 
 from typing import Protocol
 
@@ -6,26 +6,21 @@ import cv2
 import numpy as np
 from absl import logging
 
-from keras_frnn.checks import (
-    check_integer,
-    check_positive_integer,
-    check_positive_integers,
-    check_positive_integers_by_name,
-)
-from keras_frnn.datasets.faces import Dataset, Pair, dataset, positions, scaled
+from keras_frnn.checks import check_positive_integer, check_positive_integers
+from keras_frnn.datasets.formats import Dataset, Order, Pair, scaled
 from keras_frnn.datasets.stateless import crop_key, permuted, uniform
 
 SPLITS = ("train", "test")
 
 
 class Videos(Protocol):
-    """What windows are cut from.
+    """The source of the windows.
 
     Attributes:
         name: for messages.
-        lengths: frames of each video, int64.
+        lengths: number of frames of each video, int64.
         frame_shape: (height, width, channels).
-        dtype: of the frames.
+        dtype: dtype of the frames.
         value_range: the values of black and white.
     """
 
@@ -36,54 +31,38 @@ class Videos(Protocol):
     value_range: tuple[float, float]
 
     def read(self, video: int, frames: slice, rows: slice, columns: slice, out: np.ndarray) -> None:
-        """Writes a part of a video into an array `(frames, rows, columns, channels)`."""
+        """Reads a part of a video into `out`, an array `(frames, rows, columns, channels)`."""
 
 
 def window_dataset(
     videos: Videos,
     split: str,
     *,
-    batch_size: int = 12,
-    context: int = 10,
-    horizon: int = 10,
     frame_step: int = 1,
     crop: tuple[int, int] | None = None,
     mirror: bool = False,
-    seed: int = 0,
-    sequences: int | None = None,
-    start: int = 0,
-    num_shards: int = 1,
-    shard_index: int = 0,
-    format: str | None = None,
+    **arguments,
 ) -> Dataset:
-    """See `video_folder`, which has the same arguments."""
+    """See `video_folder`, which has the same arguments; `arguments` are those of `Order`."""
     check_split(split)
-    batch_size, context, horizon, frame_step, num_shards = check_positive_integers_by_name(
-        batch_size=batch_size, context=context, horizon=horizon, frame_step=frame_step, num_shards=num_shards
-    )
-    if sequences is not None:
-        sequences = check_positive_integer(sequences, "sequences")
-        if split == "train":
-            raise ValueError(f"`sequences` is for testing; training goes on for ever. Received: sequences={sequences}")
-    seed, start = check_integer(seed, "seed"), check_integer(start, "start", 0)
-    shard_index = check_integer(shard_index, "shard_index", 0, num_shards - 1)
-    windows = _Windows(videos, context, horizon, frame_step, crop)
-    used = windows.count if sequences is None else min(sequences, windows.count)
+    order, frame_step = Order(**arguments), check_positive_integer(frame_step, "frame_step")
+    if order.sequences is not None and split == "train":
+        raise ValueError(f"`sequences` is for testing; training is endless. Received: sequences={order.sequences}")
+    windows = _Windows(videos, order.context, order.horizon, frame_step, crop)
+    used = windows.count if order.sequences is None else min(order.sequences, windows.count)
     logging.info("%s", windows.description(used))
-    make = _Drawn(windows, seed, mirror) if split == "train" else _Central(windows, seed, used)
-    # Positions of the common order, of which this worker has every num_shards-th.
-    order = positions(start * num_shards, None if split == "train" else used, num_shards, shard_index)
-    _, *frame_shape = windows.shape
-    return dataset(make, ((context, *frame_shape), (horizon, *frame_shape)), order, batch_size, format)
+    if split == "train":
+        return order.dataset(_Drawn(windows, order.seed, mirror), windows.shape[1:], None)
+    return order.dataset(_Central(windows, order.seed, used), windows.shape[1:], used)
 
 
 class _Windows:
-    """All windows of a set of videos, by their numbers: video after video, frame after frame.
+    """All windows of a set of videos, numbered video by video and frame by frame.
 
     Attributes:
-        count: how many there are.
-        shape: (frames, height, width, channels) of one.
-        spare: (rows, columns) that the crop leaves, int64.
+        count: number of windows.
+        shape: (frames, height, width, channels) of a window.
+        spare: (rows, columns) that the crop removes, int64.
     """
 
     def __init__(self, videos: Videos, context: int, horizon: int, frame_step: int, crop: tuple[int, int] | None):
@@ -105,7 +84,7 @@ class _Windows:
             longest = f"the longest has {videos.lengths.max()}" if len(videos.lengths) else "there is no video"
             raise ValueError(
                 f"{videos.name} has no video of {self.span} frames, which {context} + {horizon} frames at "
-                f"frame_step={frame_step} need; {longest}. Pass a smaller `context`, `horizon` or `frame_step`."
+                f"frame_step={frame_step} require; {longest}. Pass a smaller `context`, `horizon` or `frame_step`."
             )
 
     def description(self, used: int) -> str:
@@ -114,16 +93,16 @@ class _Windows:
         return (
             f"{self.videos.name}: {'all' if used == self.count else used} of {self.count:,} windows of "
             f"{self.context} + {self.horizon} frames, frame step {self.frame_step}, {height}x{width}x{channels}, "
-            f"from {len(self.of_video) - short} videos" + (f" ({short} too short, left out)" if short else "")
+            f"from {len(self.of_video) - short} videos" + (f" ({short} too short, skipped)" if short else "")
         )
 
     def read(self, index: np.ndarray, corner: np.ndarray, mirrored: np.ndarray) -> Pair:
-        """Context and future frames of windows, float32.
+        """Context and future frames of some windows, float32.
 
         Args:
-            index: their numbers, int64 `(batch,)`.
+            index: numbers of the windows, int64 `(batch,)`.
             corner: first row and column of each crop, int64 `(batch, 2)`.
-            mirrored: whether each is mirrored, bool `(batch,)`.
+            mirrored: which windows to mirror, bool `(batch,)`.
         """
         _, height, width, channels = self.shape
         video = np.searchsorted(self.ends, index, side="right")
@@ -138,13 +117,13 @@ class _Windows:
                 frames[i],
             )
             if mirrored[i]:
-                rows = frames[i].reshape(-1, width, channels)  # OpenCV's flip is many times faster than NumPy's.
+                rows = frames[i].reshape(-1, width, channels)  # OpenCV flips many times faster than NumPy.
                 rows[...] = cv2.flip(rows, 1).reshape(rows.shape)
         return scaled(frames, self.context, self.videos.value_range)
 
 
 class _Drawn:
-    """Training windows by their positions in an endless order: any crop, half of them mirrored."""
+    """Training windows by position in an endless order, with random crops; with `mirror`, half are mirrored."""
 
     def __init__(self, windows: _Windows, seed: int, mirror: bool):
         self.windows, self.seed, self.mirror = windows, seed, mirror
@@ -157,14 +136,14 @@ class _Drawn:
 
 
 class _Central:
-    """Test windows by their positions, all or a choice of `used`: the crop at the centre, none mirrored."""
+    """Test windows by position, all or a selection of `used`, cropped at the center and never mirrored."""
 
     def __init__(self, windows: _Windows, seed: int, used: int):
         self.windows, self.seed, self.used = windows, seed, used
 
     def __call__(self, position: np.ndarray) -> Pair:
-        is_choice = self.used < self.windows.count
-        index = permuted(position, self.seed, self.windows.count) if is_choice else position
+        is_selection = self.used < self.windows.count
+        index = permuted(position, self.seed, self.windows.count) if is_selection else position
         corner = np.broadcast_to(self.windows.spare // 2, (len(index), 2))
         return self.windows.read(index, corner, np.zeros(len(index), "bool"))
 

@@ -1,4 +1,4 @@
-"""Scores of models on test sequences, what they cost, and pictures of what they predict."""
+"""Scores of models on test sequences, their cost, and pictures of their predictions."""
 
 from keras_frnn.evaluation.animation import save_animation
 from keras_frnn.evaluation.cost import Cost, cost

@@ -19,8 +19,8 @@ from keras_frnn.files import atomic_path
 
 _MARGIN, _HEADER, _LABEL = 6, 34, 22
 _GIVEN, _PREDICTED, _NOTHING = "#444444", "#ffb000", "#9aa5b1"
-_SLOWEST, _FASTEST = 1 / 600, 1000  # Frames per second. A GIF holds a page for 11 minutes at most.
-_LARGEST = 16384  # Pixels a side, in H.264.
+_SLOWEST, _FASTEST = 1 / 600, 1000  # Frames per second. A GIF shows a page for at most 11 minutes.
+_LARGEST = 16384  # Pixels per side in H.264.
 
 
 def save_animation(
@@ -32,25 +32,26 @@ def save_animation(
     height: int = 128,
     data_format: str | None = None,
 ):
-    """Writes a GIF or an MP4: the truth in the top row, a row for each model below, a column for each sequence.
+    """Writes a GIF or an MP4: one column per sequence, with the truth in the top row and one row per model below.
 
-    Of a single sequence, truth and models are beside each other.
-    A bar on top tells given time from predicted time; models have nothing to show before.
+    For a single sequence, the truth and the models stand side by side. A bar at the top shows whether frames are given
+    or predicted; models show nothing while frames are given.
 
     Args:
-        context: frames that were given, `(batch, context, height, width, channels)`: floating point in [-1, 1], as a
-            model takes them, or uint8, as a camera gives them; 1 or 3 channels.
-        future: true future frames, `(batch, horizon, height, width, channels)`; None where they are not known, fewer
-            where only the first are: the top row then ends with question marks.
-        predictions: by model, predicted frames, `(batch, horizon, height, width, channels)`.
-        path: file to write, `.gif` or `.mp4`, which is H.264, as browsers play it.
-        frame_rate: frames per second, from 1/600 to 1000; the last one stays for a second. Browsers show no GIF at more
-            than 50 pages per second: of a faster one, pages are left out, and time runs as it should.
-        height: in pixels, to which each frame is enlarged.
+        context: given frames, `(batch, context, height, width, channels)`, 1 or 3 channels: floating point in [-1, 1],
+            as models take them, or uint8, as cameras return them.
+        future: true future frames, `(batch, horizon, height, width, channels)`; None if they are unknown, fewer if only
+            the first are known. The top row then ends with question marks.
+        predictions: predicted frames by model, `(batch, horizon, height, width, channels)`.
+        path: file to write, `.gif` or `.mp4` (H.264, which browsers play).
+        frame_rate: frames per second, from 1/600 to 1000; the last frame stays for a second. Browsers show at most 50
+            pages of a GIF per second: a faster one skips pages and keeps its speed.
+        height: height in pixels to which each frame is enlarged.
         data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
 
     Raises:
-        ValueError: frames of other values or of shapes that do not go together; another suffix, frame rate or height.
+        ValueError: frames have unexpected values or shapes that do not fit together, or the suffix, frame rate or
+            height is invalid.
         OSError: the file cannot be written.
     """
     write = {".gif": _write_gif, ".mp4": _write_mp4}[check_suffix(path, ".gif", ".mp4")]
@@ -71,7 +72,7 @@ def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]
     frame_size = context.shape[3] * scale, context.shape[2] * scale
     font = ImageFont.load_default(size=16)
     label_width = max(int(font.getlength(name)) for name, *_ in rows) + 2 * _MARGIN
-    beside = len(context) == 1  # The truth beside the models, names above them; else above them, names to the left.
+    beside = len(context) == 1  # Truth and models side by side below their names; else in rows right of their names.
     if beside:
         left, top = _MARGIN, _HEADER + _LABEL
         right, down = max(frame_size[0], label_width) + _MARGIN, 0
@@ -101,7 +102,7 @@ def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]
                     outline = colors[name] if step > 0 else _GIVEN
                     draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), outline=outline, width=2)
                 else:
-                    # A model that still watches, or a future that nobody knows.
+                    # A model without a prediction yet, or an unknown future.
                     draw.rectangle(box, fill=_NOTHING)
                     middle = ((box[0] + box[2]) // 2, (box[1] + box[3]) // 2)
                     draw.text(middle, "watches" if time < given else "?", fill="white", font=font, anchor="mm")
@@ -110,7 +111,7 @@ def _pages(context, future, predictions: dict, height: int) -> list[Image.Image]
 
 
 def _draw_header(draw: ImageDraw.ImageDraw, width: int, step: int, given: int, horizon: int, font):
-    """A bar that fills as time goes on, in another colour once frames are predicted."""
+    """Draws a bar that fills over time and changes its color when frames are predicted."""
     border = round(width * given / (given + horizon))
     now = round(width * (given + step) / (given + horizon))
     draw.rectangle((0, 0, border, _HEADER - _MARGIN), fill="#888888")
@@ -127,14 +128,14 @@ def _draw_header(draw: ImageDraw.ImageDraw, width: int, step: int, given: int, h
     draw.text(at, text, fill=color, font=font, anchor="mm", stroke_width=2, stroke_fill=around)
 
 
-# The last frame stays for a second, so that one sees where the sequence ends.
+# The last frame stays for a second, to show where the sequence ends.
 
 
 def _write_gif(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
-    """Pages last for whole hundredths of a second; browsers show one that lasts for less than two for ten."""
+    """Pages last for whole hundredths of a second; browsers show a page of less than two hundredths for ten."""
     starts = [round(100 * number / frame_rate) for number in range(len(pages))]
     end, shown, durations = starts[-1] + 100, [], []
-    for page, start in zip(reversed(pages), reversed(starts), strict=True):  # So the last page is there in any case.
+    for page, start in zip(reversed(pages), reversed(starts), strict=True):  # Backwards, to always show the last page.
         if end - start >= 2:
             shown.append(page)
             durations.append(10 * (end - start))
@@ -152,26 +153,26 @@ def _write_mp4(pages: list[Image.Image], path: pathlib.Path, frame_rate: float):
 
 @contextlib.contextmanager
 def mp4_writer(path: str | os.PathLike, frame_rate: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that adds a page to a video, which is there when the block ends without an error.
+    """Yields a function that adds a page to a video. The file appears when the block ends without an error.
 
-    Pages are RGB, uint8 `(height, width, 3)`, all of one size. A Ctrl-C that the block catches costs no page that was
-    written before.
+    Pages are RGB, uint8 `(height, width, 3)`, all of the same size. If the block catches a Ctrl-C, the pages written
+    before are kept.
 
     Args:
-        path: of the video: MP4 with H.264 and its index in front, which browsers play.
+        path: path of the video: MP4 with H.264 and its index at the beginning, which browsers play.
         frame_rate: pages per second.
 
     Raises:
-        ValueError: a page has another size than the first one, or is too large for H.264.
+        ValueError: a page differs in size from the first one, or is too large for H.264.
         OSError: the file cannot be written, or there was no page.
     """
-    if os.path.isdir(path):  # Else this would show when everything is written.
+    if os.path.isdir(path):  # Otherwise the error would come after everything is written.
         raise IsADirectoryError(f"Expected the name of a video to write. Received: {os.fspath(path)!r}, a folder.")
     with atomic_path(path) as temporary, concurrent.futures.ThreadPoolExecutor(1) as thread:
         video = _Mp4(temporary, frame_rate)
 
         def run(function: Callable, *arguments):
-            # Python interrupts its main thread alone. In another one, a page is written whole or not at all.
+            # Python only interrupts its main thread. In another thread, a page is written completely or not at all.
             try:
                 thread.submit(function, *arguments).result()
             except av.FFmpegError as error:
@@ -187,13 +188,13 @@ def mp4_writer(path: str | os.PathLike, frame_rate: float) -> Iterator[Callable[
 
 
 class _Mp4:
-    """A video that is being written; its size is that of its first page, made even, as half of the colours need it."""
+    """A video that is being written. Its size is that of its first page, rounded up to even numbers for 4:2:0 color."""
 
     def __init__(self, path: pathlib.Path, frame_rate: float):
         self.path, self.pages = path, 0
         self.shape: tuple[int, int, int] | None = None
         rate = fractions.Fraction(max(frame_rate, _SLOWEST))
-        self.frame_rate = rate.limit_denominator(1001)  # Such as 30000/1001, which people call 29.97.
+        self.frame_rate = rate.limit_denominator(1001)  # Such as 30000/1001 for 29.97.
 
     def add(self, page: np.ndarray):
         if self.shape is None:
@@ -212,9 +213,9 @@ class _Mp4:
         height, width, _ = shape
         if max(height, width) > _LARGEST:
             raise ValueError(
-                f"H.264 takes pages of up to {_LARGEST} pixels a side. Received: {height}x{width}. Draw less."
+                f"H.264 allows pages of up to {_LARGEST} pixels per side. Received: {height}x{width}. Draw less."
             )
-        # Without `file:`, FFmpeg takes what is before a colon for a protocol.
+        # Without `file:`, FFmpeg would interpret the part before a colon as a protocol.
         self.container = av.open(f"file:{self.path}", "w", format="mp4", options={"movflags": "+faststart"})
         self.stream = self.container.add_stream(
             "libx264", rate=self.frame_rate, options={"crf": "18", "preset": "veryfast"}
@@ -222,13 +223,13 @@ class _Mp4:
         self.stream.width, self.stream.height = width + width % 2, height + height % 2
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
-        # Players that read no such tags take small videos for this, too.
+        # Players that ignore these tags assume the same for small videos.
         context.colorspace, context.color_range = Colorspace.ITU601, ColorRange.MPEG
         self.shape = shape
 
     def end(self):
         self.container.mux(self.stream.encode(None))
-        self.container.close()  # What the disk has no space for may show only here.
+        self.container.close()  # A full disk may only show here.
 
     def close(self):
         if self.shape is not None:

@@ -1,4 +1,4 @@
-"""A model has the same colour in all pictures."""
+"""Colors of the models, the same in all pictures."""
 
 from collections.abc import Iterable
 
@@ -9,15 +9,15 @@ _KNOWN = {
     "fRNN": "#1f77b4",
     "RLadder": "#d95f02",
     "ConvLSTM": "#2ca02c",
-    "shipped": "#1f77b4",  # An fRNN, too.
+    "shipped": "#1f77b4",  # Also an fRNN.
     "trained_now": "#9467bd",
 }
-# The first is an fRNN's: who shows a single network, or one cut to several depths, mostly shows that first.
+# The first is the fRNN's, since a single network, or the first of several depths, is usually an fRNN.
 _OTHERS = ("#1f77b4", "#e377c2", "#17becf", "#8c564b", "#d62728", "#2ca02c", "#9467bd", "#d95f02")
 
 
 def model_colors(names: Iterable[str]) -> dict[str, str]:
-    """Colours by name, as hexadecimal RGB: names used throughout have one of their own, others one by their order."""
+    """Colors by name as hexadecimal RGB: well-known names have fixed colors, others get one by their order."""
     names = list(names)
     taken = {_KNOWN[name] for name in names if name in _KNOWN}
     free = [color for color in _OTHERS if color not in taken]

@@ -1,4 +1,4 @@
-"""What a model costs: counted from its layers, and measured on this machine."""
+"""The cost of a model: counted from its layers, and measured on this machine."""
 
 import dataclasses
 import math
@@ -20,17 +20,17 @@ from keras_frnn.models.video_predictor import VideoPredictor
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The cost of a model; what was not measured is None.
+    """The cost of a model. Values that were not measured are None.
 
     Attributes:
-        weights: number of trainable numbers.
-        encode_macs: multiply-accumulates of the convolutions that read frames, for one sequence.
-        decode_macs: multiply-accumulates of the convolutions that predict frames, for one sequence.
-        state_bytes: memory of the recurrent states of one sequence, in the dtype that they are computed in.
+        weights: number of trainable parameters.
+        encode_macs: multiply-accumulates of the encoding convolutions, for one sequence.
+        decode_macs: multiply-accumulates of the decoding convolutions, for one sequence.
+        state_bytes: memory of the recurrent states of one sequence in the compute dtype.
         training_step_seconds: median time of one optimizer step on a batch.
         forecast_seconds: median time of one forecast of a batch.
-        peak_memory_bytes: the most memory that this process has held so far. It means something in a process that does
-            nothing else.
+        peak_memory_bytes: peak memory of this process so far. It is only meaningful in a process that does nothing
+            else.
     """
 
     weights: int
@@ -55,22 +55,22 @@ def cost(
     batch_size: int | None = None,
     repeats: int = 5,
 ) -> Cost:
-    """Counts, and on request measures, what a model costs. The model does not change.
+    """Counts, and optionally measures, the cost of a model. The model is not changed.
 
-    Multiply-accumulates are those of the convolutions in the models' equations, at every step in full; where an
-    implementation saves some, that shows in the times. A ladder network runs both directions in `context - 1 + horizon`
-    steps. The top layer of a folded network updates both its states in every predicted step but the last.
+    Multiply-accumulates are those of all convolutions in the models' equations, in every step; arithmetic that an
+    implementation saves only shows in the times. A ladder network runs both directions in `context - 1 + horizon`
+    steps. The top layer of a folded network updates both of its states in every predicted step except the last.
 
     Args:
         model: `FoldedRNN`, `LadderRNN` or `ConvLSTMForecaster`.
-        frame_shape: `(height, width, channels)` of a frame, whatever the model's `data_format`.
+        frame_shape: `(height, width, channels)` of a frame, for any `data_format` of the model.
         context: number of given frames.
         horizon: number of predicted frames.
-        batch_size: to measure: the batch of a training step (RMSProp, L1 loss) and of a forecast. None: only count.
-        repeats: how often to measure, after one warm-up; the median counts.
+        batch_size: batch size for measuring a training step (RMSProp, L1 loss) and a forecast. None: only count.
+        repeats: number of measurements after one warm-up, of which the median is taken.
 
     Raises:
-        ValueError: another kind of model, frames that do not fit it, or a size that is not a positive integer.
+        ValueError: the model is of another kind, frames do not fit it, or a size is not a positive integer.
     """
     if not isinstance(model, (FoldedRNN, LadderRNN, ConvLSTMForecaster)):
         raise ValueError(f"Expected a FoldedRNN, LadderRNN or ConvLSTMForecaster. Received: model={model!r}")
@@ -113,7 +113,7 @@ def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) ->
 
 
 def _bytes_of(dtype: str) -> int:
-    """Of one number: 4 of `"float32"`, 2 of `"bfloat16"`."""
+    """Bytes per number: 4 for `"float32"`, 2 for `"bfloat16"`."""
     return int(dtype.rpartition("float")[2]) // 8
 
 
@@ -133,7 +133,7 @@ def _count_conv_lstm(model, frame_shape: tuple, context: int, horizon: int) -> t
 
 
 def _measure(model, context_shape: tuple, horizon: int, repeats: int) -> dict:
-    # A twin is trained, so that the model stays as it is.
+    # A twin is trained, so that the model does not change.
     twin = type(model).from_config({**model.get_config(), "horizon": horizon})
     twin.build(context_shape)
     twin.compile(keras.optimizers.RMSprop(1e-4), "mae")

@@ -1,4 +1,4 @@
-"""Frames as they are drawn."""
+"""Prepares frames for drawing."""
 
 import math
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ def to_display(context, future, predictions: Mapping, data_format: str | None = 
         context, future, predictions, data_format: as in `plot_strip`.
 
     Returns:
-        Context, future (of no frames where it is None), predictions by model.
+        Context, future (with zero frames if it is None), predictions by model.
 
     Raises:
-        ValueError: frames that cannot be drawn, or do not go together.
+        ValueError: frames cannot be drawn, or do not fit together.
     """
     if not isinstance(predictions, Mapping):
         raise ValueError(f"Expected `predictions` as frames by model name. Received: {type(predictions).__name__}")
@@ -34,8 +34,8 @@ def to_display(context, future, predictions: Mapping, data_format: str | None = 
     lengths = {shape[1] for name, shape in shapes.items() if name not in ("context", "future")}
     if len(lengths) > 1 or ("future" in shapes and shapes["future"][1] > min(lengths, default=math.inf)):
         raise ValueError(
-            "Predictions must be of the same number of frames, and the future of no more. Received, channels last: "
-            f"{shapes}. Cut them to the shortest, or pass `future=None`."
+            "Predictions must have the same number of frames, and the future must not have more. Received, channels "
+            f"last: {shapes}. Cut them to the shortest, or pass `future=None`."
         )
     given, *rest = videos.values()
     future = given[:, :0] if future is None else rest.pop(0)
@@ -45,7 +45,7 @@ def to_display(context, future, predictions: Mapping, data_format: str | None = 
 def _checked_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
     frames = keras.ops.convert_to_numpy(frames) if keras.ops.is_tensor(frames) else np.asarray(frames)
     try:
-        # Of a camera's bytes, too, rank and number of frames are checked as a model checks them.
+        # Rank and number of frames are checked as in a model, also for uint8 frames.
         frames = check_frames(from_uint8(frames) if frames.dtype == "uint8" else frames)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
@@ -53,14 +53,14 @@ def _checked_uint8(frames, name: str, channels_first: bool) -> np.ndarray:
         frames = np.moveaxis(frames, 2, -1)
     if frames.shape[-1] not in (1, 3):
         raise ValueError(
-            f"{name}: Expected grey or colour frames, of 1 or 3 channels. Received, channels last: shape={frames.shape}"
+            f"{name}: Expected gray or color frames with 1 or 3 channels. Received, channels last: shape={frames.shape}"
         )
     return to_uint8(frames)
 
 
 def window_pyplot():
-    """`matplotlib.pyplot` where it can open a window, else None: without a screen, it draws into files alone."""
+    """`matplotlib.pyplot` if it can open a window; None without a screen, where it can only draw into files."""
     from matplotlib import pyplot
 
-    files_alone = pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
-    return None if files_alone else pyplot
+    only_files = pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+    return None if only_files else pyplot

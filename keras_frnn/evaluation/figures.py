@@ -17,10 +17,10 @@ _PANELS = {"mse": "MSE", "psnr": "PSNR in dB", "dssim": "DSSIM"}
 
 
 def plot_curves(scores: Scores, path: str | os.PathLike):
-    """Draws one panel for each metric, with one curve for each model over the time steps, into a PNG.
+    """Draws a PNG with one panel per metric and one curve per model over the time steps.
 
     Raises:
-        ValueError: another suffix than `.png`.
+        ValueError: the suffix is not `.png`.
     """
     check_suffix(path, ".png")
     figure, colors = Figure(figsize=(13.5, 3.6), layout="constrained"), model_colors(scores.values)
@@ -28,7 +28,7 @@ def plot_curves(scores: Scores, path: str | os.PathLike):
         for name, values in scores.values.items():
             steps = np.arange(1, len(values[metric]) + 1)
             axes.plot(steps, values[metric], marker="o", markersize=4, label=name, color=colors[name])
-        axes.set(xlabel="predicted frame", title=f"{label} ({'more' if metric == 'psnr' else 'less'} is better)")
+        axes.set(xlabel="predicted frame", title=f"{label} ({'higher' if metric == 'psnr' else 'lower'} is better)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
@@ -45,21 +45,21 @@ def plot_strip(
     steps: Sequence[int] | None = None,
     data_format: str | None = None,
 ):
-    """Draws one sequence over time into a PNG: the truth on top, a row for each model below its future.
+    """Draws one sequence over time into a PNG: the truth at the top, and one row per model below the true future.
 
     Args:
-        context: frames that were given, `(1, context, height, width, channels)`: floating point in [-1, 1], as a model
-            takes them, or uint8, as a camera gives them; 1 or 3 channels. Of a larger batch, the first sequence.
-        future: true future frames, `(1, horizon, height, width, channels)`; None where they are not known, fewer where
-            only the first are.
-        predictions: by model, predicted frames, `(1, horizon, height, width, channels)`.
+        context: given frames, `(1, context, height, width, channels)`, 1 or 3 channels: floating point in [-1, 1], as
+            models take them, or uint8, as cameras return them. Only the first sequence of a larger batch is drawn.
+        future: true future frames, `(1, horizon, height, width, channels)`; None if they are unknown, fewer if only the
+            first are known.
+        predictions: predicted frames by model, `(1, horizon, height, width, channels)`.
         path: file to write, `.png`.
-        steps: which future frames, counted from 1; by default all.
+        steps: future frames to draw, counted from 1; by default all.
         data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
 
     Raises:
-        ValueError: frames of other values or of shapes that do not go together, a step that is not among the future
-            frames, or another suffix.
+        ValueError: frames have unexpected values or shapes that do not fit together, a step is not among the future
+            frames, or the suffix is not `.png`.
     """
     check_suffix(path, ".png")
     context, future, predictions = to_display(context, future, predictions, data_format)
@@ -68,7 +68,7 @@ def plot_strip(
     if max(steps, default=0) > horizon:
         raise ValueError(f"`steps` are future frames from 1 to {horizon}. Received: steps={steps}")
     picked, given = [step - 1 for step in steps], context.shape[1]
-    # By row: its name, the column of its first frame, its frames.
+    # For each row: its name, the column of its first frame, its frames.
     known = future.shape[1]
     truth = [*context[0], *(future[0][step] if step < known else None for step in picked)]
     rows = [("truth", 0, truth), *((name, given, frames[0][picked]) for name, frames in predictions.items())]
@@ -92,7 +92,7 @@ def plot_strip(
                 axes.set_title(title, fontsize=13, color="gray" if is_given else "black")
             if column == 0:
                 axes.set_ylabel(name, fontsize=14)
-        if first and len(frames):  # Where the truth has its given frames, the name of who predicts.
+        if first and len(frames):  # The name of the model, below the given frames.
             axes = figure.add_subplot(grid[row, :first])
             axes.set_axis_off()
             axes.text(0.97, 0.5, name, ha="right", va="center", fontsize=18, color=colors[name])

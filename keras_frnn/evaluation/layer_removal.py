@@ -12,21 +12,21 @@ from keras_frnn.models.folded_rnn import FoldedRNN
 def layer_removal(
     model: FoldedRNN, data: Iterable, figure: str | os.PathLike | None = None, sequence: int = 0
 ) -> Scores:
-    """Scores a trained network at every depth that it can be cut to, without training it again.
+    """Scores a trained network at every depth to which it can be cut, without training it again.
 
-    All depths share the memory of the one network's weights.
+    The networks of all depths share their weights.
 
     Args:
-        model: the whole network.
+        model: the complete network.
         data: test batches of `(context, future)`, see `evaluate`. It is read twice if there is a figure.
-        figure: PNG to draw a test sequence into: the truth on top, a row for each depth below, time steps as columns.
-        sequence: which one of the first batch is drawn.
+        figure: PNG for a test sequence: the truth at the top, one row per depth below, time steps as columns.
+        sequence: number of the sequence in the first batch to draw.
 
     Returns:
-        `Scores` of `"14 layers"`, `"13 layers"`, ... and of `"copy_last_frame"`.
+        `Scores` of `"14 layers"`, `"13 layers"`, and so on, and of `"copy_last_frame"`.
 
     Raises:
-        ValueError: the model is no `FoldedRNN`, the first batch has no such sequence, or what `evaluate` raises.
+        ValueError: the model is not a `FoldedRNN`, the first batch has no such sequence, or as in `evaluate`.
 
     Reference: figure 7 of https://arxiv.org/abs/1712.00311
     """
@@ -38,7 +38,7 @@ def layer_removal(
         check_suffix(figure, ".png")
         if iter(data) is data:
             raise ValueError(f"With a figure, the data is read twice. Received: an iterator, {data!r}. Pass a list.")
-        first = next(iter(data), None)  # If there is none, `evaluate` says so.
+        first = next(iter(data), None)  # `evaluate` raises an error if there is none.
         if first is not None and not 0 <= sequence < len(first[0]):
             raise ValueError(f"The first batch has {len(first[0])} sequences. Received: sequence={sequence}")
     depths = {f"{depth} layers": model.truncate(depth) for depth in reversed(model.depths)}
@@ -46,7 +46,7 @@ def layer_removal(
     if figure is not None and first is not None:
         context, future = (keras.ops.convert_to_numpy(frames) for frames in first)
         drawn = slice(sequence, sequence + 1)
-        # The whole batch, because that is what the models are compiled for by now.
+        # The whole batch, since the models are already compiled for it.
         predictions = {
             name: cut.forecast(context, future.shape[1], batch_size=len(context))[drawn] for name, cut in depths.items()
         }

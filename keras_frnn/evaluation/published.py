@@ -1,4 +1,4 @@
-"""The numbers that the paper's authors published."""
+"""The results published by the paper's authors."""
 
 import functools
 import json
@@ -11,17 +11,17 @@ def _file() -> dict:
 
 
 def published_results(dataset: str) -> dict:
-    """The per-step curves published for one dataset.
+    """The published per-step curves for one dataset.
 
     Args:
         dataset: `"moving_mnist"`, `"kth"` or `"ucf101"`.
 
     Returns:
         `models`: `{name: {"mse": [...], "psnr": [...], "dssim": [...]}}`, ten steps each, metrics as in `METRICS`;
-        `source` and `caveat`: what to say beside them.
+        `source` and `caveat`: notes to show beside them.
 
     Raises:
-        ValueError: another dataset.
+        ValueError: the dataset is unknown.
 
     Example:
 

@@ -18,27 +18,27 @@ def save_samples(
     count: int = 10,
     seed: int = 0,
 ) -> list[int]:
-    """Draws randomly chosen test sequences: for each a strip (PNG) and an animation (GIF), truth and all models.
+    """Draws random test sequences, each as a strip (PNG) and an animation (GIF) of the truth and all models.
 
     Args:
         models: models by name.
         data: test batches of `(context, future)`, see `evaluate`.
-        folder: gets `sequence-00042.png` and `sequence-00042.gif` for test sequence 42 and so on.
-        count: how many sequences; fewer if the test set has fewer.
-        seed: of the choice, which is the same for all models.
+        folder: output folder, for example for `sequence-00042.png` and `sequence-00042.gif` of test sequence 42.
+        count: number of sequences; fewer if the test set has fewer.
+        seed: seed of the selection, which is the same for all models.
 
     Returns:
-        The numbers of the chosen sequences, ascending.
+        The numbers of the selected sequences in ascending order.
 
     Raises:
-        ValueError: `count` is not a positive integer, no sequences, an endless dataset, or frames that are not floating
-            point in [-1, 1].
+        ValueError: `count` is not a positive integer, there are no sequences, the dataset is endless, or frames are not
+            floating point in [-1, 1].
     """
     count = check_positive_integer(count, "count")
     chosen: dict[int, tuple] = {}
     seen, generator = 0, np.random.default_rng(seed)
     slots: list[int] = []
-    # Reservoir sampling: every sequence is as likely as any other, and no more than `count` are held.
+    # Reservoir sampling: all sequences are equally likely, and at most `count` are in memory.
     for context, future in checked_batches(data):
         for pair in zip(context, future, strict=True):
             slot = seen if seen < count else int(generator.integers(seen + 1))

@@ -17,9 +17,9 @@ from keras_frnn.models.frames import check_frames
 from keras_frnn.models.video_predictor import VideoPredictor
 
 METRICS = {
-    "mse": "mean squared error over pixels and channels, frames in [0, 1]; sum: over those of a frame; less is better",
-    "psnr": "peak signal-to-noise ratio in dB, 10 log10(1 / mse); infinite values left out of means; more is better",
-    "dssim": "(1 - SSIM) / 2, SSIM with an 11x11 Gaussian window of sigma 1.5; less is better",
+    "mse": "mean squared error over pixels and channels, frames in [0, 1]; sum: summed over a frame; lower is better",
+    "psnr": "peak signal-to-noise ratio in dB, 10 log10(1 / mse); means exclude infinite values; higher is better",
+    "dssim": "(1 - SSIM) / 2, SSIM with an 11x11 Gaussian window of sigma 1.5; lower is better",
 }
 COPY_LAST_FRAME = "copy_last_frame"
 
@@ -33,12 +33,12 @@ class Scores:
     0.2
 
     Attributes:
-        values: `{model: {metric: array (horizon,)}}`, metrics as in `METRICS`. The PSNR of a step is infinite where all
+        values: `{model: {metric: array (horizon,)}}`, metrics as in `METRICS`. The PSNR of a step is infinite if all of
             its frames were perfect.
         sequences: number of test sequences.
-        infinite_psnr: by model, how many frames were predicted without any error and left out of the PSNR means.
-        frame_values: values of a frame, height x width x channels; None where frames differ in size. The squared error
-            summed over a frame, as other libraries give it, is the mean times this.
+        infinite_psnr: by model, number of frames that were predicted perfectly and excluded from the PSNR means.
+        frame_values: number of values in a frame, height x width x channels; None if frames differ in size. Other
+            libraries report the squared error summed over a frame, which is the mean times this number.
     """
 
     values: dict[str, dict[str, np.ndarray]]
@@ -50,12 +50,12 @@ class Scores:
         return self.values[model]
 
     def table(self, published: str | None = None) -> str:
-        """A text table: a block for each metric, in it a row for each model and a column for each time step.
+        """A text table: one block per metric, with one row per model and one column per time step.
 
-        The block of the MSE has a column `sum`, too: the mean over frames of the error summed over a frame.
+        The MSE also has a column `sum`: the mean over frames of the error summed over a frame.
 
         Args:
-            published: `"moving_mnist"`, `"kth"` or `"ucf101"`, to print the paper's rows on that dataset below.
+            published: `"moving_mnist"`, `"kth"` or `"ucf101"`, to add the paper's rows for that dataset.
         """
         lines = [f"Per-step means over {self.sequences} test sequences"]
         for metric, header, rows in self._blocks(published):
@@ -65,7 +65,7 @@ class Scores:
         return "\n".join(lines + self._notes(published))
 
     def markdown(self, published: str | None = None) -> str:
-        """The same as Markdown tables."""
+        """The same tables in Markdown."""
         plural = "" if self.sequences == 1 else "s"
         lines = [f"Per-step means over {self.sequences} test sequence{plural}."]
         for metric, header, rows in self._blocks(published):
@@ -75,7 +75,7 @@ class Scores:
         return "\n".join(lines + self._notes(published)) + "\n"
 
     def save_csv(self, path: str | os.PathLike):
-        """Writes a row for each model and time step, `model,step,mse,psnr,dssim`; step 1 is the first future frame."""
+        """Writes one row per model and time step, `model,step,mse,psnr,dssim`; step 1 is the first future frame."""
         with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["model", "step", *METRICS])
@@ -84,7 +84,7 @@ class Scores:
                     writer.writerow([model, step, *(f"{value:.6g}" for value in values)])
 
     def to_dict(self) -> dict:
-        """Plain numbers and strings; infinity, the PSNR where all frames of a step were perfect, becomes None."""
+        """Plain numbers and strings. An infinite PSNR, of a step with only perfect frames, becomes None."""
         values = {
             model: {m: [float(v) if np.isfinite(v) else None for v in array] for m, array in of.items()}
             for model, of in self.values.items()
@@ -97,7 +97,7 @@ class Scores:
         }
 
     def _blocks(self, published):
-        """For each metric its name, the header, and the rows of texts."""
+        """The name, the header and the rows of texts for each metric."""
         everything = dict(self.values)
         if published is not None:
             everything |= {f"{name} (published)": v for name, v in published_results(published)["models"].items()}
@@ -112,14 +112,16 @@ class Scores:
                 counted = numbers[numbers != np.inf] if metric == "psnr" else numbers
                 mean = counted.mean() if counted.size else np.inf
                 texts = [f"{number:.{digits}f}" for number in (mean, *numbers)]
-                if has_sum:  # The published frames may have had another size.
+                if has_sum:  # The published frames may have a different size.
                     texts.insert(1, f"{mean * self.frame_values:.1f}" if name in self.values else "")
                 rows.append((name, texts + [""] * (horizon - len(numbers))))
             yield metric, ["mean", *["sum"] * has_sum, *steps], rows
 
     def _notes(self, published) -> list[str]:
         notes = [
-            f"{model}: {count} frames of infinite PSNR left out" for model, count in self.infinite_psnr.items() if count
+            f"{model}: {count} frames with infinite PSNR excluded"
+            for model, count in self.infinite_psnr.items()
+            if count
         ]
         if published is not None:
             results = published_results(published)
@@ -128,21 +130,21 @@ class Scores:
 
 
 def evaluate(model: VideoPredictor | Mapping[str, VideoPredictor], data: Iterable) -> Scores:
-    """Scores a model, or several, and the copy of the last context frame, on every sequence of a test set.
+    """Scores one or several models, and copying the last context frame, on every sequence of a test set.
 
     Args:
-        model: any model of this package, or one with the same `forecast`; or several by name, which then see the same
+        model: a model of this package, or any with the same `forecast`; or several by name, which see the same
             sequences.
-        data: `tf.data.Dataset`, `keras.utils.PyDataset` or other iterable of `(context, future)` batches with frames in
-            [-1, 1]: `(batch, context, height, width, channels)` and `(batch, horizon, height, width, channels)`. As
-            many frames are predicted as `future` has. It must end.
+        data: `tf.data.Dataset`, `keras.utils.PyDataset` or another finite iterable of `(context, future)` batches with
+            frames in [-1, 1]: `(batch, context, height, width, channels)` and
+            `(batch, horizon, height, width, channels)`. As many frames are predicted as `future` has.
 
     Returns:
-        `Scores` of `"model"`, or of the models by their names, and of `"copy_last_frame"`.
+        `Scores` of `"model"`, or of the models by name, and of `"copy_last_frame"`.
 
     Raises:
-        ValueError: no models, models of different data formats, no sequences, an endless dataset, batches of different
-            horizons, frames that are not floating point in [-1, 1], or predictions of another shape or with NaNs.
+        ValueError: there are no models or no sequences, models differ in data format, the dataset is endless, batches
+            differ in horizon, frames are not floating point in [-1, 1], or predictions have the wrong shape or NaNs.
     """
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
     data_format = _check_models(models)
@@ -178,11 +180,12 @@ def checked_batches(data: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches of a test set as float32 arrays, context and future.
 
     Raises:
-        ValueError: no sequences, an endless dataset, or batches that are not two arrays of frames that go together.
+        ValueError: there are no sequences, the dataset is endless, or batches are not two arrays of frames that fit
+            together.
     """
     check_data_ends(data)
     if isinstance(data, keras.utils.PyDataset):
-        # Over one of Keras 3.5's, `for` has no end.
+        # In Keras 3.5, iterating over a PyDataset never ends.
         data = map(data.__getitem__, range(data.num_batches))
     empty = True
     for batch in data:
@@ -205,14 +208,14 @@ def checked_batches(data: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def check_data_ends(data: Iterable):
-    """Raises if `data` is a dataset without end."""
+    """Raises an error if `data` is an endless dataset."""
     if isinstance(data, keras.utils.PyDataset):
         endless = data.num_batches is None
     else:  # TensorFlow marks it by a cardinality of -1.
         endless = hasattr(data, "cardinality") and int(data.cardinality()) == -1
     if endless:
         raise ValueError(
-            "The test data never ends. Pass `sequences=` to the dataset, or `itertools.islice(data, batches)`."
+            "The test data is endless. Pass `sequences=` to the dataset, or `itertools.islice(data, batches)`."
         )
 
 
@@ -222,16 +225,16 @@ def _forecast(name: str, model: VideoPredictor, context: np.ndarray, shape: tupl
         raise ValueError(f"Expected a forecast of shape {shape}. Received from model '{name}': shape={frames.shape}")
     if not np.isfinite(frames).all():
         raise ValueError(
-            f"Model '{name}' predicts frames with NaNs or infinities, which have no score. Look at its weights."
+            f"Model '{name}' predicts frames with NaNs or infinities, which have no score. Check its weights."
         )
     return frames
 
 
 def _check_models(models: dict) -> str | None:
-    """Raises if these cannot be compared; returns their `data_format`, None where none has one."""
+    """Raises an error if the models cannot be compared. Returns their `data_format`, or None if they have none."""
     if not models or COPY_LAST_FRAME in models:
         raise ValueError(
-            f"Expected models by name; '{COPY_LAST_FRAME}' is always scored beside them. Received: {list(models)}"
+            f"Expected models by name; '{COPY_LAST_FRAME}' is always scored as well. Received: {list(models)}"
         )
     for name, model in models.items():
         if not callable(getattr(model, "forecast", None)):

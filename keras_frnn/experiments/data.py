@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_frnn import datasets
-from keras_frnn.datasets.faces import Dataset
+from keras_frnn.datasets.formats import Dataset
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.experiments.devices import Place
 from keras_frnn.experiments.experiment import Experiment, MovingDigits, flat, replace

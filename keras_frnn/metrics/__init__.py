@@ -1,4 +1,4 @@
-"""Per-frame image quality, as functions and as Keras metrics."""
+"""Per-frame image quality as functions and as Keras metrics."""
 
 from keras_frnn.metrics.frame_metrics import DSSIM, MSE, PSNR
 from keras_frnn.metrics.image_quality import dssim, mse, psnr

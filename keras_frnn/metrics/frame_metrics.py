@@ -9,15 +9,15 @@ from keras_frnn.metrics import image_quality
 
 
 class FrameMetric(keras.metrics.Metric):
-    """Mean of a per-frame function over frames; a frame that holds a NaN makes it NaN.
+    """Mean of a per-frame function over frames; NaN if a frame contains NaN.
 
     Args:
-        per_step: whether `result()` is one value for each time step, `(time,)`, or one mean over all frames.
-        value_range: what black and white are in the frames.
+        per_step: whether `result()` is one value per time step, `(time,)`, or one mean over all frames.
+        value_range: the values of black and white in the frames.
         data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
 
     Raises:
-        ValueError: the range is empty, or another `data_format`.
+        ValueError: the range is empty, or the `data_format` is unknown.
     """
 
     @staticmethod
@@ -25,7 +25,7 @@ class FrameMetric(keras.metrics.Metric):
         """The values of all frames, `(batch, time)`."""
         raise NotImplementedError
 
-    # Whether equal frames have an infinite value, which is left out of the mean.
+    # Whether the value of equal frames is infinite and therefore excluded from the mean.
     is_infinite_for_equal_frames = False
 
     def __init__(
@@ -43,8 +43,8 @@ class FrameMetric(keras.metrics.Metric):
         self._steps: int | None = None
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds a batch of videos `(batch, time, height, width, channels)`; `sample_weight` is `(batch,)` or
-        `(batch, time)`, and a frame of weight 0 does not count, whatever its values."""
+        """Adds a batch of videos `(batch, time, height, width, channels)`. `sample_weight` is `(batch,)` or
+        `(batch, time)`; frames of weight 0 are ignored, even if they contain NaN."""
         values = self.function(y_true, y_pred, self.value_range, self.data_format)
         self._build(values.shape[1] if self.per_step else 1)
         weights = ops.ones_like(values)
@@ -62,7 +62,7 @@ class FrameMetric(keras.metrics.Metric):
             getattr(self, name).assign_add(summed if self.per_step else ops.sum(summed, keepdims=True))
 
     def result(self):
-        """The mean; 0 where no frame was seen, infinity where all were left out for being infinite."""
+        """The mean; 0 without any frames, infinity if all frames were excluded as infinite."""
         if self._steps is None:
             return ops.convert_to_tensor(0.0)
         mean = ops.divide_no_nan(self.total, self.count)
@@ -77,7 +77,7 @@ class FrameMetric(keras.metrics.Metric):
         elif steps != self._steps:
             raise ValueError(
                 f"Metric '{self.name}' counts {self._steps} time steps. Received: frames of {steps} time steps. "
-                "Use one metric for each horizon."
+                "Use one metric per horizon."
             )
 
     def _to_frame_weights(self, sample_weight, shape: tuple):
@@ -121,8 +121,8 @@ class MSE(FrameMetric):
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class PSNR(FrameMetric):
-    """Peak signal-to-noise ratio in dB; equal frames, whose value is infinite, are left out of the mean, which is
-    infinite if all are. See `metrics.psnr`."""
+    """Peak signal-to-noise ratio in dB. Equal frames have an infinite value and are excluded from the mean, which is
+    infinite if all frames are equal. See `metrics.psnr`."""
 
     function = staticmethod(image_quality.psnr)
     is_infinite_for_equal_frames = True

@@ -1,7 +1,7 @@
-"""Per-frame image quality, as functions on any backend.
+"""Per-frame image quality as functions on any backend.
 
-All take the frames of two videos, `(batch, time, height, width, channels)`, in a known range of values, rescale that
-to [0, 1], and return one value a frame, `(batch, time)`, in float32.
+All of them take the frames of two videos, `(batch, time, height, width, channels)`, rescale them from a known value
+range to [0, 1], and return one float32 value per frame, `(batch, time)`.
 """
 
 import math
@@ -16,23 +16,23 @@ from keras_frnn.checks import check_data_format, shapes_fit
 _WINDOW, _SIGMA = 11, 1.5
 
 Range = tuple[float, float]
-"""What black and white are."""
+"""The values of black and white."""
 
 
 def mse(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | None = None):
     """Mean squared error over the pixels and channels of each frame, on frames rescaled to [0, 1].
 
     Args:
-        y_true: true frames, `(batch, time, height, width, channels)`, floating point (of 16 bits, too) or integers.
-        y_pred: predicted frames, of the same shape.
-        value_range: what black and white are in both; `(0, 255)` for uint8 frames.
+        y_true: true frames, `(batch, time, height, width, channels)`, integers or floating point, including 16 bits.
+        y_pred: predicted frames of the same shape.
+        value_range: the values of black and white in both; `(0, 255)` for uint8 frames.
         data_format: `"channels_first"` if channels come before height; `keras.config.image_data_format()` by default.
 
     Returns:
-        float32 tensor `(batch, time)`; 0 is perfect, 1 the worst. NaN for frames that hold a NaN.
+        float32 tensor `(batch, time)`; 0 is perfect, 1 the worst. NaN for frames that contain NaN.
 
     Raises:
-        ValueError: the shapes differ or are not those of videos, or the range is empty, or another `data_format`.
+        ValueError: the shapes differ or are not those of videos, the range is empty, or the `data_format` is unknown.
     """
     y_true, y_pred = _to_unit_range(y_true, y_pred, value_range, data_format)
     return ops.mean(ops.square(y_true - y_pred), axis=(2, 3, 4))
@@ -44,7 +44,7 @@ def psnr(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | No
     Args, Raises: see `mse`.
 
     Returns:
-        float32 tensor `(batch, time)` in dB; more is better.
+        float32 tensor `(batch, time)` in dB; higher is better.
     """
     return -10 / np.log(10).astype("float32") * ops.log(mse(y_true, y_pred, value_range, data_format))
 
@@ -71,14 +71,14 @@ def dssim(y_true, y_pred, value_range: Range = (-1.0, 1.0), data_format: str | N
     (mean_true, variance_true), (mean_pred, variance_pred) = _window_moments(y_true), _window_moments(y_pred)
     mean_difference, variance_difference = _window_moments(y_true - y_pred)
     c1, c2 = 0.01**2, 0.03**2
-    # With 1 - SSIM = (1 - l) + l (1 - cs), where l compares means and cs the rest, nearly equal frames lose no digits.
+    # 1 - SSIM = (1 - l) + l (1 - cs), where l compares means and cs the rest, is also precise for nearly equal frames.
     other_means = ops.square(mean_difference) / (ops.square(mean_true) + ops.square(mean_pred) + c1)
     other_structure = variance_difference / (variance_true + variance_pred + c2)
     return ops.mean(other_means + (1 - other_means) * other_structure, axis=(2, 3, 4)) / 2
 
 
 def check_value_range(value_range: Range) -> Range:
-    """`value_range` as two finite numbers, white above black."""
+    """`value_range` as two finite numbers, with white above black."""
     try:
         black, white = (float(value) for value in value_range)
     except (TypeError, ValueError):
@@ -117,14 +117,14 @@ def _to_float32(frames, name: str):
 
 def _window_moments(frames):
     """Gaussian-weighted means and variances over all window positions inside each frame."""
-    # Autodiff would keep a copy of the frames for every pixel of the window, and JAX compile them for minutes.
+    # Autodiff would keep a copy of the frames for every pixel of the window, and JAX would compile for minutes.
     moments = backend.with_written_gradient(_moments_and_keep, _moments_gradient, lambda x: ops.stack(_moments(x)))
     return ops.unstack(moments(frames))
 
 
 def _moments(frames):
-    # Sums of squares: the variance of columns inside each row, and that of rows. As the mean square without the squared
-    # mean, float32 loses the variances of flat frames, and may leave less than nothing.
+    # The sum of the variance within rows and the variance of their means. In float32, the mean square minus the squared
+    # mean would lose the small variances of flat frames and could become negative.
     columns = _smooth(frames, 3)
     variance = _smooth(_weighted(ops.square(part - columns) for part in _shifted(frames, 3)), 2)
     mean = _smooth(columns, 2)
@@ -154,7 +154,7 @@ def _spread(gradient):
 
 
 def _shifted(frames, axis: int) -> Iterator:
-    """For every pixel of the window, what lies there at all of its positions along one axis."""
+    """For every pixel of the window, the values there at all window positions along one axis."""
     length, before = frames.shape[axis] - _WINDOW + 1, (slice(None),) * axis
     return (frames[(*before, slice(i, i + length))] for i in range(_WINDOW))
 
@@ -163,5 +163,5 @@ def _weighted(parts: Iterator):
     offsets = np.arange(_WINDOW) - _WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
     weights /= weights.sum()
-    # Sums, as GPUs round the products of a convolution to fewer digits than variances need.
+    # Sums instead of a convolution, in which GPUs round products to fewer digits than variances need.
     return sum(float(weight) * part for weight, part in zip(weights, parts, strict=True))

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from keras_frnn import backend
 from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers, nearest_multiples
 from keras_frnn.layers import layout
 from keras_frnn.models.frames import check_channels, check_frames, check_rank
@@ -11,24 +12,24 @@ from keras_frnn.models.video_predictor import VideoPredictor
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class ConvLSTMForecaster(VideoPredictor):
-    """An encoder-forecaster of stock `keras.layers.ConvLSTM2D`: what a Keras user would reach for.
+    """An encoder-forecaster of stock `keras.layers.ConvLSTM2D`, the obvious choice with plain Keras.
 
-    One stack of ConvLSTM layers reads the context; a second one, as in a mirror, starts from its states, gets no input,
-    and its outputs become the future frames through a 1x1 convolution. Frames are cut into patches, whose pixels are
-    channels, so that the layers work at a lower resolution.
+    One stack of ConvLSTM layers reads the context. A second stack, in reverse order, starts from its states and has no
+    input; a 1x1 convolution turns its outputs into the future frames. The pixels of each patch of a frame become
+    channels, so the layers work at a lower resolution.
 
     Args:
         horizon: number of frames that a call predicts.
-        filters: channels of the encoding layers, from the frame up; the forecasting layers have them in reverse.
+        filters: channels of the encoding layers, starting at the frame; the forecasting layers use them in reverse.
         kernel_size: integer, or height and width, of all ConvLSTM layers.
-        patch_size: side of the patches; height and width of the frames must be multiples of it.
+        patch_size: side of the patches; the height and width of the frames must be multiples of it.
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
 
     Input shape: `(batch, context, height, width, channels)`, float, values in [-1, 1], or channels before height.
     Output shape: `(batch, horizon, height, width, channels)`, values in (-1, 1).
 
     Raises:
-        ValueError: an argument that is not a positive integer, or frames that do not fit.
+        ValueError: an argument is not a positive integer, or frames do not fit.
 
     Example:
 
@@ -87,15 +88,13 @@ class ConvLSTMForecaster(VideoPredictor):
 
     def predict_frames(self, context, steps: int):
         context = check_frames(context)
-        height, width, channels = self._checked_size(context.shape)
-        check_channels(context.shape, self.context_shape, self.data_format)
+        self._check_fit(context.shape)
         if self.data_format == "channels_first":
             context = ops.moveaxis(context, 2, -1)
-        batch, time = ops.shape(context)[:2]
-        p, size = self.patch_size, (height // self.patch_size, width // self.patch_size)
-        patches = ops.reshape(context, (batch, time, size[0], p, size[1], p, channels))
-        x = ops.reshape(ops.transpose(patches, (0, 1, 2, 4, 3, 5, 6)), (batch, time, *size, p * p * channels))
-        states = []
+        (batch, time, *frame), side = ops.shape(context), (self.patch_size, self.patch_size)
+        x = backend.space_to_depth(ops.reshape(context, (-1, *frame)), side)
+        _, *size, _ = ops.shape(x)
+        x, states = ops.reshape(x, (batch, time, *ops.shape(x)[1:])), []
         for layer in self.encoder:
             x, *state = layer(x)
             states.append(state)
@@ -103,10 +102,8 @@ class ConvLSTMForecaster(VideoPredictor):
         for layer, state in zip(self.forecaster, reversed(states), strict=True):
             x, *_ = layer(x, initial_state=state)
             outputs.append(x)
-        frames = layout.over_time(self.to_patches, ops.concatenate(outputs, axis=-1))
-        patches = ops.reshape(frames, (batch, steps, *size, p, p, channels))
-        frames = ops.transpose(patches, (0, 1, 2, 4, 3, 5, 6))
-        frames = ops.reshape(frames, (batch, steps, height, width, channels))
+        to_frames = lambda features: backend.depth_to_space(self.to_patches(features), side)  # noqa: E731
+        frames = layout.over_time(to_frames, ops.concatenate(outputs, axis=-1))
         return ops.moveaxis(frames, -1, 2) if self.data_format == "channels_first" else frames
 
     def _check_fit(self, shape):
@@ -123,7 +120,7 @@ class ConvLSTMForecaster(VideoPredictor):
                 )
             if length % self.patch_size:
                 raise ValueError(
-                    "Height and width of the frames must be multiples of "
+                    "The height and width of the frames must be multiples of "
                     f"patch_size={self.patch_size}; the nearest {axis}s that work: "
                     f"{nearest_multiples(length, self.patch_size)}. "
                     f"Received: frames of shape {tuple(shape)} with data_format='{self.data_format}'"

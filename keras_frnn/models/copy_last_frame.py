@@ -7,7 +7,7 @@ from keras_frnn.models.video_predictor import VideoPredictor
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class CopyLastFrame(VideoPredictor):
-    """The baseline that predicts that nothing moves: every future frame is the last context frame.
+    """A baseline that predicts no motion: every future frame is a copy of the last context frame.
 
     Args:
         horizon: number of frames that a call predicts.

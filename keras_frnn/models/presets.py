@@ -1,6 +1,6 @@
-"""Trained networks in folders, as KerasHub keeps them: `config.json`, `model.weights.h5`, `metadata.json`.
+"""Trained networks in folders with the layout of KerasHub: `config.json`, `model.weights.h5`, `metadata.json`.
 
-Some come with the package.
+Some are included in the package.
 """
 
 import json
@@ -19,9 +19,9 @@ _CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json
 
 
 class BuiltInPresets:
-    """An attribute of a class: the metadata of the networks of this class in the package, by name.
+    """A class attribute: the metadata of the package's networks of that class, by name.
 
-    They are read when they are asked for, not when the package is imported.
+    It is read on access, not when the package is imported.
     """
 
     def __get__(self, _, cls: type[keras.Model]) -> dict[str, dict]:
@@ -37,7 +37,7 @@ def load_preset(cls, preset: str | os.PathLike, load_weights: bool, **kwargs) ->
     if missing:
         found = f"a folder without {' and '.join(missing)}" if folder.is_dir() else "neither"
         raise ValueError(
-            f"`preset` must be one of {list(names)}, or a folder that `save_to_preset` wrote. Received: "
+            f"`preset` must be one of {list(names)}, or a folder written by `save_to_preset`. Received: "
             f"preset={os.fspath(preset)!r}, which is {found}."
         )
     content, metadata = (parse_json(read_text(folder / name), str(folder / name)) for name in (_CONFIG, _METADATA))
@@ -45,7 +45,7 @@ def load_preset(cls, preset: str | os.PathLike, load_weights: bool, **kwargs) ->
         class_name, config, context_shape = content["class_name"], content["config"], metadata["context_shape"]
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{folder} is damaged: {_CONFIG} or {_METADATA} is not what `save_to_preset` writes ({error!r})."
+            f"{folder} is damaged: {_CONFIG} or {_METADATA} was not written by `save_to_preset` ({error!r})."
         ) from error
     if class_name != cls.__name__:
         raise ValueError(
@@ -60,7 +60,7 @@ def load_preset(cls, preset: str | os.PathLike, load_weights: bool, **kwargs) ->
             with h5py.File(folder / _WEIGHTS) as file:
                 check_weights(file, size)
             model.load_weights(folder / _WEIGHTS)
-        # What is wrong shows in errors of h5py and Keras.
+        # Damage raises various errors of h5py and Keras.
         except Exception as error:
             raise ValueError(
                 f"The weights in {folder / _WEIGHTS} are damaged, or do not fit the network in {_CONFIG}: {error}"
@@ -71,7 +71,7 @@ def load_preset(cls, preset: str | os.PathLike, load_weights: bool, **kwargs) ->
 def save_preset(model: keras.Model, folder: str | os.PathLike, metadata: dict | None, dtype: str):
     """See `LayerStack.save_to_preset`."""
     if not model.built:
-        raise ValueError("The network has no weights yet. Call it on frames, or train it, before it is saved.")
+        raise ValueError("The network has no weights yet. Call it on frames, or train it, before saving it.")
     if dtype not in ("float32", "float16"):
         raise ValueError(f"`dtype` must be 'float32' or 'float16'. Received: dtype={dtype!r}")
     folder = pathlib.Path(folder)
@@ -89,7 +89,7 @@ def save_preset(model: keras.Model, folder: str | os.PathLike, metadata: dict | 
             _METADATA: json.dumps({**(metadata or {}), **written}, indent=2),
         }
     except TypeError as error:
-        raise ValueError(f"`metadata` must be what JSON can hold: {error}. Received: metadata={metadata!r}") from error
+        raise ValueError(f"`metadata` must be JSON-serializable: {error}. Received: metadata={metadata!r}") from error
     with atomic_path(folder / _WEIGHTS) as temporary:
         model.save_weights(temporary, overwrite=True)
         if dtype == "float16":
@@ -100,14 +100,14 @@ def save_preset(model: keras.Model, folder: str | os.PathLike, metadata: dict | 
 
 
 def _to_float16(path: pathlib.Path):
-    """Stores the weights in half of the space; Keras loads them as they are."""
+    """Converts the weights to float16, which halves the file; Keras loads them without conversion."""
     with h5py.File(path) as file:
         values = {}
         file.visititems(lambda name, item: values.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
     largest = np.finfo("float16").max
     beyond = [name for name, value in values.items() if np.abs(value).max(initial=0) > largest]
     if beyond:
-        raise ValueError(f"float16 cannot hold the weights {', '.join(beyond)}, which go beyond {largest}.")
+        raise ValueError(f"float16 cannot hold the weights {', '.join(beyond)}, which exceed {largest}.")
     with h5py.File(path, "w") as file:
         for name, value in values.items():
             file.create_dataset(name, data=value.astype("float16"))

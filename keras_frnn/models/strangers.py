@@ -1,7 +1,8 @@
-"""What a network's files must be to be loaded: they may come from a stranger, or be damaged.
+"""Checks of a network's files before they are loaded: they may come from an untrusted source, or be damaged.
 
-All is checked before weights are made: their number by the configuration, against what the file of weights holds. So a
-network takes no more memory than its files are large, and nothing but this package's classes is made of them.
+Everything is checked before weights are created. Their number according to the configuration is compared with the size
+of the weights file, so a network needs no more memory than its files suggest, and only classes of this package are
+created from them.
 """
 
 import io
@@ -24,17 +25,17 @@ from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 
 _LARGEST_TEXT = 2**24  # Bytes of JSON.
-_LARGEST_RATIO = 8  # Of a .keras file, which Keras does not pack.
-# Whose classes may stand in a network's configuration, besides registered ones.
+_LARGEST_RATIO = 8  # The largest compression ratio of a .keras file, which Keras does not compress.
+# The modules whose classes may be in a network's configuration, besides registered classes.
 _MODULES = ("keras.initializers", "keras.random", "keras.dtype_policies")
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy")
 
 
 def parse_json(text: bytes, name: str) -> Any:
-    """What JSON from a stranger says.
+    """The contents of untrusted JSON.
 
     Raises:
-        ValueError: it is damaged, larger than 16 MiB, or nested too deep.
+        ValueError: it is damaged, larger than 16 MiB, or nested too deeply.
     """
     if len(text) > _LARGEST_TEXT:
         raise ValueError(f"{name} is damaged: it has more than {_LARGEST_TEXT:,} bytes.")
@@ -43,51 +44,51 @@ def parse_json(text: bytes, name: str) -> Any:
     except ValueError as error:
         raise ValueError(f"{name} is damaged: {error}.") from error
     except RecursionError:
-        raise ValueError(f"{name} is damaged: it is nested too deep.") from None
+        raise ValueError(f"{name} is damaged: it is nested too deeply.") from None
 
 
 def read_text(path: pathlib.Path) -> bytes:
-    """A file for `parse_json`, up to where it is too long."""
+    """The contents of a file for `parse_json`, up to the largest size that it accepts plus one byte."""
     with open(path, "rb") as file:
         return file.read(_LARGEST_TEXT + 1)
 
 
 def make_network(cls: type[keras.Model], config: dict, context_shape, name: str, **kwargs) -> keras.Model:
-    """The network of a configuration, without weights; its layers would have made them as it says.
+    """Creates the network of a configuration without building its layers, so without weights.
 
     Args:
-        cls: its class.
-        config: the configuration, as `get_config` returns it.
-        context_shape: of the frames that it is to be built for.
-        name: of the file, for messages.
-        kwargs: arguments that come in place of the configuration's.
+        cls: class of the network.
+        config: the configuration, as returned by `get_config`.
+        context_shape: shape of the frames that it will be built for.
+        name: name of the file, for messages.
+        kwargs: arguments that replace those of the configuration.
 
     Raises:
-        ValueError: something in it is damaged, or is no part of a network.
+        ValueError: the configuration is damaged, or contains something that does not belong to a network.
     """
     try:
         _check_objects(config)
         network = cls.from_config({**_without_weights(config), **kwargs})
         _check_shape(context_shape)
     except (Exception, RecursionError) as error:
-        # Keras puts the configuration before what is wrong with it.
+        # Keras prints the configuration before the actual error.
         reason = str(error).rsplit("Exception encountered: ", 1)[-1].strip().rstrip(".") or type(error).__name__
-        raise ValueError(f"{name} and the arguments make no {cls.__name__}: {reason}.") from error
+        raise ValueError(f"{name} and the arguments do not define a {cls.__name__}: {reason}.") from error
     return network
 
 
 def check_count(network: keras.Model, context_shape, held: int, name: str):
-    """Raises a ValueError if a network would make more weights than a file of so many bytes can hold."""
+    """Raises a ValueError if a network would have more weights than a file of `held` bytes can hold."""
     count = count_weights(network, context_shape)
     if 2 * count > held:  # float16
         raise ValueError(
-            f"{name} is damaged: its network has {count:,} weights, and the {held:,} bytes of its file of weights "
-            "hold fewer."
+            f"{name} is damaged: its network has {count:,} weights, but the {held:,} bytes of its weights file hold "
+            "fewer."
         )
 
 
 def count_weights(network: keras.Model, context_shape) -> int:
-    """How many weights a network makes for frames of this shape; it makes none now."""
+    """The number of weights that a network will have for frames of this shape; it is not built."""
     count = 0
     for layer, channels in _stack(network, context_shape):
         if isinstance(layer, keras.layers.ConvLSTM2D):
@@ -112,12 +113,12 @@ def count_weights(network: keras.Model, context_shape) -> int:
 
 
 def _directions(channels: int, filters: int):
-    """Inputs and states of encoding and of decoding."""
+    """Channels of the inputs and states of encoding and of decoding."""
     return (channels, filters), (filters, channels)
 
 
 def _stack(network: keras.Model, context_shape):
-    """The layers that have weights, and the channels of what goes into each."""
+    """The layers with weights, and the input channels of each."""
     if isinstance(network, ConvLSTMForecaster):
         *_, channels = layout.frame_size_and_channels(context_shape, network.data_format)
         for layers, inputs in ((network.encoder, channels * network.patch_size**2), (network.forecaster, 1)):
@@ -133,7 +134,7 @@ def _stack(network: keras.Model, context_shape):
 
 
 def check_weights(file: h5py.File, held: int):
-    """Raises a ValueError where an HDF5 file of so many bytes does not hold the weights that it claims, as numbers."""
+    """Raises a ValueError if an HDF5 file of `held` bytes does not hold all its weights, or holds anything else."""
     claimed = 0
 
     def fault_of_link(path, link):
@@ -148,28 +149,28 @@ def check_weights(file: h5py.File, held: int):
             return f"{path!r} lies in other files"
         is_number = item.dtype.kind == "f" or (item.dtype.kind in "iu" and path.startswith("optimizer"))
         if not is_number and item.attrs.get("dtype") != "bfloat16":
-            return f"{path!r} is {item.dtype}, and not floating-point numbers"
+            return f"{path!r} has dtype {item.dtype}, not floating-point numbers"
         size = math.prod(item.shape or ()) * item.dtype.itemsize
         claimed += size
         if item.id.get_storage_size() < size or claimed > held:
-            return f"{path!r} claims the shape {item.shape}, of which less is stored"
+            return f"{path!r} has the shape {item.shape}, but less data is stored"
         return None
 
-    # h5py loses what is raised inside of a visit.
+    # h5py swallows exceptions raised during a visit.
     fault = file.visititems_links(fault_of_link) or file.visititems(fault_of_item)
     if fault:
         raise ValueError(fault)
 
 
 def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], ...]):
-    """Looks into a .keras file before Keras loads it.
+    """Checks a .keras file before Keras loads it.
 
     Args:
-        path: of the file.
-        classes: of which its network may be.
+        path: path of the file.
+        classes: allowed classes of its network.
 
     Raises:
-        ValueError: it is damaged, larger than it seems, or holds something else.
+        ValueError: the file is damaged, decompresses to far more than its size, or holds something else.
     """
     path = pathlib.Path(path)
     try:
@@ -180,7 +181,7 @@ def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], 
             with archive.open("config.json") as file:
                 content = parse_json(file.read(_LARGEST_TEXT + 1), f"config.json in {path}")
             weights = archive.read("model.weights.h5")
-    # What zipfile raises.
+    # The exceptions of zipfile.
     except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a network that Keras loads: {error}.") from error
     name = content.get("class_name") if isinstance(content, dict) else None
@@ -200,7 +201,7 @@ def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], 
 
 
 def _check_built(network: keras.Model, content: dict, context_shape, path: pathlib.Path):
-    """Raises where the layers of a .keras file, which Keras builds one by one, were not built for its frames."""
+    """Raises an error if a layer of a .keras file, which Keras builds separately, was not built for its frames."""
     shape = tuple(context_shape)
     entries = content["config"].get("layers", ())
     for layer, entry in zip(getattr(network, "stack", ()), entries, strict=False):
@@ -218,7 +219,7 @@ def _built_for(entry: dict, key: str):
 
 
 def _check_objects(config):
-    """Raises where a configuration names what is no part of a network: old versions of Keras import whatever it is."""
+    """Raises an error if a configuration names foreign classes: old versions of Keras would import them."""
     if isinstance(config, list):
         for part in config:
             _check_objects(part)
@@ -228,13 +229,13 @@ def _check_objects(config):
         module, name = config.get("module"), config["class_name"]
         is_known = module in _MODULES or (module == "keras" and name in _POLICIES)
         if not is_known and keras.saving.get_registered_object(config.get("registered_name")) is None:
-            raise ValueError(f"{module}.{name} is no part of a network")
+            raise ValueError(f"{module}.{name} cannot be part of a network")
     for part in config.values():
         _check_objects(part)
 
 
 def _without_weights(config: dict) -> dict:
-    """The configuration without what its layers were built for: with that, they would make weights at once."""
+    """The configuration without the shapes that its layers were built for, with which they would create weights."""
     layers = [{key: part for key, part in layer.items() if key != "build_config"} for layer in config.get("layers", ())]
     return {**config, "layers": layers} if layers else dict(config)
 

@@ -243,7 +243,7 @@ class TestMnist:
     @pytest.mark.parametrize(
         ("array", "kwargs", "message"),
         [
-            (np.zeros((30, 20, 64, 64), "uint8"), {}, "as if its first axis was not time"),
+            (np.zeros((30, 20, 64, 64), "uint8"), {}, "its first axis is not time"),
             (np.zeros((20, 30, 64, 64), "float32"), {}, "holds float32 .* Expected the public test array"),
             (np.zeros((20, 30, 64), "uint8"), {}, r"holds uint8 \(20, 30, 64\)"),
             (np.zeros((20, 30, 32, 32), "uint8"), {}, "frames of 32x32. Received: size=64"),

@@ -241,7 +241,7 @@ REASONS = {
     "person06_boxing_d1.avi": r"stops early: \d+ of 30 frames decode",
     "person07_boxing_d1.avi": r"its frames are 64x80 \(height x width\), not 120x160",
     "person08_boxing_d1.avi": "does not decode|has no frames that decode",
-    "holiday.avi": "is not named as KTH's videos are",
+    "holiday.avi": "is not named like KTH's videos",
     "person01_boxing_d1_uncomp.avi": "is a second copy of Person01_boxing_d1.avi",
 }
 
@@ -352,14 +352,14 @@ def test_clips_of_one_recording_stay_on_one_side(tmp_path):
     assert not {name.split("/")[0] for name in train} & {name.split("/")[0] for name in test}
     _, test = prepared("by_name", test=["tuesday/*", "*/b_part2.avi"])
     assert test == {name for name in names if name.startswith("tuesday") or "b_part2" in name}
-    with pytest.raises(ValueError, match="was prepared otherwise|other videos|Prepare"):
+    with pytest.raises(ValueError, match="was prepared with other settings|other videos|Prepare"):
         datasets.prepare_videos(tmp_path / "videos", tmp_path / "by_name", 16, test="tuesday/*", progress=False)
     for arguments, message in [
         (dict(group="("), "`group` must be a regular expression. Received: group='\\('"),
-        (dict(group="(x)?"), "`group` must fit all videos.*no match at the beginning of monday/a_part1.avi"),
-        (dict(group="monday"), "no match at the beginning of tuesday/a_part1.avi"),
-        (dict(test=3), r'must be patterns of names, such as \["tuesday/\*"\]. Received: test=3'),
-        (dict(test=["wednesday/*"]), "must fit a video. Received: 'wednesday/\\*'"),
+        (dict(group="(x)?"), "`group` must fit all videos.*does not match the beginning of monday/a_part1.avi"),
+        (dict(group="monday"), "does not match the beginning of tuesday/a_part1.avi"),
+        (dict(test=3), r'must be a list of file patterns, such as \["tuesday/\*"\]. Received: test=3'),
+        (dict(test=["wednesday/*"]), "must match a video. Received: 'wednesday/\\*'"),
         (dict(test=["*"]), "must leave videos for training"),
         (dict(test=["*b*"], group=".*/"), "not both"),
     ]:
@@ -393,12 +393,12 @@ def test_source_and_output_are_checked(kth_videos, tmp_path):
 def test_other_peoples_files_are_not_overwritten(kth_videos, tmp_path):
     datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=r"train.hdf5 was prepared otherwise.*Choose another output folder"):
+    with pytest.raises(ValueError, match=r"train.hdf5 was prepared with other settings.*Choose another output folder"):
         datasets.prepare_videos(kth_videos, tmp_path, 32, progress=False)
     assert contents(tmp_path) == before
     with h5py.File(tmp_path / "train.hdf5", "r+") as file:  # Split when the others in the folder mattered.
         file.attrs["format"] = file.attrs["format"].decode().replace(", by name", "")
-    with pytest.raises(ValueError, match=r"train.hdf5 was prepared otherwise"):
+    with pytest.raises(ValueError, match=r"train.hdf5 was prepared with other settings"):
         datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
     (tmp_path / "train.hdf5").write_text("mine")
     with pytest.raises(ValueError, match=r"train.hdf5 was not written by this library"):
@@ -410,7 +410,7 @@ def test_a_full_disk_is_an_error_that_leaves_no_file(kth_videos, tmp_path, monke
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-        with pytest.raises(OSError, match=r"train.hdf5 needs 0.5 MB, and 0.0 MB are free.*goes on from there"):
+        with pytest.raises(OSError, match=r"train.hdf5 needs 0.5 MB, but 0.0 MB are free.*continues from there"):
             datasets.prepare_kth(kth_videos, tmp_path / "out", progress=False)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
     with monkeypatch.context() as patch:
@@ -496,10 +496,10 @@ def test_a_video_that_brings_the_decoder_down_is_named(tmp_path, monkeypatch):
     bad = datasets.prepare_videos(
         tmp_path / "videos", tmp_path / "out", 16, accept_bad_videos=True, progress=False, test_fraction=0
     )
-    assert bad == {"killer.avi": "brings the decoder down (signal 11)"}
+    assert bad == {"killer.avi": "crashes the decoder (signal 11)"}
     assert list(stored(tmp_path / "out" / "train.hdf5")) == ["a.avi", "b.avi", "c.avi"]
     worker.write_text("raise SystemExit(3)")
-    with pytest.raises(RuntimeError, match="The decoding process does not run. Try it by hand"):
+    with pytest.raises(RuntimeError, match="The decoding process does not run. Try it yourself"):
         datasets.prepare_videos(tmp_path / "videos", tmp_path / "other", 16, progress=False)
 
 

@@ -74,7 +74,7 @@ def test_a_store_leads_to_no_other_file(tmp_path, put, message):
         (dict(shape=(9, 4, 6, 2)), r"'0' has the shape \(9, 4, 6, 2\)"),
         (
             dict(shape=(2**40, 4, 6, 1)),
-            r"'0' has .* 26,388,279,066,624 bytes. Of these, the file cannot hold more than",
+            r"'0' has .* 26,388,279,066,624 bytes, but the file cannot hold more than",
         ),
         (dict(shape=SHAPE), "the file cannot hold more than 0"),  # None of it was ever written.
         (dict(shape=(2**62, 4, 6, 1), chunks=(1, 4, 6, 1)), "the file cannot hold more than"),
@@ -83,9 +83,10 @@ def test_a_store_leads_to_no_other_file(tmp_path, put, message):
         (dict(shape=(31, 4, 6, 1), chunks=(31, 4, 6, 1), compression="gzip"), "'0' has 0 of its 1 chunks"),
         (
             dict(shape=(31, 4, 6, 1), chunks=(31, 4000, 4000, 1), maxshape=(31, 4000, 4000, 1), compression="lzf"),
-            r"'0' is packed in chunks of \(31, 4000, 4000, 1\), 496,000,000 bytes. Pack it in chunks of 16,777,216",
+            r"'0' is compressed in chunks of \(31, 4000, 4000, 1\), 496,000,000 bytes. "
+            "Use chunks of at most 16,777,216",
         ),
-        (dict(data=FRAMES, scaleoffset=0), r"'0' is packed with the filters \[6\]. Pack it with gzip, lzf or not"),
+        (dict(data=FRAMES, scaleoffset=0), r"'0' is compressed with the filters \[6\]. Use gzip, lzf or no"),
     ],
 )
 def test_a_video_is_no_larger_than_its_file(tmp_path, options, message):
@@ -105,7 +106,7 @@ def test_a_video_is_no_larger_than_its_file(tmp_path, options, message):
         dict(compression="gzip", chunks=(500, 64, 80, 1), maxshape=(None, 64, 80, 1)),
     ],
 )
-def test_packed_videos_are_read(tmp_path, options):
+def test_compressed_videos_are_read(tmp_path, options):
     for name, frames in (("some", FRAMES), ("black", 0 * FRAMES)):
         store = VideoStore(stored(tmp_path / f"{name}.hdf5", **{**options, "data": frames}))
         out = np.empty((3, 4, 6, 1), "uint8")
@@ -113,11 +114,11 @@ def test_packed_videos_are_read(tmp_path, options):
         np.testing.assert_array_equal(out, frames[1:7:2])
 
 
-def test_a_chunk_unpacks_to_no_more_than_it_should(tmp_path):
+def test_a_chunk_decompresses_to_no_more_than_it_should(tmp_path):
     path = stored(tmp_path / "some.hdf5", compression="gzip", chunks=SHAPE)
     with h5py.File(path, "r+") as file:
         file["0"].id.write_direct_chunk((0, 0, 0, 0), zlib.compress(bytes(10_000)))
-    with pytest.raises(BadStoreError, match="a chunk of '0'.* unpacks to more than the 168 bytes"):
+    with pytest.raises(BadStoreError, match="a chunk of '0'.* decompresses to more than the 168 bytes"):
         next(iter(windows(path)))
 
 
@@ -126,7 +127,7 @@ def test_a_chunk_unpacks_to_no_more_than_it_should(tmp_path):
     [
         (
             dict(format=None),
-            "has no attribute 'format'. A prepared file has the attributes format, videos, frames, sou",
+            "has no attribute 'format'. A prepared file has all of the attributes format, videos, frames, sou",
         ),
         (dict(videos=None), "has no attribute 'videos'"),
         (dict(source_videos=None), "has no attribute 'source_videos'"),
@@ -140,7 +141,7 @@ def test_a_chunk_unpacks_to_no_more_than_it_should(tmp_path):
         (dict(format='["protocol"]'), "Expected JSON with a .protocol"),
         (dict(format='{"protocol": 3}'), "Expected JSON with a .protocol"),
         (dict(format="{}"), "Expected JSON with a .protocol"),
-        (dict(videos=2, frames=9), "holds 1 videos and 7 frames. Expected, when it was written: 2 and 9. Prepare it"),
+        (dict(videos=2, frames=9), "holds 1 videos and 7 frames. When it was written, it had 2 and 9. Prepare it"),
     ],
 )
 def test_attributes_are_checked(tmp_path, changed, message):
@@ -162,12 +163,12 @@ def test_a_store_that_goes_away_is_named(tmp_path):
         (
             (
                 lambda path: stored(path, data=FRAMES[:6]),
-                r"'0' cannot be read .its shape is \(6, 4, 6, 1\) now, and was \(7, 4, 6",
+                r"'0' cannot be read .its shape was \(7, 4, 6, 1\) and is now \(6, 4, 6",
             ),
-            (lambda path: path.write_bytes(b"junk"), "'0' cannot be read .*When the file was opened, it could"),
+            (lambda path: path.write_bytes(b"junk"), "'0' cannot be read .*but could be when the file was opened"),
             (
                 pathlib.Path.unlink,
-                "'0' cannot be read .*No such file.*. When the file was opened, it could. Put it back",
+                "'0' cannot be read .*No such file.*, but could be when the file was opened. Restore the file",
             ),
         )
     ):

@@ -14,8 +14,9 @@ import pytest
 from clips import levels, pixel_aspect, write_video
 from PIL import Image
 
-from keras_frnn import datasets, video_source
-from keras_frnn.datasets.video_files.prepare import ending
+from keras_frnn import datasets
+from keras_frnn.command import video_source
+from keras_frnn.datasets.video_files.prepare import summary
 
 # Videos are decoded without Keras.
 pytestmark = pytest.mark.once
@@ -229,7 +230,7 @@ def test_varying_frame_rates(tmp_path, prepared, caplog):
         np.testing.assert_allclose(shades(stored[name]), 20 + 4 * at, atol=2, err_msg=name)
         assert attributes[name]["frame_rate"] == 10
     np.testing.assert_allclose(shades(stored["even.mkv"]), 20 + 4 * np.arange(0, 30, 3), atol=2)
-    with pytest.raises(ValueError, match="was prepared otherwise"):
+    with pytest.raises(ValueError, match="was prepared with other settings"):
         prepared(output="ten")
     for rate in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="`rate` must be a positive number"):
@@ -261,8 +262,8 @@ def test_any_suffix_and_what_is_left_out(tmp_path, prepared):
     assert bad == {}
     for suffix in SUFFIXES:
         np.testing.assert_allclose(shades(stored[f"a{suffix}"]), 20 + 4 * np.arange(12), atol=6, err_msg=suffix)
-    text = ending(bad, videos, tmp_path / "out").splitlines()
-    assert text[0] == "left out, as no video by the suffix: 2 .txt, 1 .jpg"
+    text = summary(bad, videos, tmp_path / "out").splitlines()
+    assert text[0] == "skipped, no video suffix: 2 .txt, 1 .jpg"
     assert text[2].startswith("train.hdf5: 9 videos, 0 windows of 20 frames, 25")
 
 
@@ -296,7 +297,7 @@ def test_counts_and_a_single_bad_video(tmp_path, prepared):
     with pytest.raises(ValueError, match="1 of 4 videos is bad; the other 3 are stored in"):
         prepared(np.int64(16), accept_bad_videos=False)  # NumPy's integers, too.
     bad, _, _ = prepared(16)
-    lines = ending(bad, videos, tmp_path / "out").splitlines()
+    lines = summary(bad, videos, tmp_path / "out").splitlines()
     assert lines[0].startswith("accepted: bad.mp4: does not decode")
     assert lines[2] == ("train.hdf5: 3 videos, 16 windows of 20 frames, 25 (2 videos), 30 (1 video) frames per second")
     assert lines[3] == f"Written to {tmp_path / 'out'}: test.hdf5, train.hdf5"
@@ -329,7 +330,7 @@ def test_pipes_are_not_waited_for(tmp_path, prepared):
         video_source.Video(str(tmp_path / "videos" / "pipe.mp4"))
     (tmp_path / "out" / "train.hdf5").unlink()
     os.mkfifo(tmp_path / "out" / "train.hdf5")
-    with pytest.raises(ValueError, match="train.hdf5 is no file. Choose another output folder"):
+    with pytest.raises(ValueError, match="train.hdf5 is not a regular file. Choose another output folder"):
         prepared()
 
 

@@ -91,7 +91,7 @@ def test_what_is_used_is_in_the_log(folder, capsys, caplog):
     caplog.set_level("INFO", "absl")
     datasets.video_folder(folder, "test", **SMALL)
     count = len(all_windows())
-    logged = f"all of {count} windows of 2 + 2 frames, frame step 1, 4x6x3, from 4 videos (1 too short, left out)"
+    logged = f"all of {count} windows of 2 + 2 frames, frame step 1, 4x6x3, from 4 videos (1 too short, skipped)"
     assert logged in caplog.text
     assert not capsys.readouterr().out
 
@@ -238,9 +238,7 @@ def test_arguments_are_checked(folder, arguments, message):
 
 
 def test_files_are_checked(folder, tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"train.hdf5 or .*kth_train.hdf5. Prepared videos are made by .*prepare_kth"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"train.hdf5 or .*kth_train.hdf5. Create it with .*prepare_kth"):
         datasets.kth(tmp_path, "train")
     with pytest.raises(FileNotFoundError, match=r"There is no file .*nowhere. .*prepare_videos"):
         datasets.video_folder(tmp_path / "nowhere", "train")
@@ -327,21 +325,21 @@ def test_nested_lists_are_an_array():
     ("frames", "arguments", "message"),
     [
         (np.zeros((2, 9, 4, 4), "uint8"), {}, "The rank is wrong: layout 'BTHWC' has 5 axes"),
-        (np.zeros((2, 9, 3, 8, 8), "uint8"), {}, "The layout is wrong: in 'BTHWC', axis 4 is the channels, not more"),
+        (np.zeros((2, 9, 3, 8, 8), "uint8"), {}, "The layout is wrong: in 'BTHWC', axis 4 is the channels, of which"),
         (np.zeros((2, 9, 4, 4, 1), "int64"), {}, "The dtype must be uint8 or floating. Received: frames.dtype=int64"),
-        (np.ones((2, 9, 4, 4, 1), "float32"), {}, r"The range is wrong: float frames are in \[-1, 1\]"),
+        (np.ones((2, 9, 4, 4, 1), "float32"), {}, r"The range is wrong: float frames must be in \[-1, 1\]"),
         (np.full((2, 9, 4, 4, 1), -3.0), {}, r"The range is wrong: frames must be in \[-1, 1\]"),
         (np.full((2, 9, 4, 4, 1), np.nan), {}, "The range is wrong"),
-        (np.ones((2, 9, 4, 4, 1), "uint8"), {}, "The range is wrong: uint8 frames go up to 255"),
+        (np.ones((2, 9, 4, 4, 1), "uint8"), {}, "The range is wrong: white is 255 in uint8 frames"),
         (np.zeros((2, 9, 4, 4, 1)), dict(value_range=(1, 0)), "`value_range` must be .black, white., black < white"),
         (np.zeros((2, 9, 4, 4, 1)), dict(value_range=3), "`value_range` must be"),
         (np.zeros((2, 9, 4, 4, 1), "uint8"), dict(layout="BTHHC"), "`layout` must name each axis by one letter"),
         (np.zeros((2, 9, 4, 4), "uint8"), dict(layout="BTHC"), "`layout` must name each axis by one letter"),
         (np.zeros((0, 9, 4, 4, 1), "uint8"), {}, "The array is empty"),
         (np.zeros((2, 3, 4, 4, 1), "uint8"), {}, r"array \(2 videos\) has no video of 4 frames"),
-        ([], {}, "There is no video. Received: an empty list"),
-        ([np.zeros((9, 4, 4, 1)), np.zeros((9, 4, 8, 1))], {}, "differ in length only.*4x4x1 float32, 4x8x1 float32"),
-        ([np.zeros((9, 4, 4, 1)), np.zeros((9, 4, 4, 1), "uint8")], {}, "differ in length only"),
+        ([], {}, "Expected at least one video. Received: an empty list"),
+        ([np.zeros((9, 4, 4, 1)), np.zeros((9, 4, 8, 1))], {}, "differ only in length.*4x4x1 float32, 4x8x1 float32"),
+        ([np.zeros((9, 4, 4, 1)), np.zeros((9, 4, 4, 1), "uint8")], {}, "differ only in length"),
         ([np.zeros((9, 4, 4, 1)), np.full((9, 4, 4, 1), np.nan)], {}, "The range is wrong"),
         ([np.zeros((9, 4, 4, 1)), np.zeros((9, 4, 4))], {}, "The rank is wrong: layout 'THWC' has 4 axes"),
     ],

@@ -71,7 +71,7 @@ def test_perfect_frames_are_left_out_of_psnr_and_counted():
     errors = ((frames[1:, 2:] - frames[1:, 1:2]) / 2) ** 2
     expected = (-10 * np.log10(errors.mean(axis=(2, 3, 4)))).mean(axis=0)
     np.testing.assert_allclose(scores["model"]["psnr"], expected, rtol=1e-5)
-    assert "2 frames of infinite PSNR left out" in scores.table()
+    assert "2 frames with infinite PSNR excluded" in scores.table()
 
 
 def test_perfect_frames_alone_have_an_infinite_psnr(tmp_path):
@@ -275,7 +275,7 @@ def test_steps_of_a_strip(tmp_path):
 
 
 def test_endless_data():
-    with pytest.raises(ValueError, match="never ends. Pass `sequences=`"):
+    with pytest.raises(ValueError, match="is endless. Pass `sequences=`"):
         evaluation.evaluate(models.CopyLastFrame(10), datasets.moving_mnist("train", "mnist-5k", size=32))
 
 
@@ -409,7 +409,7 @@ FRAMES = np.zeros((2, 3, 16, 16, 1), "float32")
         ((FRAMES, FRAMES[:, :, 1:], {}), "same batch and frame size"),
         (
             (FRAMES, FRAMES, {"m": FRAMES[:, 1:]}),
-            "same number of frames, and the future of no more. .* pass `future=None`",
+            "same number of frames, and the future must not have more. .* pass `future=None`",
         ),
         ((FRAMES, None, {"m": FRAMES[:, 1:], "n": FRAMES}), "same number of frames"),
         ((FRAMES, FRAMES, FRAMES), "by model name. Received: ndarray"),

@@ -8,8 +8,8 @@ import pytest
 from clips import real_clips
 
 from keras_frnn import datasets, evaluation, models
+from keras_frnn.command.video_source import Video
 from keras_frnn.models.presets import BUILT_IN
-from keras_frnn.video_source import Video
 
 
 def small():
@@ -104,7 +104,7 @@ class TestErrors:
         (tmp_path / "file").touch()
         with pytest.raises(ValueError, match="which is a file"):
             small().save_to_preset(tmp_path / "file")
-        with pytest.raises(ValueError, match="what JSON can hold"):
+        with pytest.raises(ValueError, match="must be JSON-serializable"):
             small().save_to_preset(tmp_path / "a", {"array": CONTEXT})
         model = small()
         model.stack[0].kernel.assign(model.stack[0].kernel * 1e9)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_frnn import models
-from keras_frnn.command import load_model
+from keras_frnn.command.networks import load_model
 from keras_frnn.models.strangers import count_weights
 
 SHAPE = (None, 3, 8, 8, 1)
@@ -64,16 +64,16 @@ def initialized_by(module, name):
 
 CONFIGS = {
     "filters": (lambda c: conv(c).update(filters=10**9), "damaged"),
-    "kernel": (lambda c: conv(c).update(kernel_size=[10**5, 10**5]), r"30,000,00\d,\d+ weights, and the"),
-    "channels": (lambda c: built_for(c, 10**9), r"\d,000,\d+,\d+ weights, and the"),
+    "kernel": (lambda c: conv(c).update(kernel_size=[10**5, 10**5]), r"30,000,00\d,\d+ weights, but the"),
+    "channels": (lambda c: built_for(c, 10**9), r"\d,000,\d+,\d+ weights, but the"),
     "more than integers": (lambda c: conv(c).update(filters=10**30), "damaged"),
     "no number": (lambda c: conv(c).update(filters=float("nan")), "`filters` must be a positive integer"),
-    "dtype": (lambda c: conv(c)["dtype"]["config"].update(name="float33"), "make no FoldedRNN: .*float33"),
+    "dtype": (lambda c: conv(c)["dtype"]["config"].update(name="float33"), "do not define a FoldedRNN: .*float33"),
     "dtype of the model": (lambda c: c["config"]["dtype"]["config"].update(name="complex64"), "`dtype` must be float"),
-    "dtype that is none": (lambda c: conv(c).update(dtype=7), "make no FoldedRNN: .*7"),
-    "code": (of_os, "os.system is no part of a network"),
-    "import": (initialized_by("keras.utils", "get_file"), "keras.utils.get_file is no part of a network"),
-    "no layers": (lambda c: c["config"].update(layers=7), "make no FoldedRNN"),
+    "dtype that is none": (lambda c: conv(c).update(dtype=7), "do not define a FoldedRNN: .*7"),
+    "code": (of_os, "os.system cannot be part of a network"),
+    "import": (initialized_by("keras.utils", "get_file"), "keras.utils.get_file cannot be part of a network"),
+    "no layers": (lambda c: c["config"].update(layers=7), "do not define a FoldedRNN"),
 }
 TEXTS = {
     "lists": "[" * 10_000 + "]" * 10_000,
@@ -83,11 +83,11 @@ TEXTS = {
 }
 ONES = np.ones((3, 3, 1, 3))
 STORED = {
-    "text": (dict(data=np.full(ONES.shape, b"a")), "and not floating-point numbers"),
-    "complex": (dict(data=ONES.astype("complex64")), "'.*vars/0' is complex64, and not"),
-    "integers": (dict(data=ONES.astype("int8")), "is int8, and not"),
-    "sizes": (dict(data=ONES.astype([("a", "f4")])), "and not floating-point numbers"),
-    "chunks": (dict(shape=(10**5, 10**5, 1, 3), dtype="f4", chunks=(100, 100, 1, 3)), "of which less is stored"),
+    "text": (dict(data=np.full(ONES.shape, b"a")), ", not floating-point numbers"),
+    "complex": (dict(data=ONES.astype("complex64")), "'.*vars/0' has dtype complex64, not"),
+    "integers": (dict(data=ONES.astype("int8")), "has dtype int8, not"),
+    "sizes": (dict(data=ONES.astype([("a", "f4")])), ", not floating-point numbers"),
+    "chunks": (dict(shape=(10**5, 10**5, 1, 3), dtype="f4", chunks=(100, 100, 1, 3)), "but less data is stored"),
     "another file": (dict(shape=ONES.shape, dtype="f4", external=[("/etc/passwd", 0, 108)]), "lies in other files"),
     "link": (h5py.SoftLink("/vars"), "'.*vars/0' is a link"),
 }

@@ -1,6 +1,7 @@
 """From video files to a trained network with two commands each, on networks that train in seconds."""
 
 import json
+import re
 import shutil
 
 import keras
@@ -9,16 +10,13 @@ import kth_rladder
 import mmnist_frnn
 import mmnist_rladder
 import numpy as np
-import prepare_kth
-import prepare_ucf101
-import prepare_videos
 import pytest
 import ucf101_frnn
 import ucf101_rladder
 import videos_frnn
-from absl import flags
 from clips import real_clips, write_clip, write_kth, write_ucf101
 
+import keras_frnn_command
 from keras_frnn import models
 from keras_frnn.experiments.command_line import main
 from keras_frnn.experiments.experiment import flat
@@ -46,11 +44,8 @@ def _in_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def prepare(recipe, *arguments):
-    for name in flags.FLAGS:
-        if flags.FLAGS[name].present:
-            flags.FLAGS[name].unparse()
-    recipe.main(flags.FLAGS([f"recipes/{recipe.__name__}.py", *map(str, arguments)]))
+def prepare(*arguments, code=0):
+    assert keras_frnn_command.main(["prepare", *arguments]) == code
 
 
 def presets(recipe):
@@ -68,7 +63,7 @@ def forecast(path, shape):
 
 def test_kth(tmp_path, capsys, caplog):
     write_kth("videos")
-    prepare(prepare_kth, "videos", "data/kth")
+    prepare("videos", "--dataset=kth", "--output=data/kth")
     run(kth_frnn, "train", "evaluate", "predict", "--count=1")
     run(kth_rladder, "train", "evaluate")
     printed = capsys.readouterr().out
@@ -85,9 +80,9 @@ def test_kth(tmp_path, capsys, caplog):
     assert np.load("runs/kth_frnn-quick/predictions/sequence-00000.npy").shape == (2, 64, 80, 1)
 
 
-def test_ucf101_with_other_data(tmp_path, caplog):
+def test_ucf101_with_other_data(tmp_path, caplog, capsys):
     write_ucf101("videos")
-    prepare(prepare_ucf101, "videos", "data/ucf101")
+    prepare("videos", "--dataset=ucf101", "--output=data/ucf101")
     run(ucf101_frnn, "train")
     assert "UCF101, protocol 'paper', but context=2, but horizon=2 (8 of the dataset's 13,320 videos)" in caplog.text
     assert forecast("runs/ucf101_frnn-quick/model.keras", (64, 80, 3)) == (1, 2, 64, 80, 3)
@@ -99,7 +94,11 @@ def test_ucf101_with_other_data(tmp_path, caplog):
             for c in (1, 2)
         ]
         (tmp_path / f"{side}list01.txt").write_text("\n".join(clips))
-    prepare(prepare_ucf101, "videos", "data/official", "--split=official-1")
+    arguments = ["videos", "--dataset=ucf101", "--output=data/official", "--protocol=official-1"]
+    prepare(*arguments, "--lists=videos", code=1)
+    assert "There is no trainlist01.txt in videos" in (error := capsys.readouterr().err)
+    assert "or pass their folder as --lists." in error
+    prepare(*arguments)
     for argv in (("evaluate",), ()):
         with pytest.raises(SystemExit, match="prepared for protocol='official-1'. Received: protocol='paper'"):
             run(ucf101_frnn, *argv, "--data=data/official")
@@ -114,11 +113,11 @@ def test_real_videos(tmp_path):
     (tmp_path / "mine").mkdir()
     for path in real_clips():
         shutil.copy(path, tmp_path / "mine")
-    prepare(prepare_videos, "mine", "data/video_folder", "--size=32x48")
+    prepare("mine", "--output=data/video_folder", "--size=32x48")
     run(videos_frnn, "train")
     with pytest.raises(SystemExit, match="mirror: False in the folder, True now"):
         run(videos_frnn, "--mirror")
-    prepare(prepare_videos, "mine", "data/other", "--size=32x48", "--test_fraction=0.7")
+    prepare("mine", "--output=data/other", "--size=32x48", "--test-fraction=0.7")
     with pytest.raises(SystemExit, match=r"data.train.digest: '\w+' in the folder, '\w+' now"):
         run(videos_frnn, "evaluate", "--data=data/other")
     assert forecast("runs/videos_frnn-quick/model.keras", (32, 48, 3)) == (1, 2, 32, 48, 3)
@@ -141,15 +140,13 @@ def test_without_data_the_next_steps_are_said(recipe, tmp_path):
 def test_preparing_ends_with_an_error_for_bad_files(capsys):
     write_clip("videos/person01_boxing_d1.avi", frames=21)
     write_clip("videos/nobody.avi")
-    with pytest.raises(SystemExit, match="1 of 2 videos is bad.*\n  nobody.avi: is not named as KTH's") as error:
-        prepare(prepare_kth, "videos", "data/kth")
-    assert error.value.code not in (None, 0)
-    prepare(prepare_kth, "videos", "data/kth", "--accept_bad_videos")
-    assert "accepted: nobody.avi: is not named as KTH's" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="must be a folder of videos.*does not exist"):
-        prepare(prepare_kth, "vidoes", "data/kth")
-    with pytest.raises(SystemExit, match="Usage: python recipes/prepare_kth.py SOURCE OUTPUT. Received: videos"):
-        prepare(prepare_kth, "videos")
+    arguments = ["--dataset=kth", "--output=data/kth"]
+    prepare("videos", *arguments, code=1)
+    assert re.search("1 of 2 videos is bad.*\n  nobody.avi: is not named like KTH's", capsys.readouterr().err)
+    prepare("videos", *arguments, "--accept-bad-videos")
+    assert "accepted: nobody.avi: is not named like KTH's" in capsys.readouterr().out
+    prepare("vidoes", *arguments, code=1)
+    assert "Expected a folder of videos. Received: 'vidoes', which does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="test.hdf5 holds no video"):
         run(kth_frnn)
 

@@ -1,4 +1,4 @@
-"""What is to be stored: video files, and the form of their frames."""
+"""The video files to store, and the format of their frames."""
 
 import collections
 import dataclasses
@@ -15,7 +15,7 @@ _SUFFIXES = {
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A video file that is to be stored: its path, the split it belongs to, and its attributes, such as `label`."""
+    """A video file to store: its path, its split, and its attributes, such as `label`."""
 
     path: pathlib.Path
     split: str
@@ -29,10 +29,10 @@ class Format:
     Attributes:
         dataset: name of the dataset.
         protocol: how its videos are split.
-        height, width, channels: of the stored frames; 1 channel is grey, 3 are RGB.
-        frame_size: (height, width) that the source's frames must have; None for any.
-        cut: pixels to cut left and right from frames of that size, or `"centre"` to cut frames of any size to the
-            stored aspect ratio.
+        height, width, channels: of the stored frames; 1 channel is gray, 3 are RGB.
+        frame_size: (height, width) that the source's frames must have; None for any size.
+        cut: pixels to crop at the left and the right of frames of that size, or `"centre"` to crop frames of any size
+            to the stored aspect ratio.
         rate: frames per second to store; None for the videos' own frames.
     """
 
@@ -47,7 +47,7 @@ class Format:
 
     @property
     def text(self) -> str:
-        """What an HDF5 file says of its format. Files of before `rate` have none, and are the same as without it."""
+        """The format as JSON, as HDF5 files state it. Without a rate, it is the same as before `rate` existed."""
         fields = dataclasses.asdict(self)
         return json.dumps({name: value for name, value in fields.items() if name != "rate" or value is not None})
 
@@ -61,15 +61,15 @@ class Format:
 
 
 def shown(name: str) -> str:
-    """A file's name for a line of text: quoted, with escapes, where it has line breaks or is not UTF-8."""
+    """A file name for a line of text: quoted and escaped if it has line breaks or is not UTF-8."""
     return name if name.isprintable() else repr(name)
 
 
 def find_videos(source: str | os.PathLike) -> list[pathlib.Path]:
-    """All video files in a folder and its subfolders, by their suffix, in the order of their paths.
+    """All video files in a folder and its subfolders, recognized by their suffix and sorted by path.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no video in it.
+        FileNotFoundError: the folder does not exist or has no videos.
     """
     source = pathlib.Path(source)
     if not source.is_dir():
@@ -80,14 +80,14 @@ def find_videos(source: str | os.PathLike) -> list[pathlib.Path]:
     paths = sorted(path for path in _files(source) if path.suffix.lower() in _SUFFIXES)
     if not paths:
         raise FileNotFoundError(
-            f"There is no video in {source}. Expected files that end in {', '.join(sorted(_SUFFIXES))}, there or in "
-            "its subfolders."
+            f"There is no video in {source}. Expected files with the suffixes {', '.join(sorted(_SUFFIXES))}, there or "
+            "in its subfolders."
         )
     return paths
 
 
 def left_out(source: str | os.PathLike) -> collections.Counter[str]:
-    """How many files of a folder and its subfolders are no videos by their suffix, for each suffix."""
+    """Number of files in a folder and its subfolders that do not have a video suffix, by suffix."""
     suffixes = (path.suffix.lower() for path in _files(pathlib.Path(source)))
     return collections.Counter(suffix or "without a suffix" for suffix in suffixes if suffix not in _SUFFIXES)
 

@@ -1,7 +1,7 @@
-"""A process that decodes videos: one request a line on standard input, one answer a line on standard output, in JSON.
+"""A process that decodes videos: one JSON request per line on standard input, one answer per line on standard output.
 
-A codec that a damaged file brings down takes this process with it, not its parent. It is run by its path, so that it
-imports PyAV and OpenCV and little else of this package: it starts in a fraction of a second and stays small.
+If a damaged file crashes a codec, only this process dies. It is run by its path and imports little of this package
+besides PyAV and OpenCV, so it starts in a fraction of a second and stays small.
 """
 
 import functools
@@ -21,7 +21,7 @@ else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from video_reader import VideoReader  # type: ignore[no-redef]
 
-_LONGEST_FRAME = 3600  # Seconds. A longer one is a damaged timestamp, and not to be stored over and over.
+_LONGEST_FRAME = 3600  # Seconds. A longer frame is a damaged timestamp and would be repeated endlessly.
 
 
 def main():
@@ -40,11 +40,11 @@ def decode(request: dict, alive=lambda: True) -> dict:
     """Decodes one video into a file of raw uint8 frames.
 
     Args:
-        request: `source`, `target`: paths; `height`, `width`, `channels` (1 grey, 3 RGB) of the frames to write;
-            `frame_size`: expected (height, width), or None; `cut`: pixels to cut left and right from frames of that
-            size, or `"centre"` to cut frames to the target's aspect ratio; `rate`: frames per second to write, or
-            None for the video's own frames.
-        alive: whether somebody waits for the answer.
+        request: `source`, `target`: paths; `height`, `width`, `channels` (1 gray, 3 RGB) of the frames to write;
+            `frame_size`: expected (height, width), or None; `cut`: pixels to crop at the left and the right of frames
+            of that size, or `"centre"` to crop frames to the target's aspect ratio; `rate`: frames per second to
+            write, or None for the video's own frames.
+        alive: returns whether the parent process still exists.
 
     Returns:
         `frames`: number of frames written; `frame_rate`: frames per second; `reason`: what is wrong with the video, or
@@ -59,8 +59,8 @@ def decode(request: dict, alive=lambda: True) -> dict:
     if not os.path.getsize(source):
         return _unread("is empty (0 bytes)")
     try:
-        # Several videos are decoded at once: FFmpeg's threads would only stand in each other's way.
-        video = VideoReader(source, threads=1, grey=request["channels"] == 1)
+        # Several videos are decoded at once, so more threads of FFmpeg would only compete with each other.
+        video = VideoReader(source, threads=1, gray=request["channels"] == 1)
     except ValueError as error:
         return _unread(f"does not decode: {error}")
     temporary = f"{target}.{os.getpid()}"
@@ -89,7 +89,7 @@ def decode(request: dict, alive=lambda: True) -> dict:
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, av.FFmpegError):
             raise
-        # What was written before goes with the temporary file.
+        # The frames written so far are removed with the temporary file.
         frames, reason = 0, f"does not decode: {' '.join(str(error).split())}"
     finally:
         video.close()
@@ -103,10 +103,11 @@ def _unread(reason: str) -> dict:
 
 
 def _repeated(frames: Iterator[tuple[np.ndarray, float]], rate: float | None) -> Iterator[tuple[np.ndarray, int]]:
-    """Each frame, and how often it is written.
+    """Each frame and the number of copies to write.
 
-    With a rate, there is a tick every `1 / rate` seconds, from the first frame's time to the last one's. At each, the
-    latest frame is written that is there by then, or within the millisecond to which timestamps may be rounded.
+    With a rate, there is a tick every `1 / rate` seconds, from the time of the first frame to that of the last. At each
+    tick, the frame shown at that time is written. Timestamps may be rounded to a millisecond, so a frame up to one
+    millisecond late counts.
     """
     if rate is None:
         yield from ((frame, 1) for frame, _ in frames)
@@ -115,7 +116,7 @@ def _repeated(frames: Iterator[tuple[np.ndarray, float]], rate: float | None) ->
     ticks, before, seconds = 0, None, 0.0
     for frame, seconds in frames:
         if before is not None:
-            due = max(math.ceil((seconds - rounding) * rate), ticks)  # Those before this frame.
+            due = max(math.ceil((seconds - rounding) * rate), ticks)  # Number of ticks before this frame.
             yield before, due - ticks
             ticks = due
         before = frame
@@ -136,12 +137,12 @@ def _size(shape) -> str:
 def convert(
     frame: np.ndarray, request: dict, pixel_aspect: float = 1.0, levels: np.ndarray | None = None
 ) -> np.ndarray:
-    """A decoded frame as it is stored: cropped, shrunk, RGB or grey uint8; `(height, width[, 3])`.
+    """A decoded frame in its stored form: cropped, shrunk, RGB or gray uint8; `(height, width[, 3])`.
 
     Args:
-        frame: the frame, BGR uint8 `(H, W, 3)`; with levels, their indices `(H, W)`.
+        frame: the frame, BGR uint8 `(H, W, 3)`; with `levels`, indices into these, `(H, W)`.
         request: see `decode`.
-        pixel_aspect: width of its pixels by their height.
+        pixel_aspect: width of a pixel divided by its height.
         levels: see `VideoReader`.
     """
     height, width = request["height"], request["width"]
@@ -154,22 +155,22 @@ def convert(
 
 
 def _crop(frame, cut, frame_size, aspect):
-    """The part that is kept; `aspect` is its number of columns by that of its rows."""
+    """The cropped frame; `aspect` is its number of columns divided by its number of rows."""
     height, width = frame.shape[:2]
     if cut == "centre":
         inner_height, inner_width = min(height, round(width / aspect)), min(width, round(height * aspect))
         top, left = (height - inner_height) // 2, (width - inner_width) // 2
         return frame[top : top + max(inner_height, 1), left : left + max(inner_width, 1)]
-    side = round(cut * width / frame_size[1])  # The same part of a frame of another size.
+    side = round(cut * width / frame_size[1])  # The same fraction of a frame of another size.
     return frame[:, side : width - side]
 
 
 def shrink(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Antialiased bilinear resizing of uint8 `(H, W[, 3])`, as Pillow's, by OpenCV's fast steps.
+    """Antialiased bilinear resizing of uint8 `(H, W[, 3])`, close to Pillow's, built from fast OpenCV functions.
 
-    Halving, a mean over 2x2 pixels, leaves a scale s below 3 along each axis. There a Gaussian followed by linear
-    interpolation comes close to the triangle filter of half-width s, when their variances agree: s^2/6 for the
-    triangle, 1/6 for the interpolation. INTER_AREA is further from Pillow's result, and slower.
+    Halving, a mean over 2x2 pixels, is repeated until the remaining scale s is below 3 along each axis. Then a Gaussian
+    followed by linear interpolation approximates the triangle filter of half-width s if their variances agree: s^2/6
+    for the triangle, 1/6 for the interpolation. INTER_AREA is slower and further from Pillow's result.
     """
     halvings, blur = _shrinking(frame.shape[:2], height, width)
     for size in halvings:
@@ -180,14 +181,14 @@ def shrink(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 @functools.lru_cache
 def _shrinking(size: tuple[int, ...], height: int, width: int) -> tuple[list[tuple[int, ...]], dict]:
-    """Widths and heights after each halving of frames of this (height, width), and how to blur what is left."""
+    """Widths and heights after each halving of frames of this (height, width), and the arguments of the blur."""
     halvings = []
     while max(scales := (size[0] / height, size[1] / width)) >= 3:
         size = tuple(n // 2 if scale >= 3 else n for n, scale in zip(size, scales, strict=True))
         halvings.append(size[::-1])
     variances = [max(scale**2 - 1, 1e-6) / 6 for scale in scales]
     if all(1 / 3 < variance < 2 / 3 for variance in variances):
-        # The filter 1 2 1, of variance 1/2, for which OpenCV has faster code.
+        # The filter 1 2 1 has variance 1/2, and OpenCV has faster code for it.
         return halvings, {"ksize": (3, 3), "sigmaX": 0}
     sigma_y, sigma_x = map(math.sqrt, variances)
     taps = [2 * math.ceil(1.5 * sigma) + 1 for sigma in (sigma_x, sigma_y)]

@@ -1,4 +1,4 @@
-"""Processes that decode videos, and how work is given to them; what they run is `decode_worker.py`."""
+"""A pool of processes that decode videos with `decode_worker.py`."""
 
 import contextlib
 import json
@@ -11,19 +11,19 @@ from collections.abc import Generator, Hashable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 _WORKER = pathlib.Path(__file__).with_name("decode_worker.py")
-# glibc: keep the memory of one frame for the next, instead of asking the system for it again.
+# For glibc: keep the memory of a frame for the next one instead of returning it to the system.
 _WORKER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "100000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
 
 
 class _Worker:
-    """A decoding process, started when it is first needed, and again when a video brought it down."""
+    """A decoding process, started on first use and restarted after a crash."""
 
     def __init__(self):
         self.process = None
 
     def decode(self, request: dict) -> dict:
         if self.process is None:
-            # In a session of its own, Ctrl-C reaches this process alone; without it, the worker ends.
+            # The worker gets its own session, so that Ctrl-C only reaches the parent, without which the worker exits.
             self.process = subprocess.Popen(
                 [sys.executable, "-P", str(_WORKER)],
                 stdin=subprocess.PIPE,
@@ -42,29 +42,29 @@ class _Worker:
             return json.loads(answer)
         status = self.close() or 0
         if status >= 0:
-            raise RuntimeError(f"The decoding process does not run. Try it by hand: {sys.executable} -P {_WORKER}")
-        return {"frames": 0, "frame_rate": 0.0, "reason": f"brings the decoder down (signal {-status})"}
+            raise RuntimeError(f"The decoding process does not run. Try it yourself: {sys.executable} -P {_WORKER}")
+        return {"frames": 0, "frame_rate": 0.0, "reason": f"crashes the decoder (signal {-status})"}
 
     def kill(self):
-        process = self.process  # Which another thread may be about to forget.
+        process = self.process  # Another thread may reset the attribute.
         if process is not None:
             process.kill()
 
     def close(self) -> int | None:
-        """Waits for the process to end; its exit status."""
+        """Waits for the process to end and returns its exit status."""
         if self.process is None:
             return None
         process, self.process = self.process, None
-        with contextlib.suppress(BrokenPipeError):  # What it did not read any more.
+        with contextlib.suppress(BrokenPipeError):  # The process may not have read everything.
             process.stdin.close()
         process.stdout.close()
         return process.wait()
 
 
 def decoded(requests: dict[Hashable, dict], count: int) -> Generator[tuple[Hashable, dict], None, None]:
-    """Decodes videos in that many processes; yields the names of the requests and the answers, as they come.
+    """Decodes videos in `count` processes and yields names and answers of the requests as they complete.
 
-    Closing the iterator ends the processes, whatever they are at.
+    Closing the iterator kills the processes.
     """
     workers = [_Worker() for _ in range(min(count, len(requests)))]
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()

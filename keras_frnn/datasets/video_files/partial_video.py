@@ -1,4 +1,4 @@
-"""A video between its decoding and its place in a store."""
+"""A decoded video that is not in a store yet."""
 
 import contextlib
 import dataclasses
@@ -12,13 +12,13 @@ from keras_frnn.files import write_text
 
 
 class PartialVideo:
-    """A clip on its way: where its frames and the worker's answer are kept until all videos are there.
+    """A clip whose frames and worker's answer are kept in files until all videos are decoded.
 
     Attributes:
         name: path relative to the source.
-        identity: name, bytes and time of the file. A file that was replaced since it was decoded is another video.
+        identity: name, size in bytes and modification time of the file. A file that was replaced is another video.
         frames_path: file of the raw frames.
-        answer: `frames`: how many there are; `reason`: what is wrong with the video, or None. Empty before.
+        answer: `frames`: their number; `reason`: what is wrong with the video, or None. Empty before decoding.
     """
 
     def __init__(self, clip: Clip, source: pathlib.Path, partial: pathlib.Path, format: Format):
@@ -32,17 +32,17 @@ class PartialVideo:
         self.answer = self._kept()
 
     def request(self) -> dict:
-        """What a decoding process is to do, see `decode_worker.decode`."""
+        """The request to a decoding process, see `decode_worker.decode`."""
         source = os.path.abspath(self.clip.path)
         return {"source": source, "target": str(self.frames_path), **dataclasses.asdict(self.format)}
 
     def keep(self, answer: dict):
-        """Keeps the answer. Its file is what makes the video count as decoded, so it comes after the frames."""
+        """Stores the answer. Its file marks the video as decoded, so it is written after the frames."""
         self.answer = answer
         write_text(self._answer_path, json.dumps(answer))
 
     def _kept(self) -> dict:
-        """The answer of an interrupted run. What was bad is tried again: its reason may have been mended."""
+        """The answer of an interrupted run. Bad videos are decoded again, since the cause may have been fixed."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             answer = json.loads(self._answer_path.read_text())
             is_whole = self.frames_path.stat().st_size == answer["frames"] * self.format.frame_bytes

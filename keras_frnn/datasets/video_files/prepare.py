@@ -1,4 +1,4 @@
-"""Video files to one HDF5 file a split, decoded in worker processes."""
+"""Decodes video files in worker processes into one HDF5 file per split."""
 
 import collections
 import contextlib
@@ -20,7 +20,7 @@ from keras_frnn.datasets.video_files.store_writer import stored_videos, write_st
 from keras_frnn.datasets.windows import SPLITS
 from keras_frnn.files import clear, held
 
-_WINDOW = 20  # Frames: 10 given and 10 to be predicted, as pipelines take by default.
+_WINDOW = 20  # Frames: 10 given and 10 to predict, the default of the datasets.
 
 
 def prepare(
@@ -36,27 +36,27 @@ def prepare(
 ) -> dict[str, str]:
     """Decodes clips and writes `train.hdf5` and `test.hdf5`.
 
-    Every video is decoded into a file of its own in a hidden folder of the output, where an interrupted run finds it
-    again. Then the HDF5 files are put together there, too, and take their places whole, at the end. So until then the
-    output folder needs twice the space. Videos that are in the HDF5 files already, and did not change since, are
-    copied; a file that would not change at all stays as it is.
+    Every video is decoded into its own file in a hidden folder of the output, where a resumed run finds it. The HDF5
+    files are assembled in that folder, too, and moved to their final place only when they are complete, so a run needs
+    twice the disk space of its result. Videos that are already in the HDF5 files and have not changed are copied; a
+    file with no changes is left alone.
 
     Args:
         source: folder of the videos; their names are stored relative to it.
-        output: folder to write to; made if there is none.
-        clips: what to store.
+        output: folder to write to; it is created if necessary.
+        clips: the videos to store.
         format: see `Format`.
-        bad: files of the source that are bad for another reason than their frames: name to reason.
-        accept_bad_videos: store what can be read of bad videos, and do not end with an error.
-        workers: decoding processes; by default one a core.
+        bad: the reason for each file of the source that was rejected before decoding, by name.
+        accept_bad_videos: store the readable part of bad videos instead of raising an error.
+        workers: number of decoding processes; by default one per core.
         progress: draw a progress bar.
 
     Returns:
-        The bad videos, name to reason.
+        The reason for each bad video, by name.
 
     Raises:
-        ValueError: some videos are bad and not accepted (the others are stored all the same), none can be read,
-            another run writes to the output folder, or it holds videos that were prepared otherwise.
+        ValueError: some videos are bad and not accepted (the others are stored nevertheless), none can be read, another
+            run writes to the output folder, or it holds videos that were prepared with other settings.
         OSError: the output cannot be written.
     """
     source, output = pathlib.Path(source), pathlib.Path(output)
@@ -65,7 +65,7 @@ def prepare(
     bad = dict(bad or {})
     total = len(clips) + len(bad)
     partial = output / ".partial"
-    busy = ValueError(f"Another run is writing to {output}. Wait for its end, or stop it.")
+    busy = ValueError(f"Another run is writing to {output}. Wait until it ends, or stop it.")
     try:
         with held(partial, busy):
             paths = {split: output / f"{split}.hdf5" for split in SPLITS}
@@ -91,15 +91,15 @@ def prepare(
             _warn_of_mixed_rates(list(paths.values()))
     except OSError as error:
         raise type(error)(
-            f"Cannot write the videos to {output}: {error.strerror or error}. What is decoded so far is kept: once "
-            "that is mended, the same command goes on from there."
+            f"Cannot write the videos to {output}: {error.strerror or error}. The videos decoded so far are kept: once "
+            "this is fixed, the same command continues from there."
         ) from error
     if bad and not accept_bad_videos:
         raise ValueError(
             f"{len(bad)} of {total} videos {_are(len(bad))} bad; {_others(len(usable))} stored in "
             f"{output}.{_listed(bad)}\n"
-            "Replace these files and run the same again, or accept them with `accept_bad_videos`: what can be read of "
-            "them is stored then."
+            "Replace these files and run the same again, or accept them with `accept_bad_videos` to store their "
+            "readable part."
         )
     return bad
 
@@ -114,7 +114,7 @@ def _decode(videos: list[PartialVideo], workers: int, progress: bool):
 
 
 def _progress(answers: Iterator, total: int, draw: bool) -> Iterator:
-    interval = 0.1 if sys.stdout.isatty() else 10  # Seconds. In a log, every drawing is a line.
+    interval = 0.1 if sys.stdout.isatty() else 10  # Seconds. In a log, every update is a line.
     bar = keras.utils.Progbar(total, unit_name="video", interval=interval) if draw and total else None
     for answer in answers:
         yield answer
@@ -143,26 +143,26 @@ def _warn_of_mixed_rates(paths: list[pathlib.Path]):
     rates = [rate for path in paths for _, rate in _lengths_and_rates(path) if rate > 0]
     if rates and max(rates) > 1.01 * min(rates):
         logging.warning(
-            f"The videos have {_rates(rates)} frames per second. A network learns motion by the frame: store them at "
-            "one rate, with `rate=10` or --rate=10 for example."
+            f"The videos have {_rates(rates)} frames per second. A network learns motion per frame: store them at one "
+            "rate, with `rate=10` or --rate=10 for example."
         )
 
 
-def ending(bad: dict[str, str], source: str | os.PathLike, output: str | os.PathLike) -> str:
-    """What a command says at its end.
+def summary(bad: dict[str, str], source: str | os.PathLike, output: str | os.PathLike) -> str:
+    """The text that a command prints when it has finished.
 
     Args:
-        bad: the bad videos that it accepted, name to reason.
+        bad: the reason for each accepted bad video, by name.
         source: folder of the videos.
         output: folder with the HDF5 files.
 
     Returns:
-        A line for each of these videos, for what is no video in the source, and for each HDF5 file; then their names.
+        One line per bad video, one for the skipped files, one per HDF5 file, and one with the names of these.
     """
     lines = [f"accepted: {shown(name)}: {reason}" for name, reason in sorted(bad.items())]
     if others := left_out(source):
         counts = ", ".join(f"{count} {shown(suffix)}" for suffix, count in others.most_common(10))
-        lines.append(f"left out, as no video by the suffix: {counts}")
+        lines.append(f"skipped, no video suffix: {counts}")
     paths = sorted(pathlib.Path(output).glob("*.hdf5"))
     for path in paths:
         videos = _lengths_and_rates(path)

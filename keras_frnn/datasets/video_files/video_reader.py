@@ -1,6 +1,6 @@
 """Frames of a video file, decoded by FFmpeg through PyAV.
 
-Nothing here needs Keras: decoding processes load it by its path.
+This module does not need Keras: decoding processes load it by its path.
 """
 
 import collections
@@ -14,41 +14,41 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation, VideoReformatter
 
-# FFmpeg's demuxers that take a file for a list of others.
+# FFmpeg's demuxers for files that list other files.
 _LISTS = {"concat", "dash", "hls", "imf", "webm_dash_manifest"}
-# Those that state the duration; what stops far before it has lost the rest.
+# Formats that state the duration: a file that ends long before it was cut short.
 _STATE_DURATION = ("asf", "flv", "matroska", "mov")
-_FRAME_PER_PACKET = ("avi", "mov")  # And an index of all packets.
-_LARGEST_GAP = 10  # Seconds. A longer one, in what was broadcast, is a new start of the clock.
-_ROUNDING = Fraction(2, 1000)  # Seconds. Matroska and FLV round each timestamp to milliseconds.
+_FRAME_PER_PACKET = ("avi", "mov")  # They also have an index of all packets.
+_LARGEST_GAP = 10  # Seconds. A longer gap in a broadcast means that its clock restarted.
+_ROUNDING = Fraction(2, 1000)  # Seconds. Matroska and FLV round timestamps to milliseconds.
 _COMMON_FORMATS = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray", "rgb24", "bgr24"}
 _BRIGHTNESS_FORMATS = _COMMON_FORMATS - {"rgb24", "bgr24"}
-_BT601 = {2, 5, 6}  # Also where it is unknown, which is taken for BT.601.
-_SMALLEST_FRAME = 32  # Bytes. Smaller packets may say that a frame is left out, or shown already.
+_BT601 = {2, 5, 6}  # 2 is unknown, which FFmpeg treats as BT.601.
+_SMALLEST_FRAME = 32  # Bytes. Smaller packets may stand for a frame that is skipped or already shown.
 
 
 class VideoReader:
-    """A video file's frames as FFmpeg shows them: upright, deinterlaced, and without what its edit list cuts away.
+    """A video file's frames as FFmpeg shows them: upright, deinterlaced, without the parts removed by an edit list.
 
     Args:
-        path: the file, of any name.
-        threads: of the decoder; 0 for what FFmpeg takes.
-        grey: yield the brightness alone where the file has it by itself, which spares colours that nobody asks for.
+        path: the file; its name does not matter.
+        threads: number of decoder threads; 0 lets FFmpeg choose.
+        gray: yield only the brightness if the file stores it separately, which avoids decoding unused colors.
 
     Attributes:
-        levels: where the brightness alone is yielded, the grey of each of its values, 256 uint8; None with colours.
-        header_rate: frames per second that the file states; 0 where it does not.
-        pixel_aspect: width of a pixel by its height, known from the first frame on.
-        damage: what is wrong with the file, known at its end; None where nothing is.
+        levels: if only the brightness is yielded, the gray level of each of its values, 256 uint8; otherwise None.
+        header_rate: frames per second that the file states; 0 if it does not.
+        pixel_aspect: width of a pixel divided by its height, known from the first frame on.
+        damage: what is wrong with the file, or None; known after the last frame.
 
     Raises:
-        ValueError: there is no video in it that FFmpeg knows.
+        ValueError: FFmpeg finds no video in the file.
     """
 
-    def __init__(self, path: str, threads: int = 0, grey: bool = False):
+    def __init__(self, path: str, threads: int = 0, gray: bool = False):
         unknown = ValueError("no video that FFmpeg knows")
         try:
-            # Without a protocol, FFmpeg takes what comes before a colon for one.
+            # Without a protocol, FFmpeg would interpret the part before a colon as one.
             self._container = av.open("file:" + os.path.abspath(path))
         except av.FFmpegError:
             raise unknown from None
@@ -58,17 +58,17 @@ class VideoReader:
             raise unknown
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "AUTO" if threads != 1 else "NONE"
-        self._path, self._stream, self._grey = path, stream, grey
+        self._path, self._stream, self._gray = path, stream, gray
         self.levels: np.ndarray | None = None
         rate = stream.average_rate or stream.guessed_rate or 0
         self.header_rate = max(Fraction(rate), Fraction(0))
         self.pixel_aspect = 1.0
         self.damage: str | None = None
-        self._frames, self._ticks = 0, 0  # Of the stream's clock, from the first frame to the last one read.
+        self._frames, self._ticks = 0, 0  # Ticks of the stream's clock, from the first frame to the last one read.
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second of what was read: the mean by their timestamps."""
+        """Mean frames per second of the frames read so far, according to their timestamps."""
         intervals, seconds = self._frames - 1, self._ticks * self._stream.time_base
         if intervals < 1 or not seconds:
             return float(self.header_rate)
@@ -80,9 +80,9 @@ class VideoReader:
         self._container.close()
 
     def frames(self) -> Iterator[tuple[np.ndarray, float]]:
-        """All frames, once, and the seconds since the first one: BGR uint8 `(height, width, 3)`.
+        """Yields every frame with the seconds since the first one; can be called once. BGR uint8 `(height, width, 3)`.
 
-        Where `levels` is not None, `(height, width)`, and the grey is what `levels` has at these values.
+        If `levels` is not None, frames are `(height, width)` and hold indices into `levels`.
         """
         reformatter, tick = VideoReformatter(), float(self._stream.time_base)
         form: tuple | None = None
@@ -92,7 +92,7 @@ class VideoReader:
                 self.pixel_aspect = _pixel_aspect(self._stream, orientation[0])
             self._frames, self._ticks = self._frames + 1, ticks
             found = frame.format.name, frame.colorspace, frame.color_range
-            if self._grey and form != found:
+            if self._gray and form != found:
                 form, self.levels = found, _levels(*found)
             if self.levels is not None:
                 pixels = _rows(frame.planes[0], frame.width)[: frame.height]
@@ -102,7 +102,7 @@ class VideoReader:
             yield _upright(pixels, *orientation), ticks * tick
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        """What the decoder makes of the packets; in the end, `damage` is known."""
+        """The frames that the decoder returns; sets `damage` after the last one."""
         stream = self._stream
         packets, full, failed, frames = 0, 0, 0, 0
         ends: dict[av.Stream, int] = {}
@@ -111,7 +111,7 @@ class VideoReader:
             for packet in self._container.demux():
                 if packet.pts is not None:
                     ends[packet.stream] = max(ends.get(packet.stream, 0), packet.pts + (packet.duration or 0))
-                # An empty packet with a time stands for a frame that was dropped; one without ends the stream.
+                # An empty packet with a timestamp is a dropped frame; one without ends the stream.
                 if packet.stream is not stream or (not packet.size and packet.dts is not None):
                     continue
                 if packet.size:
@@ -120,7 +120,7 @@ class VideoReader:
                 try:
                     decoded = packet.decode()
                 except av.FFmpegError:
-                    failed += frames > 0  # Before the first frame: what was recorded begins amid a group of pictures.
+                    failed += frames > 0  # A recording may start in the middle of a group of pictures.
                     continue
                 for frame in decoded:
                     frames, broken = frames + 1, frame.is_corrupt
@@ -130,7 +130,7 @@ class VideoReader:
         if self._container.format.name.startswith(_FRAME_PER_PACKET):
             failed = max(failed, full - frames)
         end = max((ticks * one.time_base for one, ticks in ends.items()), default=Fraction(0))
-        # Of the last frame, a part is missing.
+        # A part of the last frame is missing.
         if cut or broken or self._is_short(packets, end):
             announced = stream.frames
             self.damage = "stops early: " + (
@@ -142,13 +142,13 @@ class VideoReader:
             self.damage = f"is damaged: {failed} of its {packets} packets give no frame"
 
     def _is_short(self, packets: int, end: Fraction) -> bool:
-        """Whether the file holds less than it announces, in so many packets until that time."""
+        """Whether the file holds less than it announces, given the number of packets and the time of the last one."""
         stream, name = self._stream, self._container.format.name
-        # Of the others, the index has some of the packets only.
+        # In other formats, the index lists only some of the packets.
         if name.startswith(_FRAME_PER_PACKET) and packets < len(stream.index_entries):
             return True
         duration = Fraction(self._container.duration or 0, av.time_base)
-        if name == "avi":  # Of one that is cut short, FFmpeg guesses the duration from what is there.
+        if name == "avi":  # FFmpeg estimates the duration of a truncated AVI from its remaining data.
             duration = stream.frames * stream.time_base
         elif name.startswith("mov"):
             duration = (stream.duration or 0) * stream.time_base
@@ -157,8 +157,8 @@ class VideoReader:
         return name.startswith(_STATE_DURATION) and end < 0.9 * duration - 0.5
 
     def _timed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int]]:
-        """Frames, and the ticks of the stream's clock since the first, by a clock that does not run back."""
-        # In integers: fractions take longer than to decode a small frame.
+        """Frames and their ticks since the first one, on a clock that never runs backwards."""
+        # Integers, since computing with fractions takes longer than decoding a small frame.
         tick = self._stream.time_base
         step = max(round(1 / (self.header_rate or Fraction(25)) / tick), 1)
         restarts = bool(self._container.format.flags & av.format.Flags.ts_discont.value)
@@ -174,10 +174,10 @@ class VideoReader:
 
 
 def _filtered(timed: Iterator[tuple[av.VideoFrame, int]]) -> Iterator[tuple[av.VideoFrame, int]]:
-    """The same frames, of which those that need it come through FFmpeg's filters, some of them a frame later.
+    """The same frames, passed through FFmpeg's filters where necessary; a filter may delay them by one frame.
 
-    From the first interlaced one on that is `bwdif`; of rare pixel formats, the conversion to BGR, which takes account
-    of where each colour's samples lie.
+    From the first interlaced frame on, the filter is `bwdif`. Rare pixel formats are converted to BGR by a filter,
+    which takes the positions of the color samples into account.
     """
     graph, form, interlaced, times = None, None, False, collections.deque[int]()
 
@@ -221,14 +221,14 @@ def _graph(frame: av.VideoFrame, deinterlace: bool) -> av.filter.Graph:
 
 
 def _rows(plane: av.video.plane.VideoPlane, width: int) -> np.ndarray:
-    """A plane's bytes without those that fill each row up."""
+    """A plane's bytes without the padding of the rows."""
     return np.frombuffer(memoryview(plane), "uint8").reshape(plane.height, plane.line_size)[:, :width]
 
 
 def _levels(form: str, colorspace: int, color_range: int) -> np.ndarray | None:
-    """The grey of each value of the first plane; None where that is not the grey of the frame's colours.
+    """The gray level of each value of the first plane; None if that plane does not hold the gray of the frame.
 
-    OpenCV's grey weighs colours as BT.601 does, whose brightness it gives back.
+    OpenCV's gray weights the colors like BT.601, so it equals the brightness of that standard.
     """
     if form not in _BRIGHTNESS_FORMATS or colorspace not in _BT601:
         return None
@@ -238,17 +238,17 @@ def _levels(form: str, colorspace: int, color_range: int) -> np.ndarray | None:
     brightness.update(bytes(range(256)) * (brightness.buffer_size // 256))
     for plane in colors:
         plane.update(bytes([128]) * plane.buffer_size)
-    # As FFmpeg rounds them.
+    # Converted by FFmpeg, so that they are rounded in the same way.
     return _rows(_bgr(VideoReformatter(), frame).planes[0], 3 * 256)[0, ::3].copy()
 
 
 def _bgr(reformatter: VideoReformatter, frame: av.VideoFrame) -> av.VideoFrame:
-    # With bicubic steps, as FFmpeg takes them itself.
+    # Bicubic is FFmpeg's own default.
     return reformatter.reformat(frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1)
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """How a frame is to be shown, by its display matrix: whether to transpose it, then flip its rows, its columns."""
+    """Whether the display matrix of a frame says to transpose it, and then to flip its rows and its columns."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return False, False, False
@@ -268,13 +268,13 @@ def _upright(frame: np.ndarray, transpose: bool, flip_rows: bool, flip_columns: 
 
 def _pixel_aspect(stream: av.VideoStream, transposed: bool) -> float:
     aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
-    if not 1 / 16 < aspect < 16:  # Damage.
+    if not 1 / 16 < aspect < 16:  # The file is damaged.
         aspect = 1.0
     return 1 / aspect if transposed else aspect
 
 
 def _claimed_bytes(path: str) -> int:
-    """How long an AVI or a Matroska file should be by its own account; 0 where it does not tell."""
+    """The size in bytes that an AVI or Matroska file states for itself; 0 if it states none."""
     with open(path, "rb") as file:
         head = file.read(4)
         if head == b"RIFF":
@@ -286,14 +286,14 @@ def _claimed_bytes(path: str) -> int:
             return position
         if head == b"\x1a\x45\xdf\xa3":
             file.seek(_ebml_number(file) or 0, os.SEEK_CUR)
-            if file.read(4) == b"\x18\x53\x80\x67":  # The segment, which holds all the rest.
+            if file.read(4) == b"\x18\x53\x80\x67":  # The segment, which contains everything else.
                 rest = _ebml_number(file)
                 return file.tell() + rest if rest else 0
     return 0
 
 
 def _ebml_number(file) -> int | None:
-    """A length in Matroska; None where it is unknown, as in what is streamed."""
+    """A length in Matroska; None if it is unknown, as in streams."""
     first = file.read(1)
     length = 9 - first[0].bit_length() if first and first[0] else 0
     if not length:

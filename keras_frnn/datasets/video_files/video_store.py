@@ -1,4 +1,4 @@
-"""Videos in an HDF5 file: one uint8 dataset `(frames, height, width[, channels])` a video."""
+"""Videos in an HDF5 file: one uint8 dataset `(frames, height, width[, channels])` per video."""
 
 import hashlib
 import os
@@ -16,21 +16,22 @@ _READERS = ("h5py", "tfio")
 
 
 class VideoStore:
-    """The videos of a file, for `window_dataset`. Every process reads through a handle of its own.
+    """The videos of a file, for `window_dataset`. Every process reads through its own handle.
 
     Args:
         path: the HDF5 file.
         reader: `"h5py"` or `"tfio"`.
 
     Attributes:
-        protocol: what the videos were split for; None if the file does not tell.
-        format: all that the videos were prepared for, their dataset and frame size for example; None likewise.
-        source_videos: how many videos the source had, of both splits; None if the file does not tell.
+        protocol: how the videos were split; None if the file does not say.
+        format: the settings that the videos were prepared with, such as dataset and frame size; None if the file does
+            not say.
+        source_videos: number of videos in the source, in both splits together; None if the file does not say.
 
     Raises:
-        ValueError: the file is not as described above, is damaged, holds fewer videos than were stored, or leads to
-            other files or to more bytes than it has (see `store_checks.py`).
-        ImportError: tensorflow-io is to read, and does not work here.
+        ValueError: the file is not as described above, is damaged, holds fewer videos than were stored, refers to other
+            files, or claims more bytes than it has (see `store_checks.py`).
+        ImportError: the reader is tensorflow-io, which does not work here.
     """
 
     value_range = (0.0, 255.0)
@@ -53,9 +54,7 @@ class VideoStore:
         sizes = {(*shape[1:], 1)[:3]: key for key, shape in shapes.items()}
         if len(sizes) > 1:
             examples = ", ".join(f"{key!r} {size}" for size, key in list(sizes.items())[:3])
-            raise ValueError(
-                f"{path} holds videos of several frame sizes: {examples}. Prepare it again, with one size."
-            )
+            raise ValueError(f"{path} holds videos of several frame sizes: {examples}. Prepare it again with one size.")
         (self.frame_shape,) = sizes
         self.keys, self.shapes = list(shapes), list(shapes.values())
         self.lengths = np.array(list(lengths.values()), "int64")
@@ -67,23 +66,23 @@ class VideoStore:
         """See `Videos`.
 
         Raises:
-            ValueError: the file cannot be read any more, or is another one.
+            ValueError: the file can no longer be read, or was replaced.
         """
         with damage_explained(
-            f"{self.path}: {self.keys[video]!r} cannot be read ({{error}}). When the file was opened, it could. Put it "
-            "back, or prepare it again, and start anew."
+            f"{self.path}: {self.keys[video]!r} cannot be read ({{error}}), but could be when the file was opened. "
+            "Restore the file or prepare it again, then restart."
         ):
-            # A handle that crosses a fork reads garbage.
+            # A handle that was opened before a fork reads garbage.
             process = os.getpid()
             if process not in self._open:
                 self._open[process] = self._make(self)
             self._open[process](video, frames, rows, columns, out)
 
     def identity(self) -> dict:
-        """What the videos are, wherever the file lies: how they were prepared, their lengths, some of their frames.
+        """A fingerprint of the videos, independent of the path: how they were prepared, their lengths, some frames.
 
         Raises:
-            ValueError: as `read`.
+            ValueError: as in `read`.
         """
         digest = hashlib.sha256(self.lengths.tobytes())
         height, width, channels = self.frame_shape
@@ -111,10 +110,10 @@ def _h5py_videos(store: VideoStore):
     def read(video, frames, rows, columns, out):
         dataset = datasets[video]
         if dataset is None:
-            # This may be another file by now.
+            # The file may have been replaced.
             dataset = open_video(file, store.keys[video])
             if dataset.shape != store.shapes[video]:
-                raise ValueError(f"its shape is {dataset.shape} now, and was {store.shapes[video]}")
+                raise ValueError(f"its shape was {store.shapes[video]} and is now {dataset.shape}")
             check_chunks(store.path, store.keys[video], dataset)
             datasets[video] = dataset
         dataset.read_direct(out if dataset.ndim == 4 else out[..., 0], (frames, rows, columns))
@@ -130,8 +129,8 @@ def _tfio_videos():
         import tensorflow_io
     except ImportError as error:
         raise ImportError(
-            "reader='tfio' needs tensorflow-io 0.37.1 with TensorFlow 2.16, which `pip install keras-frnn[tfio]` puts "
-            f"into a new environment ({error}). reader='h5py' reads the same files."
+            "reader='tfio' needs tensorflow-io 0.37.1 with TensorFlow 2.16; install them with `pip install "
+            f"keras-frnn[tfio]` in a new environment ({error}). reader='h5py' reads the same files."
         ) from error
 
     def make(store):
@@ -150,7 +149,7 @@ def _tfio_videos():
 
 
 def open_store(path: str | os.PathLike, split: str, reader: str, prefix: str | None = None) -> VideoStore:
-    """The store at a path, or in a folder, where the authors' scripts put the name of the dataset before the split."""
+    """The store at a path or in a folder. The authors' files have the name of the dataset as a `prefix`."""
     check_split(split)
     path = pathlib.Path(path)
     names = [f"{split}.hdf5"] + ([f"{prefix}_{split}.hdf5"] if prefix else [])
@@ -160,6 +159,6 @@ def open_store(path: str | os.PathLike, split: str, reader: str, prefix: str | N
             return VideoStore(candidate, reader)
     command = {"kth": "prepare_kth", "ucf101": "prepare_ucf101"}.get(prefix or "", "prepare_videos")
     raise FileNotFoundError(
-        f"There is no file {' or '.join(map(str, candidates))}. Prepared videos are made by "
+        f"There is no file {' or '.join(map(str, candidates))}. Create it with "
         f"keras_frnn.datasets.{command}(source, {str(path)!r})."
     )

@@ -1,6 +1,6 @@
-"""What the command `keras-frnn` reads of files, and refuses, before it loads Keras, which takes seconds.
+"""What the command `keras-frnn` checks before it loads Keras, which takes seconds, and the defaults of its flags.
 
-`keras_frnn_command.py` loads this file by its path. So it imports no other file of the package.
+`keras_frnn_command.py` loads this file by its path, so it must not import the package.
 """
 
 import contextlib
@@ -15,24 +15,32 @@ import zipfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
-RECORD = "run.json"  # In a .keras file, beside what Keras puts there: the settings and the step of its training.
+RECORD = "run.json"  # Name in a .keras file, beside Keras' own members, of the settings and the step of its training.
+NETWORK = "model.keras"  # What `train` writes and `evaluate` reads by default, and what is looked for in a folder.
 WINDOWS = {"context": 10, "horizon": 10, "frame_step": 1}
 TRAINING = {"network": "quick", "batch": 2, **WINDOWS, "learning_rate": 2e-3, "mirror": False}
-_PRESETS = pathlib.Path(__file__).parent / "presets"
-_LARGEST_RECORD = 2**20  # Bytes: a file may come from a stranger.
+# The flags of `prepare` that only some datasets have, with their defaults.
+PREPARING: dict[str, dict[str, Any]] = {
+    "videos": {"size": (64, 64), "gray": False, "test_fraction": 0.2, "test": None, "group": None, "rate": None},
+    "kth": {},
+    "ucf101": {"protocol": "paper", "lists": None, "seed": 0},
+}
+_PACKAGE = pathlib.Path(__file__).parents[1]
+_PRESETS = _PACKAGE / "presets"
+_LARGEST_RECORD = 2**20  # Bytes. Files may come from strangers.
 
 
 def version() -> str:
-    """Of the package."""
-    text = (pathlib.Path(__file__).parent / "__init__.py").read_text(encoding="utf-8")
+    """The version of the package."""
+    text = (_PACKAGE / "__init__.py").read_text(encoding="utf-8")
     return re.findall(r'^__version__ = "(.*)"', text, re.MULTILINE)[0]
 
 
 def check(command: str, arguments: dict[str, Any]):
-    """Refuses what a command cannot do, as far as that shows without Keras.
+    """Checks a command's arguments as far as possible without Keras.
 
     Raises:
-        ValueError, OSError: with a sentence for the user.
+        ValueError, OSError, ImportError: with a sentence for the user.
     """
     _CHECKS[command](**arguments)
 
@@ -40,7 +48,7 @@ def check(command: str, arguments: dict[str, Any]):
 def _predict(clip: str, model: str, output: str, start: int, rate: float | None, **_):
     suffix = _check_output(output, ".mp4", ".gif", ".png")
     if suffix == ".png" and rate is not None:
-        raise ValueError(f"A .png has no frame rate. Received: --output={output} and --rate={rate:g}. Leave one out.")
+        raise ValueError(f"A .png has no frame rate. Received: --output={output} and --rate={rate:g}. Omit one.")
     _check_file(clip)
     _check_other_file(output, clip)
     find_model(model)
@@ -56,16 +64,17 @@ def _live(camera: str, model: str, follow: float | None, output: str | None, **_
         if output is not None:
             _check_other_file(output, camera)
     elif follow is not None:
-        raise ValueError(f"--follow waits for more of a file. Received: --camera={camera}, a camera. Leave it out.")
+        raise ValueError(f"--follow is for files that grow. Received: --camera={camera}, a camera. Omit --follow.")
     find_model(model)
 
 
-def _prepare(folder: str, output: str, group: str | None, test: list[str] | None, **_):
+def _prepare(folder: str, output: str, dataset: str, accept_bad_videos: bool, workers: int | None, **flags):
+    settings = preparing_settings(dataset, flags)
     if not os.path.isdir(folder):
         found = "is a file" if os.path.exists(folder) else "does not exist"
         raise FileNotFoundError(f"Expected a folder of videos. Received: {folder!r}, which {found}.")
-    if group is not None and test is not None:
-        raise ValueError("Pass --group, to draw groups, or --test, to name videos; not both.")
+    if settings.get("group") is not None and settings["test"] is not None:
+        raise ValueError("Pass --group to draw groups, or --test to name the test videos, not both.")
     check_writable(pathlib.Path(output) / "train.hdf5")
 
 
@@ -80,7 +89,7 @@ def _evaluate(folder: str, model: list[str] | None, output: str | None, **flags)
     if output is not None:
         _check_output(output, ".csv")
     _check_prepared(folder, "test")
-    trained = [trained_on(find_model(name)) for name in model or ["model.keras"]]
+    trained = [trained_on(find_model(name)) for name in model or [NETWORK]]
     forecast_windows(trained, **{name: flags[name] for name in WINDOWS})
 
 
@@ -103,7 +112,7 @@ _CHECKS: dict[str, Callable] = {
 
 
 def _check_output(output: str, *suffixes: str) -> str:
-    """The suffix of a file that is to be written, after a try whether it can be."""
+    """The suffix of an output file, after checking that it is one of these and that the file can be written."""
     suffix = pathlib.Path(output).suffix.lower()
     if suffix not in suffixes:
         raise ValueError(f"The file's name must end in {' or '.join(suffixes)}. Received: --output={output}")
@@ -112,22 +121,22 @@ def _check_output(output: str, *suffixes: str) -> str:
 
 
 def check_writable(path: pathlib.Path):
-    """Tries whether a file can be written at a path, in folders that may be missing; leaves nothing behind.
+    """Checks that a file can be written at a path, whose folders may be missing; leaves nothing behind.
 
     Raises:
-        OSError: it cannot.
+        OSError: the file cannot be written.
     """
     if path.is_dir():
         raise IsADirectoryError(f"Expected the name of a file to write. Received: {path}, which is a folder.")
     folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not folder.is_dir():
-        raise NotADirectoryError(f"{path} cannot be written: {folder} is a file. Move it, or choose another place.")
+        raise NotADirectoryError(f"{path} cannot be written: {folder} is a file. Move it, or choose another path.")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise type(error)(
-            f"{path} cannot be written: in the folder {folder}, {error.strerror or error}. Choose another place."
+            f"{path} cannot be written: in the folder {folder}, {error.strerror or error}. Choose another path."
         ) from error
 
 
@@ -139,45 +148,45 @@ def _check_file(path: str):
 
 def _check_other_file(output: str, source: str):
     if os.path.exists(output) and os.path.samefile(output, source):
-        raise ValueError(f"{output} is the video itself, which would be lost. Choose another --output.")
+        raise ValueError(f"{output} is the video itself and would be overwritten. Choose another --output.")
 
 
 def _check_prepared(folder: str, *splits: str):
-    """An HDF5 file in place of the folder is for both splits."""
+    """Checks for the HDF5 files of the splits in a folder. A single HDF5 file may stand for both."""
     missing = [f"{split}.hdf5" for split in splits if not os.path.isfile(os.path.join(folder, f"{split}.hdf5"))]
     if missing and not os.path.isfile(folder):
         found = f"has no {' and no '.join(missing)}" if os.path.isdir(folder) else "does not exist"
         raise FileNotFoundError(
-            f"Expected a folder that `keras-frnn prepare FOLDER --output={folder}` writes. Received: {folder!r}, which "
-            f"{found}."
+            f"Expected a folder that `keras-frnn prepare FOLDER --output={folder}` has written. Received: {folder!r}, "
+            f"which {found}."
         )
 
 
 def _check_start(clip: str, start: int):
-    """Refuses a file that is no video, and one without the frame `start`; -3 is the third from the end."""
-    import av  # Only here: it loads FFmpeg.
+    """Refuses a file that is not a video or has no frame `start`; -3 is the third from the end."""
+    import av  # It loads FFmpeg, which no other check needs.
 
     with open(clip, "rb") as file:
         try:
             container = av.open(file)
         except av.FFmpegError as error:
             raise OSError(f"{clip} does not decode: no video that FFmpeg knows.") from error
-        # What is wrong inside is told when frames are read.
+        # Damage inside the video is reported when its frames are read.
         with container, contextlib.suppress(av.FFmpegError):
             claimed = container.streams.video[0].frames if container.streams.video else 0
             if not claimed or -claimed <= start < claimed:
                 return
-            # A file may claim fewer frames than it has.
+            # The header may give too few frames.
             frames = sum(1 for _ in container.decode(video=0))
             if not -frames <= start < frames:
                 raise ValueError(f"{clip} has {frames} frames. Received: --start={start}")
 
 
 def find_model(name: str) -> pathlib.Path:
-    """The folder of a preset, or the .keras file, that is meant by a name or path.
+    """The folder of a preset, or the .keras file, for a name or path.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such model.
     """
     path = pathlib.Path(name)
     presets = sorted(found.parent.name for found in _PRESETS.glob("*/metadata.json"))
@@ -186,33 +195,34 @@ def find_model(name: str) -> pathlib.Path:
     if (path / "metadata.json").is_file():
         return path
     if path.is_dir():
-        path = path / "model.keras"
+        path = path / NETWORK
     if not path.is_file():
         raise ValueError(
-            f"There is no model {name!r}. Expected {', '.join(presets)}, a .keras file, or a folder with model.keras "
-            "or that `save_to_preset` wrote. Pass it with --model."
+            f"There is no model {name!r}. Expected {', '.join(presets)}, a .keras file, or a folder with {NETWORK} "
+            "or one that `save_to_preset` wrote. Pass it with --model."
         )
     return path
 
 
 def pictures_folder(path: pathlib.Path) -> pathlib.Path:
-    """Where training draws what a network predicts: beside the network's file."""
+    """The folder, beside a network's file, to which training writes pictures of its predictions."""
     return path.with_name(f"{path.stem}-pictures")
 
 
 def training_settings(path: pathlib.Path, steps: int, given: dict[str, Any]) -> tuple[dict[str, Any], dict | None]:
-    """The settings that training is to go on with, or begin with.
+    """The settings with which training starts, or continues if the network's file exists.
 
     Args:
-        path: the network's file. It is gone on with where it is there.
-        steps: to be trained in all.
-        given: the flags by their names in `TRAINING`; None where one is not given: then it is as before.
+        path: the network's file.
+        steps: training steps in total.
+        given: the flags by their names in `TRAINING`. One that is None keeps its value of before, or its default.
 
     Returns:
-        The settings, and the record of the network that is there; None where there is none.
+        The settings, and the record of the existing network, None if there is none.
 
     Raises:
-        ValueError: the network that is there was trained otherwise, or is trained already, or something else made it.
+        ValueError: the existing network has other settings, has been trained for `steps` already, or was not made by
+            `keras-frnn train`.
     """
     flags = {name: value for name, value in given.items() if value is not None}
     if not os.path.lexists(path):
@@ -226,36 +236,67 @@ def training_settings(path: pathlib.Path, steps: int, given: dict[str, Any]) -> 
         or any(type(value) is not type(TRAINING[name]) for name, value in begun.items())
     ):
         raise ValueError(
-            f"{path} has no record of a training by `keras-frnn train`: something else made it, or a version before "
-            "0.3. It is left as it is. Choose another --output."
+            f"{path} has no record of a training by `keras-frnn train`: it was made by something else, or by a version "
+            "before 0.3. It is left as it is. Choose another --output."
         )
-    # A learning rate may change on the way; all else would make it another network, or other sequences.
+    # Only the learning rate may change: other flags would mean another network or other sequences.
     changed = [name for name, value in flags.items() if value != begun[name] and name != "learning_rate"]
     if changed:
         before, now = (", ".join(flag(name, values[name]) for name in changed) for values in (begun, flags))
         raise ValueError(
-            f"{path} was trained with {before}. Received: {now}. Leave that out to go on, or choose another --output."
+            f"{path} was trained with {before}. Received: {now}. Omit that to continue, or choose another --output."
         )
     if done >= steps:
-        raise ValueError(f"{path} is trained: it has {done} steps. For more, pass --steps={done + 1000}, for example.")
+        raise ValueError(
+            f"{path} has been trained for {done} steps already. For more, pass --steps={done + 1000}, for example."
+        )
     return {**begun, **flags}, record
 
 
+def preparing_settings(dataset: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The settings with which a dataset is prepared.
+
+    Args:
+        dataset: a key of `PREPARING`.
+        given: the flags there, of all datasets; None for those that are not given.
+
+    Returns:
+        The settings of this dataset; its defaults for flags that are not given.
+
+    Raises:
+        ValueError: a flag is given that does not go with the dataset, or with the protocol.
+    """
+    settings = PREPARING[dataset]
+    flags = {name: value for name, value in given.items() if value is not None}
+    if other := [name for name in flags if name not in settings]:
+        raise ValueError(
+            f"{', '.join(flag(name) for name in other)} cannot be used with --dataset={dataset}"
+            f"{', which is always prepared in the same way' if not settings else ''}. Omit it."
+        )
+    settings = settings | flags
+    if dataset == "ucf101" and ("seed" if settings["protocol"] != "paper" else "lists") in flags:
+        raise ValueError(
+            "--lists goes with the protocols official-1 to official-3, and --seed with the protocol paper. "
+            f"Received: {', '.join(flag(*one) for one in flags.items())}"
+        )
+    return settings
+
+
 def flag(name: str, value: Any = True) -> str:
-    """A flag as it is typed."""
+    """A flag as it is typed on the command line."""
     text = "--" + name.replace("_", "-")
     return {True: text, False: f"no {text}"}[value] if isinstance(value, bool) else f"{text}={value}"
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedOn:
-    """What a network was trained on, as far as its files tell.
+    """What a network was trained on, as far as its files say.
 
     Attributes:
-        data: in words; empty where they do not tell.
-        digits: whether these are moving digits.
-        windows: context, horizon and frame_step, or some of these.
-        videos: what tells a prepared file of training videos from others; None where there is none.
+        data: the data in words; empty if unknown.
+        digits: whether the data are moving digits.
+        windows: context, horizon and frame_step, as far as they are known.
+        videos: the identity of the prepared file of training videos; None if unknown.
     """
 
     data: str = ""
@@ -265,9 +306,9 @@ class TrainedOn:
 
 
 def trained_on(path: pathlib.Path) -> TrainedOn:
-    """Reads it from a preset's metadata or a .keras file's record; what is damaged there tells nothing."""
+    """Reads what a network was trained on from a preset's metadata or a .keras file's record; ignores damaged parts."""
     content = _metadata(path) if path.is_dir() else _record(path).get("settings", {})
-    # A recipe's record has them in its experiment, in two places.
+    # The record of a recipe has the windows in two places of its experiment.
     experiment = _dictionary(content, "experiment")
     data = _dictionary(content, "data")
     found = {**data, **experiment, **_dictionary(experiment, "windows"), **content}
@@ -285,10 +326,10 @@ def trained_on(path: pathlib.Path) -> TrainedOn:
 
 
 def forecast_windows(trained: Iterable[TrainedOn], **given: int | None) -> dict[str, int]:
-    """The windows to forecast in: as the flags say; what they do not say is as the networks were trained.
+    """The windows to forecast with: from the flags, else as the networks were trained.
 
     Raises:
-        ValueError: they were trained in different windows.
+        ValueError: a flag is not given, and the networks were trained with different windows.
     """
     windows = {}
     for name, value in given.items():
@@ -309,8 +350,8 @@ def _metadata(folder: pathlib.Path) -> dict:
 
 
 def _record(path: pathlib.Path) -> dict:
-    """The record in a .keras file; empty where there is none."""
-    # A damaged zip file shows in many errors.
+    """The record in a .keras file; empty if there is none."""
+    # Damaged zip files raise errors of many kinds.
     with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive, archive.open(RECORD) as file:
         content = json.loads(file.read(_LARGEST_RECORD))
         return content if isinstance(content, dict) and isinstance(content.get("settings"), dict) else {}

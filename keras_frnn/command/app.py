@@ -1,4 +1,4 @@
-"""A web page on this machine, to play with a network: `keras-frnn app`. It needs the extra `app`, Gradio."""
+"""`keras-frnn app`: a web page on this machine to play with a network. It needs Gradio, the extra `app`."""
 
 import base64
 import math
@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 
 from keras_frnn import datasets, evaluation
-from keras_frnn.command import forecast, frame_shape, load_model
+from keras_frnn.command.networks import forecast, frame_shape, load_model
+from keras_frnn.command.video_source import Video, resize
 from keras_frnn.models.frames import from_uint8, to_uint8
-from keras_frnn.video_source import Video, resize
 
 CONTEXT, LONGEST = 10, 40
 _SAMPLES = 3
 
 
-def launch(model: str = "moving-digits", port: int = 7860):
-    """Serves the page on 127.0.0.1, which no other machine reaches, until the process is interrupted.
+def app(model: str, port: int):
+    """Serves the page on 127.0.0.1, which other machines cannot reach, until the process is interrupted.
 
     Args:
-        model: name or path, as `keras-frnn predict` takes it.
-        port: of the page.
+        model: name or path of a network, as `load_model` takes it.
+        port: port of the page.
 
     Raises:
         ImportError: Gradio is not installed.
@@ -39,7 +39,7 @@ def launch(model: str = "moving-digits", port: int = 7860):
 
 
 def build(network):
-    """The page of a network, a `gradio.Blocks`."""
+    """The page for a network, a `gradio.Blocks`."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
         import gradio
@@ -53,12 +53,12 @@ def build(network):
 
     def expected(*received) -> str:
         return (
-            f"Expected a clip of the list or a video, 1 to {LONGEST} frames to predict, and 1 to {most} layers. "
+            f"Expected a clip from the list or a video, 1 to {LONGEST} frames to predict, and 1 to {most} layers. "
             f"Received: {reprlib.repr(received)}"
         )
 
     class Page(gradio.Blocks):
-        """Says what is wrong with a request that its own page would not send, or sends with an empty field."""
+        """Answers malformed requests with a sentence. The page itself sends them only when a field is empty."""
 
         async def preprocess_data(self, block_fn, inputs, *args, **kwargs):
             try:
@@ -69,7 +69,7 @@ def build(network):
 
     def predict(sample: str | None, upload: str | None, horizon: float, layers: float) -> tuple[str, str]:
         try:
-            # Gradio has checked what they are, but NaN passes.
+            # Gradio has checked types and ranges, but lets NaN pass.
             if not (sample or upload) or math.isnan(horizon + layers):
                 raise ValueError(expected(sample, upload, horizon, layers))
             used = networks[depths[int(layers) - 1]] if networks else network
@@ -85,13 +85,11 @@ def build(network):
             raise gradio.Error(str(error), print_exception=False) from error
 
     with Page(title="keras-frnn") as page:
-        gradio.Markdown(
-            f"# keras-frnn\n{CONTEXT} frames are given; the network predicts what follows, without seeing more."
-        )
+        gradio.Markdown(f"# keras-frnn\nThe network sees {CONTEXT} frames and predicts those that follow.")
         with gradio.Row():
             with gradio.Column():
                 sample = gradio.Radio(names, value=names[0], label="Clip")
-                # Of any name: FFmpeg goes by what is in a file.
+                # The name does not matter: FFmpeg looks at the content.
                 upload = gradio.File(label="or a video of your own", type="filepath")
                 horizon = gradio.Slider(1, LONGEST, value=network.horizon, step=1, label="Frames to predict")
                 layers = gradio.Slider(1, most, value=most, step=1, label="Recurrent layers kept", interactive=most > 1)
@@ -99,7 +97,7 @@ def build(network):
             with gradio.Column():
                 picture = gradio.HTML(label="Truth and prediction")
         scores = gradio.Markdown()
-        # What is marked is what counts: the sample or the upload.
+        # Only one is chosen at a time: the sample or the upload.
         upload.upload(lambda: None, None, sample)
         upload.clear(lambda: names[0], None, sample)
         sample.input(lambda: None, None, upload)
@@ -108,7 +106,7 @@ def build(network):
 
 
 def sample_videos() -> np.ndarray:
-    """Moving digits that no network of the package was trained on, as a camera gives them.
+    """Moving test digits, which no network of the package was trained on, in a camera's format.
 
     Returns:
         BGR uint8 `(3, 50, 32, 32, 3)`.
@@ -128,12 +126,12 @@ def sample_videos() -> np.ndarray:
 
 
 def picture_and_scores(network, frames: np.ndarray, horizon: int) -> tuple[str, str]:
-    """An animation as HTML, and the scores of the frames whose truth is known as Markdown.
+    """An animation as HTML, and as Markdown the scores of those frames whose truth is known.
 
     Args:
         network: any model of this package.
         frames: float32 `(time, height, width, channels)` in [-1, 1]; the first ten are given.
-        horizon: how many to predict.
+        horizon: how many frames to predict.
     """
     given, future, predicted = forecast(network, frames, CONTEXT, horizon)
     with tempfile.TemporaryDirectory() as folder:
@@ -151,7 +149,7 @@ def picture_and_scores(network, frames: np.ndarray, horizon: int) -> tuple[str, 
 
 
 class _Known:
-    """A network whose forecast is known already."""
+    """A network whose forecast has been computed already."""
 
     data_format = "channels_last"
 

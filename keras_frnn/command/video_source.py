@@ -1,4 +1,4 @@
-"""Frames of one video, from a file or a camera, as a command or a page takes them."""
+"""The frames of one video, read from a file or a camera."""
 
 import collections
 import itertools
@@ -17,18 +17,18 @@ from keras_frnn.models.frames import from_uint8
 
 
 class Video:
-    """The frames of a file, through PyAV, or of a camera, through OpenCV, one after the other.
+    """Reads the frames of a file with PyAV, or of a camera with OpenCV, one after the other.
 
     Args:
-        source: a path, or a camera's number.
+        source: a path, or the number of a camera.
 
     Attributes:
-        size: (height, width) of its frames as they are shown, in square pixels.
-        pixel_aspect: width of the pixels that `frames` yields by their height.
-        rate: frames per second; 0 where it does not tell.
+        size: (height, width) of its frames when shown with square pixels.
+        pixel_aspect: width of a pixel of `frames`, divided by its height.
+        rate: frames per second; 0 if unknown.
 
     Raises:
-        OSError: there is no such file or camera, or no video in it.
+        OSError: there is no such file or camera, or it has no video.
     """
 
     def __init__(self, source: str):
@@ -79,10 +79,10 @@ class Video:
             reader.close()
 
     def frames(self, follow: float | None = None) -> Iterator[np.ndarray]:
-        """Its frames, BGR uint8 `(height, width, 3)`: those of a file from the first on, each time.
+        """Its frames, BGR uint8 `(height, width, 3)`. Those of a file start with the first one at each call.
 
         Args:
-            follow: how many seconds to wait at the end of a file that grows.
+            follow: how many seconds to wait for more at the end of a file.
         """
         if self._is_camera:
             yield from self._live
@@ -95,32 +95,32 @@ class Video:
         seen = 0
         while True:
             size, last = os.path.getsize(self.source), None
-            # FFmpeg does not look at a file again whose end it has seen.
+            # FFmpeg reads no further once it has seen the end of a file, so it is opened again.
             for frame in itertools.islice(self._file_frames(self._reader()), seen, None):
                 if last is not None:
                     seen += 1
                     yield last
                 last = frame
-            # Of the last frame, half may not be there yet: it comes when another does, or when the file has ended.
+            # The last frame may be incomplete: it is yielded when another one follows, or when the file has ended.
             if not _grows(self.source, size, follow):
                 if last is not None:
                     yield last
                 return
 
     def read(self, shape: tuple[int, int, int], start: int, count: int, step: int = 1) -> np.ndarray:
-        """Some of its frames, cut at the centre to the shape's aspect and resized.
+        """Some of its frames, cropped at the center to the aspect of the shape and resized.
 
         Args:
             shape: (height, width, channels).
-            start: number of the first; -3 is the third from the end.
-            count: how many at most; fewer where it ends before.
-            step: 2 takes every second.
+            start: number of the first frame; -3 is the third from the end.
+            count: how many at most; fewer if the video ends before.
+            step: 2 takes every second frame.
 
         Returns:
             float32 `(time, height, width, channels)` in [-1, 1].
 
         Raises:
-            ValueError: there are not so many frames.
+            ValueError: the video has no frame `start`.
         """
         length = itertools.count()
         counted = (frame for frame, _ in zip(self.frames(), length, strict=False))
@@ -136,7 +136,7 @@ class Video:
 
 
 def _grows(path: str, size: int, seconds: float) -> bool:
-    """Waits until a file has another size; returns whether it has within as many seconds."""
+    """Waits for a file to change its size; returns whether it does within so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if os.path.getsize(path) != size:
@@ -146,12 +146,15 @@ def _grows(path: str, size: int, seconds: float) -> bool:
 
 
 def resize(frame: np.ndarray, shape: tuple[int, int, int], pixel_aspect: float = 1.0) -> np.ndarray:
-    """A frame, BGR uint8 `(H, W, 3)`, as `datasets.prepare_videos` stores it: uint8 of the shape.
+    """Crops and resizes a frame as `datasets.prepare_videos` does.
 
     Args:
-        frame: the frame.
+        frame: BGR uint8 `(H, W, 3)`.
         shape: (height, width, channels).
-        pixel_aspect: width of the frame's pixels by their height.
+        pixel_aspect: width of the frame's pixels, divided by their height.
+
+    Returns:
+        uint8 of the shape; RGB or gray.
     """
     height, width, channels = shape
     request = {"height": height, "width": width, "channels": channels, "cut": "centre", "frame_size": None}
