@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import zipfile
 
 import keras
@@ -28,30 +29,39 @@ from keras_frnn.files import atomic_path
 
 _RECORD = "run.json"
 _KEPT = 5
-# A run may go on elsewhere: on other devices, with its data in another folder.
-_LOCATION = ("device", "devices", "data", "test_array")
+# These change nothing in what a run computes: it may go on on other devices, with its data in another folder.
+_FREE = {"device", "devices", "data", "test_array", "checkpoint_every"}
+# These may change if the learning rate does not fall: where it falls depends on both.
+_FREE_WITHOUT_DECAY = {"iterations", "learning_rate"}
+_WHERE_BEGUN = {"recipe", "preset", "seed", "machine", "revision"}
 _TEST_DATA = {
     "test_sequences",
     *(field.name for part in (MovingDigits, PublishedVideos, VideoWindows) for field in dataclasses.fields(part)),
 } - {"mirror"}
 
 
-class RunError(Exception):
+class RunError(ValueError):
     """Ends a run with a sentence for the user."""
 
 
 class RunFolder:
     """A run's folder, and the settings of the run that goes on in it.
 
+    Args:
+        path: the folder.
+        output: a file outside of the folder that gets the newest network whenever one is saved, in place of the
+            folder's model.keras. A run without moving average can go on from it if the folder is lost.
+
     Attributes:
         path: the folder.
+        model: the file of the trained network.
         settings: what defines the run: its experiment, the identity of its data, and where it was begun.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self.path = path
+    def __init__(self, path: pathlib.Path, output: pathlib.Path | None = None):
+        self.path, self.output = path, output
         self.settings: dict = {}
-        self.model = path / "model.keras"
+        self.model = output or path / "model.keras"
         self.results = path / "results.json"
         self.samples = path / "samples.npz"
 
@@ -76,9 +86,9 @@ class RunFolder:
                 + "\n".join(f"    {name}: {old!r} in the folder, {new!r} now" for name, old, new in changed)
                 + "\nChoose another folder with --output, or delete this one."
             )
-        self.settings = self.begun or settings
+        self.settings = _gone_on(self.begun, settings) if self.begun else settings
         path = self.path / "settings.json"
-        if self.begun is None or not path.exists():
+        if self.settings != self.begun or not path.exists():
             write_json(path, self.settings)
 
     @functools.cached_property
@@ -111,7 +121,7 @@ class RunFolder:
 
     def newest(self, compile: bool = True) -> tuple[keras.Model, dict] | None:
         """The network of the newest good checkpoint, and its record; None if there is none."""
-        for path in self.checkpoints():
+        for path in [*self.checkpoints(), *([self.output] if self.output and self.output.exists() else [])]:
             try:
                 return load(path, compile)
             except ValueError as error:
@@ -144,13 +154,20 @@ class RunFolder:
             FloatingPointError: its weights are not finite.
             OSError: it cannot be written.
         """
-        self._save(model, self.path / "checkpoints" / f"{iteration:08d}.keras", iteration, seconds)
+        path = self.path / "checkpoints" / f"{iteration:08d}.keras"
+        self._save(model, path, iteration, seconds)
         for old in self.checkpoints()[_KEPT:]:
             old.unlink()
+        if self.output:
+            with atomic_path(self.output) as temporary:
+                shutil.copyfile(path, temporary)
 
     def save_trained(self, model: keras.Model, iteration: int, seconds: float):
-        """Saves the network that training ended with, as model.keras."""
-        self._save(model, self.model, iteration, seconds)
+        """Saves the network that training ended with."""
+        if self.output:
+            self.save_checkpoint(model, iteration, seconds)
+        else:
+            self._save(model, self.model, iteration, seconds)
 
     def _save(self, model: keras.Model, path: pathlib.Path, iteration: int, seconds: float):
         check_finite(model, f"iteration {iteration}")
@@ -216,7 +233,9 @@ def check_finite(model: keras.Model, when: str):
 
 def identity(settings: dict) -> dict:
     """What must be the same for a run to go on: the flags of its experiment and its data, but not their location."""
-    flags = {name: value for name, value in stored_flags(settings).items() if name not in _LOCATION}
+    stored = stored_flags(settings)
+    free = _FREE if stored.get("decay") else _FREE | _FREE_WITHOUT_DECAY
+    flags = {name: value for name, value in stored.items() if name not in free}
     return {"recipe": settings.get("recipe"), "preset": settings.get("preset"), **flags, "data": settings["data"]}
 
 
@@ -232,6 +251,19 @@ def stored_flags(settings: dict) -> dict:
     for name, value in settings["experiment"].items():
         flags |= value if isinstance(value, dict) else {name: value}
     return flags
+
+
+def _gone_on(begun: dict, now: dict) -> dict:
+    """The settings of a run that goes on, with the iterations and the learning rate of now."""
+    flags = {name: value for name, value in stored_flags(now).items() if name in _FREE_WITHOUT_DECAY}
+
+    def changed(part: dict) -> dict:
+        return {
+            name: changed(value) if isinstance(value, dict) else flags.get(name, value) for name, value in part.items()
+        }
+
+    others = {name: value for name, value in now.items() if name not in {"experiment", "data", *_WHERE_BEGUN}}
+    return begun | others | {"experiment": changed(begun["experiment"])}
 
 
 def _known_in(before: dict, now: dict) -> dict:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import signal
 import sys
@@ -19,7 +20,13 @@ from keras_frnn.experiments.experiment import Experiment, phases
 from keras_frnn.experiments.run_folder import RunError, RunFolder, load, stored_flags
 
 
-def train(experiment: Experiment, folder: RunFolder, place: Place, start: Sequence[RunFolder] = ()):
+def train(
+    experiment: Experiment,
+    folder: RunFolder,
+    place: Place,
+    start: Sequence[RunFolder] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+):
     """Trains from the newest good checkpoint, or from the beginning, to the last iteration; leaves model.keras.
 
     Args:
@@ -27,19 +34,22 @@ def train(experiment: Experiment, folder: RunFolder, place: Place, start: Sequen
         folder: the run's folder, claimed.
         place: the devices.
         start: runs whose mean weights to start from; by default, new weights or those of `initial_weights`.
+        callbacks: called as Keras does, with an epoch from each checkpoint to the next.
     """
+    iterations = sum(phase.training.iterations for phase, _ in phases(experiment)) or experiment.training.iterations
     if folder.model.exists():
         try:
             _, record = load(folder.model, compile=False)
-            print(f"{folder.model} has had its {record['iteration']:,} iterations.")
-            return
+            if record["iteration"] >= iterations:
+                print(f"{folder.model} has had its {record['iteration']:,} iterations.")
+                return
         except ValueError as error:
             logging.warning("%s It is made again from the newest checkpoint.", error)
     if experiment.phases:
         _train_in_phases(experiment, folder, place)
         return
     with place.scope():
-        _train(experiment, folder, place, start)
+        _train(experiment, folder, place, start, callbacks)
 
 
 def _train_in_phases(experiment: Experiment, folder: RunFolder, place: Place):
@@ -59,20 +69,24 @@ def _train_in_phases(experiment: Experiment, folder: RunFolder, place: Place):
         place.alone(folder.save_trained, model, iterations, seconds)
 
 
-def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Sequence[RunFolder]):
+def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Sequence[RunFolder], callbacks):
     model, done, seconds = None, 0, 0.0
     iterations = experiment.training.iterations
     if found := folder.newest():
         model, record = found
+        if model.optimizer is None:
+            raise RunError(f"The network in {folder.model} has no optimizer, so its training cannot go on.")
         done, seconds = record["iteration"], record["seconds"]
         if not place.process:
             print(f"Going on from iteration {done:,} of {iterations:,}.", flush=True)
+        if experiment.training.decay is None:
+            model.optimizer.learning_rate = experiment.training.learning_rate  # It may be another one now.
     data = train_data(experiment, done, place)
     if model is None:
         context, _ = next(iter(data))
         model = make_model(experiment, context.shape, start)
     place.prepare(model)
-    checkpoints = Checkpoints(folder, experiment, done, seconds, place)
+    checkpoints = Checkpoints(folder, experiment, done, seconds, place, callbacks)
     if done < iterations:
         with checkpoints.stopped_by_signals():
             steps = iterations - done
@@ -86,15 +100,23 @@ def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Seque
 class Checkpoints(keras.callbacks.Callback):
     """Saves every `checkpoint_every` iterations and on a signal; ends the run if the loss is not finite."""
 
-    def __init__(self, folder: RunFolder, experiment: Experiment, done: int, seconds: float, place: Place):
+    def __init__(
+        self, folder: RunFolder, experiment: Experiment, done: int, seconds: float, place: Place, callbacks=()
+    ):
         super().__init__()
         self.place = place
+        self.callbacks = keras.callbacks.CallbackList(list(callbacks))
         self.folder, self.training, self.iteration = folder, experiment.training, done
         self.saved, self.seconds = done, seconds
         self.signal: int | None = None
 
     def on_train_begin(self, logs=None):
+        self.callbacks.set_model(self.model)
+        self.callbacks.on_train_begin()
         self.since = time.perf_counter()
+
+    def on_train_end(self, logs=None):
+        self.callbacks.on_train_end()
 
     def on_train_batch_end(self, batch, logs=None):
         self.iteration += 1
@@ -103,6 +125,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise FloatingPointError(f"The loss became {loss} in iteration {self.iteration}. {self._last_good()}")
         last = self.iteration == self.training.iterations
         if last or self.signal or self.iteration % self.training.checkpoint_every == 0:
+            self.callbacks.on_epoch_end(math.ceil(self.iteration / self.training.checkpoint_every) - 1, logs)
             if not self.place.process:
                 self._save(loss)
             self.model.reset_metrics()
@@ -164,6 +187,7 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
             network.topology,
             experiment.windows.horizon,
             kernel_initializer=initializer(),
+            data_format="channels_last",  # As frames are stored, whatever the user's keras.json says.
             dtype=network.precision,
             **options,
         )
