@@ -278,7 +278,7 @@ class TestOwnVideos:
         whole = (tmp_path / "model.keras").read_bytes()
         (tmp_path / "model.keras").unlink()
         (tmp_path / "model-run" / "checkpoints" / "00000005.keras").write_bytes(whole[:5000])
-        assert "Going on from iteration 3 of 5." in run(*arguments, "--iterations=5")
+        assert "Going on from iteration 4 of 5." in run(*arguments, "--iterations=5")
         assert "model.keras has been trained for 5 steps already" in run(*arguments, "--steps=5", code=1)
         out = run("evaluate", "prepared", *windows, "--sequences=3", "--output=scores.csv")
         assert "over 3 test sequences" in out
