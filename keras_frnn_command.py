@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 _SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
+_RECIPES = {"--iterations": "--steps", "--batch-size": "--batch", "--checkpoint-every": "--save-every"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="keras-frnn")
-    parsed, unknown = _parser().parse_known_args(argv)
+    parsed, unknown = _parser().parse_known_args([_spelled(one) for one in (sys.argv[1:] if argv is None else argv)])
     arguments = vars(parsed)
     name, parser = arguments.pop("command"), arguments.pop("parser")
     if unknown:
@@ -60,6 +61,15 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\nkeras-frnn {name}: {text if known else f'{type(error).__name__}: {text}'}", file=sys.stderr)
         return 1
     return 0
+
+
+def _spelled(argument: str) -> str:
+    """`--frame_step=2` as `--frame-step=2`, and the flags of a recipe as those of `train`."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    name = name.replace("_", "-")
+    return _RECIPES.get(name, name) + equals + value
 
 
 def _spelled_out(error: UnicodeError) -> tuple[str, int]:

@@ -39,9 +39,9 @@ CONTEXT = HORIZON = 4
 
 def measure(count: int) -> dict:
     """Trains on one device, then on several, in this process and its peers."""
-    sys.path.insert(0, str(ROOT / "recipes"))
-    import devices
     import keras
+
+    from keras_frnn.experiments import devices
 
     if keras.backend.backend() == "tensorflow" and _KIND.value == "cpu":
         import tensorflow as tf

@@ -123,7 +123,7 @@ SECTIONS = {
                 "optimizers.py",
                 "rate * gradient * ops.rsqrt(mean_square + self.epsilon)",
             ),
-            ("14 layers", "the paper's topology", "models/topologies.py", "PAPER_TOPOLOGY = ("),
+            ("14 layers", "the paper's topology", "topology.py", "PAPER_TOPOLOGY = ("),
         ],
     ),
     "Scores": (

@@ -5,9 +5,12 @@ https://arxiv.org/abs/1712.00311
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
-from keras_frnn import layers, losses, metrics, models, optimizers
+# A command line is read before Keras is loaded, which takes seconds: then each part is loaded on first use.
+if "keras_frnn_command" not in sys.modules:
+    from keras_frnn import layers, losses, metrics, models, optimizers
 
 if TYPE_CHECKING:
     from keras_frnn import callbacks, datasets, evaluation, reference

@@ -8,77 +8,45 @@
 
 Published: mean MSE 0.00175, PSNR 29.299 dB, DSSIM 0.07251 over the ten predicted frames.
 
-Protocol: persons 1 to 16 are for training, 17 to 25 for testing; every window of 10 + 10 frames, 64x80, grey, mirrored
+Protocol: persons 1 to 16 are for training, 17 to 25 for testing; every window of 10 + 10 frames, 64x80, gray, mirrored
 at random in training; L1 loss; TensorFlow 1's RMSProp, rate 1e-4; 500,000 iterations of batch 12. `small` and `quick`
-use what learns more from less: Adam with a falling rate, and update gates that begin nearly closed; `small` also keeps
-a running average of its weights.
+learn more from less: Adam with a falling rate, and update gates that begin nearly closed; `small` also keeps a running
+average of its weights.
 
 Cost of `paper`: 6,000,000 training sequences of 243 GMAC forward, about 4.4e18 multiply-accumulates with the gradient;
-105.7 M weights. Its time on a GPU was not measured, and its scores were not reached here: there was none.
-
-An interrupted run goes on with the same command.
+105.7 M parameters. Neither its time on a GPU nor its scores were measured. An interrupted run goes on with
+the same command.
 """
 
-import stages
+import keras_frnn_command  # noqa: F401  First: it lets the flags be read before Keras is loaded.
+from keras_frnn.experiments.command_line import main
+from keras_frnn.experiments.experiment import (
+    Experiment,
+    Network,
+    PublishedVideos,
+    Testing,
+    Training,
+    VideoWindows,
+    replace,
+)
+from keras_frnn.topology import PAPER_TOPOLOGY, scale_topology
 
-PAPER = stages.Experiment(
+PAPER = Experiment(
     title="fRNN",
-    model="FoldedRNN",
-    topology=(
-        ("conv", 32, 5),
-        ("conv", 64, 5),
-        ("pool", 2),
-        ("recurrent", 128, 5),
-        ("recurrent", 128, 5),
-        ("pool", 2),
-        ("recurrent", 256, 5),
-        ("recurrent", 256, 5),
-        ("pool", 2),
-        ("recurrent", 512, 3),
-        ("recurrent", 512, 3),
-        ("pool", 2),
-        ("recurrent", 256, 3),
-        ("recurrent", 256, 3),
-    ),
-    kernel_initializer="ScaledOrthogonal",
-    options=dict(update_bias=0.0, remat=False),
-    precision="float32",
     device="gpu:0",
-    loss="mae",
-    optimizer="TF1RMSprop",
-    learning_rate=1e-4,
-    iterations=500_000,
-    batch_size=12,
-    checkpoint_every=100,
-    dataset="kth",
-    source=dict(data="data/kth", protocol="paper"),
-    windows=dict(context=10, horizon=10, frame_step=1, crop=None),
-    augmentation=dict(mirror=True),
-    test_sequences=None,
-    published="kth",
+    network=Network(topology=PAPER_TOPOLOGY, kernel_initializer="ScaledOrthogonal", update_bias=0.0),
+    training=Training(loss="mae", optimizer="TF1RMSprop", learning_rate=1e-4, iterations=500_000, batch_size=12),
+    source=PublishedVideos(dataset="kth", data="data/kth", protocol="paper", mirror=True),
+    windows=VideoWindows(context=10, horizon=10, frame_step=1, crop=None),
+    testing=Testing(published="kth"),
 )
 
-SMALL = stages.replace(
+SMALL = replace(
     PAPER,
-    topology=(
-        ("conv", 8, 5),
-        ("conv", 16, 5),
-        ("pool", 2),
-        ("recurrent", 32, 5),
-        ("recurrent", 32, 5),
-        ("pool", 2),
-        ("recurrent", 64, 5),
-        ("recurrent", 64, 5),
-        ("pool", 2),
-        ("recurrent", 128, 3),
-        ("recurrent", 128, 3),
-        ("pool", 2),
-        ("recurrent", 64, 3),
-        ("recurrent", 64, 3),
-    ),
+    device=None,
+    topology=tuple(scale_topology(PAPER_TOPOLOGY, 1 / 4)),
     kernel_initializer="GlorotUniform",
     update_bias=-2.0,
-    device=None,
     optimizer="Adam",
     learning_rate=1e-3,
     decay="cosine",
@@ -90,23 +58,18 @@ SMALL = stages.replace(
     test_sequences=1_000,
 )
 
-QUICK = stages.replace(
+QUICK = replace(
     SMALL,
     topology=(("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)),
-    learning_rate=2e-3,
-    ema=None,
-    iterations=600,
-    batch_size=2,
-    checkpoint_every=100,
+    training=replace(SMALL.training, learning_rate=2e-3, ema=None, iterations=600, batch_size=2, checkpoint_every=100),
     test_sequences=100,
 )
 
 FIRST_STEPS = """\
 The KTH videos are at https://www.csc.kth.se/cvap/actions/: download walking.zip, jogging.zip, running.zip, boxing.zip,
-handwaving.zip and handclapping.zip, and unpack them into one folder, videos/kth say. Then prepare them and try again:
+handwaving.zip and handclapping.zip, and unpack them into one folder, such as videos/kth. Prepare them and try again:
 
-    keras-frnn prepare --dataset=kth videos/kth --output=data/kth
-    python recipes/kth_frnn.py"""
+    keras-frnn prepare --dataset=kth videos/kth --output=data/kth"""
 
 if __name__ == "__main__":
-    stages.main(__file__, first_steps=FIRST_STEPS, paper=PAPER, small=SMALL, quick=QUICK)
+    main(__file__, first_steps=FIRST_STEPS, paper=PAPER, small=SMALL, quick=QUICK)

@@ -260,18 +260,25 @@ class TestOwnVideos:
         arguments = ["train", "prepared", *windows, "--save-every=2"]
         assert "Written to model.keras" in run(*arguments, "--steps=3")
         assert len(list((tmp_path / "model-pictures").glob("*.png"))) == 2
+        kept = [path.name for path in (tmp_path / "model-run").rglob("*") if path.is_file()]
+        assert sorted(kept) == ["00000002.keras", "00000003.keras", "settings.json"]
         first = networks.load_model("model.keras", compile=True)
         assert int(first.optimizer.iterations) == 3
         assert first.context_shape[2:] == (12, 16, 3)
 
-        # It continues with the next sequences and with the optimizer's state.
+        # It continues with the next sequences, after a look at the first ones, and with the optimizer's state.
         starts, make = [], datasets.video_folder
         monkeypatch.setattr(
             datasets, "video_folder", lambda *given, **by: starts.append(by.get("start")) or make(*given, **by)
         )
         assert "model.keras has 3 training steps" in run(*arguments, "--steps=5")
-        assert [start for start in starts if start is not None] == [3 * 2]
+        assert [start for start in starts if start is not None] == [0, 3 * 2]
         assert int(networks.load_model("model.keras", compile=True).optimizer.iterations) == 5
+        # What the run folder keeps is used where the network is lost, and the newest checkpoint is damaged.
+        whole = (tmp_path / "model.keras").read_bytes()
+        (tmp_path / "model.keras").unlink()
+        (tmp_path / "model-run" / "checkpoints" / "00000005.keras").write_bytes(whole[:5000])
+        assert "Going on from iteration 4 of 5." in run(*arguments, "--iterations=5")
         assert "model.keras has been trained for 5 steps already" in run(*arguments, "--steps=5", code=1)
         out = run("evaluate", "prepared", *windows, "--sequences=3", "--output=scores.csv")
         assert "over 3 test sequences" in out

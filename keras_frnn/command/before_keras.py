@@ -83,6 +83,7 @@ def _train(folder: str, output: str, steps: int, **flags):
     _check_prepared(folder, "train", "test")
     training_settings(pathlib.Path(output), steps, {name: flags[name] for name in TRAINING})
     check_writable(pictures_folder(pathlib.Path(output)) / "epoch-0001.png")
+    check_writable(run_folder(pathlib.Path(output)) / "settings.json")
 
 
 def _evaluate(folder: str, model: list[str] | None, output: str | None, **flags):
@@ -208,6 +209,11 @@ def find_model(name: str) -> pathlib.Path:
 def pictures_folder(path: pathlib.Path) -> pathlib.Path:
     """The folder, beside a network's file, to which training writes pictures of its predictions."""
     return path.with_name(f"{path.stem}-pictures")
+
+
+def run_folder(path: pathlib.Path) -> pathlib.Path:
+    """The folder, beside a network's file, in which its training keeps its settings and its newest checkpoints."""
+    return path.with_name(f"{path.stem}-run")
 
 
 def training_settings(path: pathlib.Path, steps: int, given: dict[str, Any]) -> tuple[dict[str, Any], dict | None]:

@@ -1,30 +1,33 @@
-"""`keras-frnn train`: trains a network on prepared videos."""
+"""`keras-frnn train`: trains a network on prepared videos, with the engine of the recipes."""
 
-import json
-import math
+import dataclasses
 import pathlib
-import zipfile
 from collections.abc import Iterable
-from typing import Any
 
 import keras
 import numpy as np
 
-from keras_frnn import callbacks, datasets, losses, models
+from keras_frnn import callbacks, models
 from keras_frnn.checks import check_suffix
-from keras_frnn.command.before_keras import RECORD, WINDOWS, pictures_folder, training_settings
-from keras_frnn.command.networks import load_model, mean_squared_error, verdict
-from keras_frnn.datasets.video_files.video_store import open_store
-from keras_frnn.datasets.windows import SPLITS
+from keras_frnn.command.before_keras import WINDOWS, pictures_folder, run_folder, training_settings
+from keras_frnn.command.networks import mean_squared_error, verdict
 from keras_frnn.evaluation.scores import checked_batches
-from keras_frnn.files import atomic_path
+from keras_frnn.experiments import training
+from keras_frnn.experiments.data import identity_of_data, test_data
+from keras_frnn.experiments.devices import Place
+from keras_frnn.experiments.experiment import Experiment, Network, Testing, Training, Videos, VideoWindows
+from keras_frnn.experiments.run_folder import RunFolder
+from keras_frnn.files import held
+from keras_frnn.machine import machine
+from keras_frnn.models.strangers import check_keras_file
+from keras_frnn.topology import PAPER_TOPOLOGY, scale_topology
 
 _NETWORKS = {
     "quick": [("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)],
-    "small": models.scale_topology(models.PAPER_TOPOLOGY, 1 / 4),
-    "paper": models.PAPER_TOPOLOGY,
+    "small": scale_topology(PAPER_TOPOLOGY, 1 / 4),
+    "paper": PAPER_TOPOLOGY,
 }
-_SCORED = 40  # Test sequences that a trained network is scored on.
+_SCORED, _SHOWN = 40, 4  # Test sequences that a trained network is scored on, and that are drawn.
 
 
 def train(
@@ -48,54 +51,40 @@ def train(
     path = pathlib.Path(output)
     flags = dict(network=network, batch=batch, context=context, horizon=horizon, frame_step=frame_step)
     settings, record = training_settings(path, steps, flags | dict(learning_rate=learning_rate, mirror=mirror))
-    stores = {split: open_store(folder, split, "h5py") for split in SPLITS}
-    settings |= {
-        "command": "train",
-        "seed": 0,
-        "folder": folder,
-        "data": {split: store.identity() for split, store in stores.items()},
-    }
+    experiment = Experiment(
+        title="fRNN",
+        network=Network(
+            topology=tuple(_NETWORKS[settings["network"]]), kernel_initializer="GlorotUniform", update_bias=-2.0
+        ),
+        training=Training(
+            loss="FrameCrossentropy",
+            optimizer="Adam",
+            learning_rate=settings["learning_rate"],
+            clipnorm=1.0,
+            iterations=steps,
+            batch_size=settings["batch"],
+            checkpoint_every=save_every,
+        ),
+        source=Videos(data=folder, mirror=settings["mirror"]),
+        windows=VideoWindows(**{name: settings[name] for name in WINDOWS}),
+        testing=Testing(test_sequences=_SCORED),
+    )
+    data = identity_of_data(experiment)
     if record:
-        model, done = _begun(path, record, settings), record["iteration"]
-    else:
-        # Videos are stored with channels last, whatever the user's keras.json says.
-        model = models.FoldedRNN.from_topology(
-            _NETWORKS[settings["network"]], settings["horizon"], update_bias=-2.0, data_format="channels_last"
-        )
-        done = 0
-        model.compile(keras.optimizers.Adam(settings["learning_rate"], clipnorm=1.0), losses.FrameCrossentropy())
-    windows: dict[str, Any] = {name: settings[name] for name in WINDOWS}
-    test = datasets.video_folder(folder, "test", batch_size=4, **windows, sequences=_SCORED, format="keras")
-    shown_context, shown_future = (keras.ops.convert_to_numpy(frames) for frames in next(iter(test)))
-    pictures = pictures_folder(path)
-    watching = [
-        # This one comes first: it ends the training if the forecast has NaNs, so such a network is not saved.
-        callbacks.ForecastPictures(shown_context, shown_future, pictures),
-        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: _save(model, path, settings)),
-    ]
-    # There is a save after each epoch; the last epoch may be shorter.
-    for epochs, length in ((steps - done) // save_every, save_every), (1, (steps - done) % save_every):
-        if epochs * length:
-            # The sequences of a step depend on its number alone, so a resumed training takes the next ones.
-            data = datasets.video_folder(
-                folder,
-                "train",
-                batch_size=settings["batch"],
-                **windows,
-                mirror=settings["mirror"],
-                seed=settings["seed"],
-                start=done * settings["batch"],
-            )
-            before = math.ceil(done / save_every)
-            model.fit(
-                data,
-                steps_per_epoch=length,
-                initial_epoch=before,
-                epochs=before + epochs,
-                callbacks=watching,
-            )
-            done += epochs * length
-    print(f"Written to {path}; pictures of {len(shown_context)} test sequences are in {pictures}.")
+        check_keras_file(path, (models.FoldedRNN,))
+        _check_begun(path, record, settings | {"folder": folder, "data": data})
+    run, pictures = RunFolder(run_folder(path), output=path), pictures_folder(path)
+    busy = BlockingIOError(f"Another process is training {path}. Wait for it, or choose another --output.")
+    with held(run.path, busy):
+        settings |= {"command": "train", "folder": folder, "data": data, "machine": machine()}
+        run.claim(settings | {"experiment": dataclasses.asdict(experiment)})
+        test = test_data(experiment)
+        shown, truth = (keras.ops.convert_to_numpy(frames[:_SHOWN]) for frames in next(iter(test)))
+        # Drawing ends the training if a forecast has NaNs, so such a network is not saved.
+        drawing = callbacks.ForecastPictures(shown, truth, pictures)
+        training.train(experiment, run, Place(), callbacks=[drawing])
+        model, _ = run.trained()
+    print(f"Written to {path}; pictures of {len(shown)} test sequences are in {pictures}.")
     print(_scored(model, test))
 
 
@@ -109,27 +98,22 @@ def _scored(model: models.FoldedRNN, test: Iterable) -> str:
     return f"Over {sequences} test sequences: {verdict(*sums / sequences)}"
 
 
-def _begun(path: pathlib.Path, record: dict, settings: dict) -> models.FoldedRNN:
-    """The network whose training continues, with its optimizer.
+def _check_begun(path: pathlib.Path, record: dict, now: dict):
+    """Says with what the training continues.
 
     Raises:
-        ValueError: it was trained on other data, or it does not load.
+        ValueError: it was on other data.
     """
-    before, now = record["settings"], settings
+    before = record["settings"]
     if before.get("data") != now["data"]:
         raise ValueError(
             f"{path} was trained on other videos: {_described(before)}. Received: {_described(now)}. Choose another "
             "--output for these."
         )
-    model = load_model(str(path), compile=True)
-    if model.optimizer is None:
-        raise ValueError(f"{path} has no optimizer, so its training cannot continue. Choose another --output.")
     line = f"{path} has {record['iteration']} training steps; it continues with its own network and optimizer."
     if before["learning_rate"] != now["learning_rate"]:
-        model.optimizer.learning_rate = now["learning_rate"]
         line += f" The learning rate was {before['learning_rate']:g} and is {now['learning_rate']:g} from here on."
     print(line)
-    return model
 
 
 def _described(settings: dict) -> str:
@@ -147,12 +131,3 @@ def _described(settings: dict) -> str:
 def _shape_of(identity: dict) -> str:
     form = identity["format"]
     return f" of {form['height']}x{form['width']}x{form['channels']}" if form else ""
-
-
-def _save(model: keras.Model, path: pathlib.Path, settings: dict):
-    """Saves a network together with the record of its training so far."""
-    record = {"settings": settings, "iteration": int(keras.ops.convert_to_numpy(model.optimizer.iterations))}
-    with atomic_path(path) as temporary:
-        model.save(temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(RECORD, json.dumps(record))

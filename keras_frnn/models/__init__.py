@@ -5,7 +5,7 @@ from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
 from keras_frnn.models.stream import Stream
-from keras_frnn.models.topologies import MINIMAL_TOPOLOGY, PAPER_TOPOLOGY, scale_topology
+from keras_frnn.topology import MINIMAL_TOPOLOGY, PAPER_TOPOLOGY, scale_topology
 
 __all__ = [
     "MINIMAL_TOPOLOGY",

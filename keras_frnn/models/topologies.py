@@ -1,4 +1,4 @@
-"""Networks as lists of `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`,
+"""Layers from lists of `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`,
 `("recurrent", filters, kernel_size)` and `("minimal", filters, kernel_size)`."""
 
 from collections.abc import Sequence
@@ -11,40 +11,6 @@ from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
-
-PAPER_TOPOLOGY = (
-    ("conv", 32, 5),
-    ("conv", 64, 5),
-    ("pool", 2),
-    ("recurrent", 128, 5),
-    ("recurrent", 128, 5),
-    ("pool", 2),
-    ("recurrent", 256, 5),
-    ("recurrent", 256, 5),
-    ("pool", 2),
-    ("recurrent", 512, 3),
-    ("recurrent", 512, 3),
-    ("pool", 2),
-    ("recurrent", 256, 3),
-    ("recurrent", 256, 3),
-)
-"""The network of the paper, the same for its three datasets."""
-
-MINIMAL_TOPOLOGY = tuple(("minimal", *entry[1:]) if entry[0] == "recurrent" else entry for entry in PAPER_TOPOLOGY)
-"""The network of the paper with minimal updates: a third of its arithmetic and of its weights."""
-
-
-def scale_topology(topology: Sequence[tuple], factor: float) -> list[tuple]:
-    """The same network with `factor` times as many channels in every layer, at least one.
-
-    >>> scale_topology([("conv", 32, 5), ("pool", 2), ("recurrent", 128, 3)], 1 / 4)
-    [('conv', 8, 5), ('pool', 2), ('recurrent', 32, 3)]
-    """
-    return [
-        tuple(entry) if entry[0] in ("pool", "patch") else (entry[0], max(1, round(entry[1] * factor)), *entry[2:])
-        for entry in topology
-    ]
-
 
 _LENGTHS = {"conv": 3, "minimal": 3, "patch": 2, "pool": 2, "recurrent": 3}
 

@@ -11,7 +11,6 @@ import mmnist_frnn
 import mmnist_rladder
 import numpy as np
 import pytest
-import stages
 import ucf101_frnn
 import ucf101_rladder
 import videos_frnn
@@ -19,11 +18,16 @@ from clips import real_clips, write_clip, write_kth, write_ucf101
 
 import keras_frnn_command
 from keras_frnn import models
+from keras_frnn.experiments.command_line import main
+from keras_frnn.experiments.experiment import flat
 
-pytestmark = pytest.mark.once  # What is of the backend is in test_stages.py.
+pytestmark = pytest.mark.once  # tests/experiments tests the engine on all backends.
 
 VIDEOS = [kth_frnn, kth_rladder, ucf101_frnn, ucf101_rladder, videos_frnn]
 RECIPES = [mmnist_frnn, mmnist_rladder, *VIDEOS]
+FIRST_STEPS = {kth_rladder: kth_frnn.FIRST_STEPS, ucf101_rladder: ucf101_frnn.FIRST_STEPS} | {
+    recipe: recipe.FIRST_STEPS for recipe in (kth_frnn, ucf101_frnn, videos_frnn)
+}
 TINY = [
     "--topology=(('conv',2,3),('pool',2),('recurrent',3,3))",
     "--context=2",
@@ -49,8 +53,8 @@ def presets(recipe):
 
 
 def run(recipe, *argv):
-    first_steps = getattr(recipe, "FIRST_STEPS", "")
-    stages.main(f"recipes/{recipe.__name__}.py", first_steps=first_steps, argv=[*TINY, *argv], **presets(recipe))
+    first_steps = FIRST_STEPS.get(recipe, "")
+    main(f"recipes/{recipe.__name__}.py", first_steps=first_steps, argv=[*TINY, *argv], **presets(recipe))
 
 
 def forecast(path, shape):
@@ -98,7 +102,7 @@ def test_ucf101_with_other_data(tmp_path, caplog, capsys):
     for argv in (("evaluate",), ()):
         with pytest.raises(SystemExit, match="prepared for protocol='official-1'. Received: protocol='paper'"):
             run(ucf101_frnn, *argv, "--data=data/official")
-        with pytest.raises(SystemExit, match="source.protocol: 'paper' in the folder, 'official-1' now"):
+        with pytest.raises(SystemExit, match="protocol: 'paper' in the folder, 'official-1' now"):
             run(ucf101_frnn, *argv, "--data=data/official", "--protocol=official-1")
     # Moved data are the same data.
     shutil.move("data/ucf101", "data/moved")
@@ -111,7 +115,7 @@ def test_real_videos(tmp_path):
         shutil.copy(path, tmp_path / "mine")
     prepare("mine", "--output=data/video_folder", "--size=32x48")
     run(videos_frnn, "train")
-    with pytest.raises(SystemExit, match="augmentation.mirror: False in the folder, True now"):
+    with pytest.raises(SystemExit, match="mirror: False in the folder, True now"):
         run(videos_frnn, "--mirror")
     prepare("mine", "--output=data/other", "--size=32x48", "--test-fraction=0.7")
     with pytest.raises(SystemExit, match=r"data.train.digest: '\w+' in the folder, '\w+' now"):
@@ -125,10 +129,10 @@ def test_without_data_the_next_steps_are_said(recipe, tmp_path):
         run(recipe)
     dataset = recipe.__name__.split("_")[0]
     message = str(error.value)
-    assert f"There is no file {recipe.PAPER.source['data']}" in message
-    assert "keras-frnn prepare " in message
-    assert (f"--dataset={dataset} " in message) == (dataset != "videos")
-    assert f"python recipes/{recipe.__name__}.py" in message
+    assert f"There is no file {recipe.PAPER.source.data}" in message
+    which = "" if dataset == "videos" else f"--dataset={dataset} "
+    assert f"keras-frnn prepare {which}" in message
+    assert f" --output={recipe.PAPER.source.data}" in message
     assert ("https://" in message) == (dataset != "videos")
     assert not list(tmp_path.rglob("settings.json"))
 
@@ -149,32 +153,48 @@ def test_preparing_ends_with_an_error_for_bad_files(capsys):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_paper_preset_is_the_published_protocol(recipe):
-    paper, ladder = recipe.PAPER, "rladder" in recipe.__name__
-    assert paper.topology == models.PAPER_TOPOLOGY
-    assert (paper.model, paper.title) == (("LadderRNN", "RLadder") if ladder else ("FoldedRNN", "fRNN"))
-    assert (paper.loss, paper.optimizer, paper.learning_rate, paper.decay) == ("mae", "TF1RMSprop", 1e-4, None)
-    assert (paper.clipnorm, paper.ema, paper.options.get("update_bias", 0)) == (None, None, 0)
-    assert (paper.kernel_initializer, paper.precision) == ("ScaledOrthogonal", "float32")
-    assert (paper.iterations, paper.batch_size, paper.checkpoint_every) == (500_000, 6 if ladder else 12, 100)
-    assert paper.test_sequences is None
-    source, windows = {
-        "moving_mnist": (dict(digits="mnist", num_digits=2, size=64, speed=0.1), {}),
-        "kth": (dict(protocol="paper"), dict(frame_step=1, crop=None)),
-        "ucf101": (dict(protocol="paper"), dict(frame_step=2, crop=(64, 80))),
-        "video_folder": ({}, dict(frame_step=1, crop=None)),
-    }[paper.dataset]
-    assert {key: value for key, value in paper.source.items() if key not in ("data", "test_array")} == source
-    assert paper.windows == dict(context=10, horizon=10) | windows
-    assert paper.augmentation == {"moving_mnist": {}, "video_folder": dict(mirror=False)}.get(
-        paper.dataset, dict(mirror=True)
+    ladder = "rladder" in recipe.__name__
+    paper = flat(recipe.PAPER)
+    dataset = paper["dataset"]
+    expected = dict(
+        title="RLadder" if ladder else "fRNN",
+        model="LadderRNN" if ladder else "FoldedRNN",
+        topology=models.PAPER_TOPOLOGY,
+        kernel_initializer="ScaledOrthogonal",
+        update_bias=None if ladder else 0.0,
+        remat=False,
+        precision="float32",
+        loss="mae",
+        optimizer="TF1RMSprop",
+        learning_rate=1e-4,
+        decay=None,
+        clipnorm=None,
+        ema=None,
+        iterations=500_000,
+        batch_size=6 if ladder else 12,
+        initial_weights=None,
+        checkpoint_every=100,
+        context=10,
+        horizon=10,
+        test_sequences=None,
+        published=None if dataset == "video_folder" else dataset,
+        phases=(),
     )
-    assert paper.published == (None if paper.dataset == "video_folder" else paper.dataset)
+    expected |= {
+        "moving_mnist": dict(digits="mnist", num_digits=2, size=64, speed=0.1),
+        "kth": dict(protocol="paper", frame_step=1, crop=None, mirror=True),
+        "ucf101": dict(protocol="paper", frame_step=2, crop=(64, 80), mirror=True),
+        "video_folder": dict(frame_step=1, crop=None, mirror=False),
+    }[dataset]
+    of_the_place = {"dataset", "data", "test_array", "device", "devices", "seed", "samples"}
+    assert {name: value for name, value in paper.items() if name not in of_the_place} == expected
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_presets_fit_their_frames(recipe):
     for experiment in presets(recipe).values():
-        side = experiment.source.get("size")
-        frame = (side, side, 1) if side else (64, 80, 1 if experiment.dataset == "kth" else 3)
-        model = getattr(models, experiment.model).from_topology(experiment.topology, 10, **experiment.options)
+        source, network = experiment.source, experiment.network
+        side = getattr(source, "size", None)
+        frame = (side, side, 1) if side else (64, 80, 1 if source.dataset == "kth" else 3)
+        model = getattr(models, network.model).from_topology(network.topology, 10)
         model._check_frame_size((None, 10, *frame))

@@ -1,4 +1,4 @@
-"""Runs stages of an experiment in its folder, and ends in a sentence where a user can mend what is wrong."""
+"""Runs stages of an experiment in its folder. A fault that the user can mend ends in a sentence."""
 
 import contextlib
 import dataclasses
@@ -9,16 +9,15 @@ import subprocess
 import sys
 
 import keras
-import stages as command_line
 from absl import logging
-from devices import Place, join
-from experiment_data import identity_of_data
-from run_folder import RunError, RunFolder, stored_experiment
-from stages import Experiment
-from testing import analyse, evaluate, predict
-from training import train
 
 from keras_frnn.backend import accelerator
+from keras_frnn.experiments.data import identity_of_data
+from keras_frnn.experiments.devices import Place, join
+from keras_frnn.experiments.evaluating import analyse, evaluate, predict
+from keras_frnn.experiments.experiment import Experiment, MovingDigits, replace
+from keras_frnn.experiments.run_folder import RunError, RunFolder, stored_experiment
+from keras_frnn.experiments.training import train
 from keras_frnn.files import held
 from keras_frnn.machine import machine
 
@@ -28,7 +27,7 @@ _NO_MEMORY = ("out of memory", "resource_exhausted", "oom when", "allocate memor
 def run(
     *,
     recipe: str,
-    preset: str,
+    preset: str | None,
     stages: list[str],
     experiment: Experiment,
     given: dict,
@@ -38,16 +37,16 @@ def run(
     count: int = 10,
     show: bool = False,
 ):
-    """Runs stages of an experiment. What a user can mend ends in a sentence and an exit status.
+    """Runs stages of an experiment. A fault that the user can mend ends in a sentence and an exit status.
 
     Args:
-        recipe: its name.
+        recipe: name of the experiment's file.
         preset: name of the experiment.
-        stages: some of `STAGES`, in their order.
-        experiment: what to run, as the recipe and the flags say.
+        stages: some of `command_line.STAGES`, in their order.
+        experiment: what to run, according to the file and the flags.
         given: the flags that were given, "preset" among them if it was.
-        paper: the published experiment: its rows are for runs on the same data.
-        first_steps: what to do where there are no data.
+        paper: the published experiment. Published scores are printed for runs on the same data.
+        first_steps: what to do if there are no data.
         output: the run's folder.
         count: for predict, how many sequences.
         show: for predict, whether to open a window.
@@ -58,7 +57,9 @@ def run(
         place = Place()
         if "train" in stages:
             kind = experiment.device.partition(":")[0] if experiment.device else None
-            place = join(experiment.devices, experiment.batch_size, kind)
+            place = join(experiment.devices, experiment.training.batch_size, kind)
+            if experiment.phases and place.processes > 1:
+                raise RunError(f"{place.processes} processes cannot train in phases. Pass --devices=1.")
         if place.process:  # Process 0 has the folder.
             train(experiment, RunFolder(path), place)
             return
@@ -68,26 +69,26 @@ def run(
             if "train" not in stages and begun is None:
                 raise RunError(f"There is no run in {path}. Run the stage train first.")
             if begun:
-                # What was trained counts, whatever the recipe says by now. Flags that say something else are refused.
+                # The run goes on as it was begun, even if the recipe has changed. Other flags are refused.
                 preset = given.get("preset", begun.get("preset"))
                 flags = {name: value for name, value in given.items() if name != "preset"}
-                experiment = command_line.replace(stored_experiment(begun, experiment), **flags)
-            # A device that is not there is refused before the folder is this experiment's.
+                experiment = replace(stored_experiment(begun, experiment), **flags)
+            # A missing device is refused before anything is written to the folder.
             device = checked_device(experiment.device)
             folder.claim(
                 {
                     "recipe": recipe,
                     "preset": preset,
-                    "seed": experiment.seed,
+                    "seed": experiment.training.seed,
                     "experiment": dataclasses.asdict(experiment),
                     "data": identity_of_data(experiment, first_steps),
                     "machine": machine() | _versions(),
                     "revision": _revision(),
                 }
             )
-            if experiment.dataset != "moving_mnist":
+            if not isinstance(experiment.source, MovingDigits):
                 logging.use_absl_handler()
-                logging.set_verbosity(logging.INFO)  # Which windows there are, and by which protocol.
+                logging.set_verbosity(logging.INFO)  # Datasets log their windows and protocol.
             if "train" in stages:
                 with on_device(device if place.devices == 1 else None):
                     train(experiment, folder, place)
@@ -101,12 +102,12 @@ def run(
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    except (RunError, ValueError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         sys.exit(f"{error}")
     except Exception as error:
         if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
             sys.exit("There is not enough memory. Pass a smaller --batch_size, or --remat for a FoldedRNN.")
-        if type(error).__module__.startswith("tensorflow"):  # What a dataset raised while it was read.
+        if type(error).__module__.startswith("tensorflow"):  # A dataset raised it while it was read.
             lines = [line for line in str(error).splitlines() if "Error: " in line]
             sys.exit(f"The data cannot be read: {(lines or [str(error)])[-1]}")
         raise
@@ -123,13 +124,13 @@ def checked_device(name: str | None) -> str | None:
     try:
         is_torch = keras.backend.backend() == "torch"
         cpus = ["cpu:0"] if is_torch else keras.distribution.list_devices("cpu")
-        if name.lower().startswith("cpu:") and name.lower() not in cpus:  # Which TensorFlow and Torch let pass.
+        if name.lower().startswith("cpu:") and name.lower() not in cpus:  # TensorFlow and Torch accept any number.
             raise ValueError(f"its CPUs: {', '.join(cpus)}")
-        # Torch would copy weights to `cpu:0`, and the copies have no gradient.
+        # On `cpu:0`, Torch would copy the weights, and the copies have no gradient.
         device = "cpu" if is_torch and name.lower() == "cpu:0" else name
         with keras.device(device):
             found = accelerator() or "cpu"
-    # Each backend has its own error for a device that it does not know.
+    # Each backend has its own error for an unknown device.
     except Exception as error:
         found, reason = None, f" ({error})"
     if found is None or (found == "cpu") != name.lower().startswith("cpu"):
@@ -153,7 +154,7 @@ def _versions() -> dict[str, str]:
 
 
 def _revision() -> str | None:
-    """Of the code, where it is in git."""
+    """Revision of the code, if it is in git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
     with contextlib.suppress(OSError):
         done = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)

@@ -8,16 +8,16 @@ import socket
 import subprocess
 import sys
 
-import devices
 import h5py
 import keras
 import numpy as np
 import pytest
-import run_folder
-import stages
 import videos_frnn
 
-RECIPES = pathlib.Path(stages.__file__).parent
+from keras_frnn.experiments import devices, run_folder
+from keras_frnn.experiments.command_line import main
+
+RECIPES = pathlib.Path(videos_frnn.__file__).parent
 BACKEND = keras.backend.backend()
 # Two logical CPUs of TensorFlow can be made inside a program only.
 VIRTUAL = (
@@ -84,7 +84,7 @@ def data(tmp_path):
 
 def train_on_one_device(folder, data):
     presets = dict(paper=videos_frnn.PAPER, small=videos_frnn.SMALL, quick=videos_frnn.QUICK)
-    stages.main("recipes/videos_frnn.py", argv=flags(folder, data), **presets)
+    main("recipes/videos_frnn.py", argv=flags(folder, data), **presets)
 
 
 def assert_same_weights(one, other):

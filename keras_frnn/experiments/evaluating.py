@@ -1,17 +1,27 @@
-"""The stages after training: evaluate, analyse, predict. Each starts from files alone."""
+"""The stages after training: evaluate, analyse, predict. Each needs nothing but files."""
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import keras
 import numpy as np
 from absl import logging
-from experiment_data import contexts, test_data
-from run_folder import RunError, RunFolder, as_json, load, read_json, record_of, tested_on, write_json
-from stages import Experiment
 
 from keras_frnn import evaluation, models
 from keras_frnn.evaluation.display import window_pyplot
+from keras_frnn.experiments.data import contexts, test_data
+from keras_frnn.experiments.experiment import Experiment, MovingDigits
+from keras_frnn.experiments.run_folder import (
+    RunError,
+    RunFolder,
+    as_json,
+    load,
+    read_json,
+    record_of,
+    tested_on,
+    write_json,
+)
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 
@@ -20,12 +30,12 @@ _DATASET_VIDEOS = {"kth": 599, "ucf101": 13_320}
 
 
 def evaluate(experiment: Experiment, folder: RunFolder, paper: Experiment):
-    """Scores the network, and those of finished runs beside it on the same data, and keeps some predictions."""
+    """Scores the network and those of finished runs beside it on the same data; keeps some predictions."""
     model, record = folder.trained()
     compared = {experiment.title: model} | _finished_beside(folder, experiment.title)
     print(f"\nScoring {', '.join(compared)} on the test sequences ...", flush=True)
-    watched = {name: _Watched(network) for name, network in compared.items()}
-    kept = _Kept(experiment.samples)
+    watched: dict[str, Any] = {name: _Watched(network) for name, network in compared.items()}
+    kept = _Kept(experiment.testing.samples)
     scores = evaluation.evaluate(watched, kept.watch(test_data(experiment), watched))
     published, reason = _published(experiment, folder.settings, paper)
     print(f"\n{scores.table(published)}\n{reason}")
@@ -66,13 +76,14 @@ class _Watched:
 
 
 class _Kept:
-    """Test sequences drawn without knowing how many there are, and what was predicted of them."""
+    """A random choice of test sequences, made without knowing how many there are, with the predictions of them."""
 
     def __init__(self, count: int):
-        self.count, self.sequences, self.black_frame_mse = count, {}, 0.0
+        self.count, self.black_frame_mse = count, 0.0
+        self.sequences: dict[int, dict[str, np.ndarray]] = {}
 
     def watch(self, data, watched: dict[str, _Watched]):
-        """The batches of `data`; when the next one is asked for, the networks have predicted the last one."""
+        """Yields the batches of `data`. When the next one is asked for, the networks have predicted the last one."""
         first, order = 0, {}
         for context, future in data:
             context, future = (keras.ops.convert_to_numpy(frames) for frames in (context, future))
@@ -89,13 +100,15 @@ class _Kept:
 
     def save(self, path: pathlib.Path):
         numbers = sorted(self.sequences)
-        arrays = {key: np.stack([self.sequences[n][key] for n in numbers]) for key in self.sequences[numbers[0]]}
+        arrays: dict[str, Any] = {
+            key: np.stack([self.sequences[n][key] for n in numbers]) for key in self.sequences[numbers[0]]
+        }
         with atomic_path(path) as temporary:
             np.savez(temporary, numbers=np.array(numbers), **arrays)
 
 
 def _finished_beside(folder: RunFolder, title: str) -> dict[str, keras.Model]:
-    """The networks of finished runs in neighbouring folders that were on the same data, by their titles."""
+    """The networks of finished runs in neighboring folders that are tested on the same data, by their titles."""
     found: dict[str, keras.Model] = {}
     own = folder.path.resolve()
     for path in sorted(own.parent.glob("*/model.keras")):
@@ -113,26 +126,26 @@ def _finished_beside(folder: RunFolder, title: str) -> dict[str, keras.Model]:
 
 
 def _published(experiment: Experiment, settings: dict, paper: Experiment) -> tuple[str | None, str]:
-    """The dataset whose published rows belong beside these scores, if they were on its data; else why not."""
-    if experiment.published is None:
+    """The dataset whose published rows belong beside these scores, if they are of the same data; else why not."""
+    if experiment.testing.published is None:
         return None, ""
     data = settings["data"]
     same = tested_on(settings) | {"test_sequences": None, "data": None}
     theirs = tested_on(settings | {"experiment": dataclasses.asdict(paper), "data": None}) | {"test_sequences": None}
     as_published = same == as_json(theirs)
-    if experiment.dataset == "moving_mnist":
+    if isinstance(experiment.source, MovingDigits):
         as_published = as_published and data["test"] != "generated"
     else:
         stated = [split for split in (data["train"], data["test"]) if split["format"]]
-        videos = _DATASET_VIDEOS[experiment.dataset]
+        videos = _DATASET_VIDEOS[experiment.source.dataset]
         as_published = as_published and all(split["source_videos"] == videos for split in stated)
     if as_published:
-        return experiment.published, ""
+        return experiment.testing.published, ""
     return None, "The published rows are on other data, or by another split or protocol, and are left out.\n"
 
 
 def analyse(folder: RunFolder):
-    """Draws what evaluate left: curves, comparisons and samples; removes layers, on the same sequences."""
+    """Draws the scores and predictions that evaluate kept, and scores the network with fewer layers."""
     try:
         results = read_json(folder.results)
         with np.load(folder.samples) as file:
@@ -157,8 +170,10 @@ def analyse(folder: RunFolder):
         picture = path / "samples" / f"sequence-{number:05d}.png"
         evaluation.plot_strip(context[i : i + 1], future[i : i + 1], one, picture)
     if isinstance(model, models.FoldedRNN):
-        cuts = {f"{depth} layers": _Watched(model.truncate(depth)) for depth in reversed(model.depths[:-1])}
-        whole = {f"{model.depths[-1]} layers": _Known(own, model.data_format)}
+        cuts: dict[str, Any] = {
+            f"{depth} layers": _Watched(model.truncate(depth)) for depth in reversed(model.depths[:-1])
+        }
+        whole: dict[str, Any] = {f"{model.depths[-1]} layers": _Known(own, model.data_format)}
         removal = evaluation.evaluate(whole | cuts, [(context, future)])
         removal.save_csv(path / "layer_removal.csv")
         forecasts = {name: network.last for name, network in (whole | cuts).items()}
@@ -167,7 +182,7 @@ def analyse(folder: RunFolder):
 
 
 class _Known:
-    """A network whose forecast is known already."""
+    """A stand-in for a network whose forecast is known already."""
 
     def __init__(self, frames: np.ndarray, data_format: str):
         self.last, self.data_format = frames, data_format
@@ -177,7 +192,7 @@ class _Known:
 
 
 def _scores(content: dict) -> evaluation.Scores:
-    """What `Scores.to_dict` wrote."""
+    """From what `Scores.to_dict` returned."""
     values = {
         name: {m: np.array([np.inf if v is None else v for v in curve]) for m, curve in of.items()}
         for name, of in content["values"].items()
@@ -186,7 +201,7 @@ def _scores(content: dict) -> evaluation.Scores:
 
 
 def predict(experiment: Experiment, folder: RunFolder, count: int, show: bool):
-    """Predicts test sequences one by one: each into predictions/ as an array and a picture, before the next one."""
+    """Predicts test sequences one by one, and writes each to predictions/ as an array and a picture at once."""
     window = _window() if show else None
     model, _ = folder.trained()
     output = folder.path / "predictions"

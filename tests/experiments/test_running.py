@@ -18,18 +18,18 @@ import matplotlib
 import mmnist_frnn
 import numpy as np
 import pytest
-import run_folder
-import stages
-import testing
-import training
 import ucf101_frnn
-from run_folder import RunFolder
 
 from keras_frnn import datasets, evaluation, files, models
 from keras_frnn.datasets.moving_mnist import MovingDigits
+from keras_frnn.experiments import evaluating, run_folder, training
+from keras_frnn.experiments.command_line import main
+from keras_frnn.experiments.experiment import replace
+from keras_frnn.experiments.run_folder import RunFolder
 
-RECIPES = pathlib.Path(stages.__file__).parent
-TINY = stages.replace(
+ROOT = pathlib.Path(__file__).parent.parent.parent
+RECIPES = ROOT / "recipes"
+TINY = replace(
     mmnist_frnn.QUICK,
     topology=(("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3), ("recurrent", 3, 3)),
     iterations=6,
@@ -41,14 +41,17 @@ TINY = stages.replace(
     test_sequences=25,
     samples=2,
 )
-LADDER = stages.replace(
-    TINY, title="RLadder", model="LadderRNN", topology=(("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3))
+LADDER = replace(
+    TINY,
+    title="RLadder",
+    model="LadderRNN",
+    update_bias=None,
+    topology=(("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)),
 )
-LADDER = dataclasses.replace(LADDER, options={})
 
 
 def run(folder, *argv, experiment=TINY, recipe="tiny"):
-    stages.main(f"recipes/{recipe}.py", argv=[*argv, f"--output={folder}"], paper=experiment)
+    main(f"recipes/{recipe}.py", argv=[*argv, f"--output={folder}"], paper=experiment)
 
 
 def fails(folder, *argv, **kwargs) -> str:
@@ -141,7 +144,7 @@ def test_data_that_goes_away_ends_in_a_sentence(tmp_path, monkeypatch):
     made = MovingDigits.__call__
 
     def third_batch_fails(self, number):
-        if number[0] >= 2 * TINY.batch_size:
+        if number[0] >= 2 * TINY.training.batch_size:
             raise ValueError("some.hdf5 cannot be read. Put it back.")
         return made(self, number)
 
@@ -149,15 +152,26 @@ def test_data_that_goes_away_ends_in_a_sentence(tmp_path, monkeypatch):
     assert fails(tmp_path / "run", "train").endswith("some.hdf5 cannot be read. Put it back.")
 
 
-def copy(network, folder, **experiment):
-    """A run with the network of another one, and with other settings."""
+def copy(network, folder, **flags):
+    """A run with the network of another one, and with other flags."""
     folder.mkdir()
-    with zipfile.ZipFile(network) as old, zipfile.ZipFile(folder / "model.keras", "w") as new:
+
+    def change(record):
+        for part in record["settings"]["experiment"].values():
+            if isinstance(part, dict):
+                part |= {name: value for name, value in flags.items() if name in part}
+
+    rewrite(network, folder / "model.keras", change)
+
+
+def rewrite(network, path, change):
+    """Copies a network's file with another record."""
+    with zipfile.ZipFile(network) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             content = old.read(name)
             if name == "run.json":
                 record = json.loads(content)
-                record["settings"]["experiment"] |= experiment
+                change(record)
                 content = json.dumps(record)
             new.writestr(name, content)
 
@@ -167,8 +181,8 @@ def test_runs_on_the_same_data_are_compared(tmp_path, warned, undisturbed):
     network = undisturbed / "model.keras"
     copy(network, tmp_path / "a")
     copy(network, tmp_path / "b")
-    copy(network, tmp_path / "faster", source={**TINY.source, "speed": 0.06})
-    copy(network, tmp_path / "longer", windows={**TINY.windows, "horizon": 3})
+    copy(network, tmp_path / "faster", speed=0.06)
+    copy(network, tmp_path / "longer", horizon=3)
     foreign = tmp_path / "foreign" / "model.keras"
     foreign.parent.mkdir()
     foreign.write_bytes(network.read_bytes()[:999])
@@ -193,12 +207,12 @@ def test_published_rows_are_for_the_published_data():
     def published(experiment, **test):
         data = {"train": store, "test": {**store, **test}}
         settings = {"experiment": dataclasses.asdict(experiment), "data": data}
-        return testing._published(experiment, run_folder.as_json(settings), ucf101_frnn.PAPER)[0]
+        return evaluating._published(experiment, run_folder.as_json(settings), ucf101_frnn.PAPER)[0]
 
     assert published(ucf101_frnn.PAPER) == "ucf101"
     assert published(ucf101_frnn.SMALL) == "ucf101"
-    assert published(stages.replace(ucf101_frnn.PAPER, protocol="official-1")) is None
-    assert published(stages.replace(ucf101_frnn.PAPER, frame_step=1)) is None
+    assert published(replace(ucf101_frnn.PAPER, protocol="official-1")) is None
+    assert published(replace(ucf101_frnn.PAPER, frame_step=1)) is None
     assert published(ucf101_frnn.PAPER, source_videos=8) is None
 
 
@@ -219,7 +233,7 @@ def test_stopped_by_a_signal(tmp_path, monkeypatch, undisturbed, capsys):
 
 
 @pytest.mark.once
-def test_bad_checkpoints_are_passed_over(tmp_path, warned, undisturbed, monkeypatch):
+def test_bad_checkpoints_are_skipped(tmp_path, warned, undisturbed, monkeypatch):
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     whole = {path.name: path.read_bytes() for path in (undisturbed / "checkpoints").iterdir()}
@@ -229,12 +243,12 @@ def test_bad_checkpoints_are_passed_over(tmp_path, warned, undisturbed, monkeypa
     flipped[len(flipped) // 3] ^= 0xFF
     (folder / "00000006.keras").write_bytes(flipped)
     run(tmp_path, "train")
-    assert [text.split(" is damaged")[0][-14:] for text in warned if "passed over" in text] == [
+    assert [text.split(" is damaged")[0][-14:] for text in warned if "skipped" in text] == [
         "00000006.keras",
         "00000004.keras",
     ]
     assert_same_weights(weights(tmp_path), weights(undisturbed))
-    # So is a trained network; its weights are in the last checkpoint.
+    # So is a damaged model.keras; its weights are in the last checkpoint.
     (tmp_path / "model.keras").write_bytes(b"")
     run(tmp_path, "train")
     assert_same_weights(weights(tmp_path), weights(undisturbed))
@@ -258,12 +272,12 @@ def test_another_run_is_refused_field_by_field(tmp_path, undisturbed):
         undisturbed, "--batch_size=3", "--digits=mnist-5k", "--context=3", "--topology=(('recurrent',2,3),)"
     )
     assert "    batch_size: 2 in the folder, 3 now\n" in message
-    assert "    windows.context: 2 in the folder, 3 now\n" in message
+    assert "    context: 2 in the folder, 3 now\n" in message
     assert "    topology: [['conv', 2, 3]," in message
     assert "digits" not in message
     assert "seed: 0 in the folder, 4 now" in fails(undisturbed, "evaluate", "--seed=4")
     (tmp_path / "thesis.tex").write_text("")
-    assert "holds no run of a recipe, but thesis.tex" in fails(tmp_path)
+    assert "holds no run of an experiment, but thesis.tex" in fails(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex"}
     with files.held(undisturbed):
         assert "Another process is working in" in fails(undisturbed)
@@ -325,7 +339,8 @@ def test_devices(tmp_path):
 KILLED = """
 import os, signal, sys, zipfile
 sys.path.insert(0, {tests!r})
-import test_stages, run_folder
+import test_running
+from keras_frnn.experiments import run_folder
 replace, saved = os.replace, []
 def killed(source, target):
     if str(source).endswith("saving.keras"):
@@ -334,7 +349,7 @@ def killed(source, target):
             os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 run_folder.os.replace = killed
-test_stages.run(sys.argv[1], "train")
+test_running.run(sys.argv[1], "train")
 """
 
 
@@ -371,7 +386,7 @@ def test_killed_twenty_times(tmp_path):
         if before:  # It went on from the newest checkpoint: no more than what came after that was lost.
             assert f"Going on from iteration {int(before[0].stem)} of 800" in printed
         output += printed
-    assert "passed over" not in output
+    assert "skipped" not in output
     subprocess.run([*command, f"--output={killed.path}"], check=True)
     assert_same_weights(weights(killed.path), weights(tmp_path / "undisturbed"))
 
@@ -379,10 +394,12 @@ def test_killed_twenty_times(tmp_path):
 PAPER_STEP = """
 import sys
 import numpy as np
-import {recipe}, running, stages, training
+import {recipe}
+from keras_frnn.experiments import running, training
+from keras_frnn.experiments.experiment import replace
 from keras_frnn.machine import peak_memory_bytes
 generator = np.random.default_rng(0)
-experiment = stages.replace({recipe}.PAPER, device="cpu:0")
+experiment = replace({recipe}.PAPER, device="cpu:0")
 frames = generator.uniform(-1, 1, (int(sys.argv[1]), 20, 64, 64, 1)).astype("float32")
 with running.on_device(running.checked_device(experiment.device)):
     model = training.make_model(experiment, frames.shape)
@@ -394,7 +411,7 @@ print(float(loss), peak_memory_bytes())
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["mmnist_frnn", "mmnist_rladder"])
 def test_a_step_of_the_paper_fits_into_24_gigabytes(recipe):
-    batch = importlib.import_module(recipe).PAPER.batch_size
+    batch = importlib.import_module(recipe).PAPER.training.batch_size
     code = PAPER_STEP.format(recipe=recipe)
     threads = {name: str(os.cpu_count()) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
     environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -415,7 +432,7 @@ def test_help_needs_no_keras(recipe):
         "except SystemExit as end: assert end.code == 0\n"
         "assert not {'keras', 'numpy', 'tensorflow'} & set(sys.modules)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(RECIPES)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(RECIPES), str(ROOT)])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     flags = set(re.findall(r"^  --(\w+)", done.stdout, flags=re.MULTILINE))
@@ -432,14 +449,17 @@ def test_help_needs_no_keras(recipe):
         (["--foo=1"], "unrecognized arguments: --foo=1"),
         (["quick"], "there is no stage quick"),
         (["--batch_size=x"], "--batch_size: must be INT. Received: 'x'"),
-        (["--batch_size=0"], "--batch_size must be a positive integer. Received: 0"),
+        (["--batch-size=0"], "--batch_size: must be a positive integer. Received: 0"),
         (["--seed=1", "--seed=2"], "--seed is given twice, as 1 and as 2"),
         (["--learning_rate=nan"], "--learning_rate: must be FLOAT. Received: 'nan'"),
-        (["--loss=l2"], "--loss must be one of mae, mse, FrameCrossentropy. Received: 'l2'"),
+        (["--loss=l2"], "--loss: must be one of mae, mse, FrameCrossentropy. Received: 'l2'"),
         (["--topology=7"], "--topology: must be TUPLE. Received: '7'"),
         (["--remat=perhaps"], "--remat: must be BOOL"),
         (["--mirror"], "unrecognized arguments: --mirror"),
         (["--show"], "--show is for the stage predict"),
+        (["--phases=(3,)"], "--phases: A phase is a dictionary of flags, such as dict(horizon=5). Received: 3"),
+        (["--phases=({'horizons': 3},)"], "--phases: An experiment has the values title, "),
+        (["--phases=({}, {'average': 2})"], "Phase 2 can average up to 1 networks. Received: 2"),
     ],
 )
 def test_bad_flags(flags, message, tmp_path, capsys):
@@ -453,7 +473,7 @@ def test_bad_flags(flags, message, tmp_path, capsys):
     ("flags", "message"),
     [
         (["--size=10", "--digit_size=3"], ""),
-        (["--model=LadderRNN"], "--model=LadderRNN does not go with the other flags of this recipe"),
+        (["--model=LadderRNN"], "--model=LadderRNN does not go with the other flags of this experiment"),
         (["--kernel_initializer=foo"], "--kernel_initializer must be the name of a class in keras_frnn.layers"),
         (["--size=15"], "Frame height 15 does not fit"),
         (["--test_array=none.npy", "--digits=mnist"], "There is no file none.npy"),

@@ -1,48 +1,67 @@
-"""The folder of a run: what it is (settings.json), and its networks.
+"""The folder of a run: its settings (settings.json) and its networks.
 
 Each file of a network (checkpoints/00000100.keras, and model.keras when training is done) holds a record beside what
-Keras puts there: the run's settings, the iteration, the seconds of training. So it says itself whose it is.
+Keras puts there: the run's settings, the iteration, the seconds of training. So each file tells which run it is from.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
 import pathlib
+import shutil
 import zipfile
 
 import keras
 import numpy as np
-import stages
 from absl import logging
 
+from keras_frnn.experiments.experiment import (
+    Experiment,
+    MovingDigits,
+    PublishedVideos,
+    VideoWindows,
+    flat,
+    replace,
+)
 from keras_frnn.files import atomic_path
 
 _RECORD = "run.json"
 _KEPT = 5
-_OF_THE_PLACE = (
-    "device",
-    "devices",
-    "data",
-    "test_array",
-)  # Where a run computes, and where its data lie, changes nothing.
+# These change nothing in what a run computes: it may go on on other devices, with its data in another folder.
+_FREE = {"device", "devices", "data", "test_array", "checkpoint_every"}
+# These may change if the learning rate does not fall: where it falls depends on both.
+_FREE_WITHOUT_DECAY = {"iterations", "learning_rate"}
+_WHERE_BEGUN = {"recipe", "preset", "seed", "machine", "revision"}
+_TEST_DATA = {
+    "test_sequences",
+    *(field.name for part in (MovingDigits, PublishedVideos, VideoWindows) for field in dataclasses.fields(part)),
+} - {"mirror"}
 
 
-class RunError(Exception):
-    """What ends a run, in a sentence."""
+class RunError(ValueError):
+    """Ends a run with a sentence for the user."""
 
 
 class RunFolder:
     """A run's folder, and the settings of the run that goes on in it.
 
+    Args:
+        path: the folder.
+        output: a file outside of the folder that gets the newest network whenever one is saved, in place of the
+            folder's model.keras. A run without moving average can go on from it if the folder is lost.
+
     Attributes:
         path: the folder.
+        model: the file of the trained network.
         settings: what defines the run: its experiment, the identity of its data, and where it was begun.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self.path, self.settings = path, {}
-        self.model = path / "model.keras"
+    def __init__(self, path: pathlib.Path, output: pathlib.Path | None = None):
+        self.path, self.output = path, output
+        self.settings: dict = {}
+        self.model = output or path / "model.keras"
         self.results = path / "results.json"
         self.samples = path / "samples.npz"
 
@@ -54,26 +73,27 @@ class RunFolder:
         """
         settings = as_json(settings)
         if self.begun is None:
+            self.path.mkdir(parents=True, exist_ok=True)
             others = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
             if set(others) - {"checkpoints"}:
                 raise RunError(
-                    f"{self.path} is not empty and holds no run of a recipe, but {', '.join(sorted(others)[:3])}. "
+                    f"{self.path} is not empty and holds no run of an experiment, but {', '.join(sorted(others)[:3])}. "
                     "Choose another folder with --output."
                 )
-        elif changed := _differences(identity(self.begun), identity(settings)):
+        elif changed := _differences(begun := identity(self.begun), _known_in(begun, identity(settings))):
             raise RunError(
                 f"{self.path} holds a run with other settings or data:\n"
                 + "\n".join(f"    {name}: {old!r} in the folder, {new!r} now" for name, old, new in changed)
                 + "\nChoose another folder with --output, or delete this one."
             )
-        self.settings = self.begun or settings
+        self.settings = _gone_on(self.begun, settings) if self.begun else settings
         path = self.path / "settings.json"
-        if self.begun is None or not path.exists():
+        if self.settings != self.begun or not path.exists():
             write_json(path, self.settings)
 
     @functools.cached_property
     def begun(self) -> dict | None:
-        """The settings of the run in the folder; where settings.json does not tell, its networks do."""
+        """The settings of the run in the folder, from settings.json or, where that is lost, from its networks."""
         path = self.path / "settings.json"
         networks = [self.model, *self.checkpoints()]
         try:
@@ -94,13 +114,18 @@ class RunFolder:
         found = [path for path in (self.path / "checkpoints").glob("*.keras") if path.stem.isdecimal()]
         return sorted(found, key=lambda path: int(path.stem), reverse=True)
 
+    def phases(self) -> list["RunFolder"]:
+        """Of a run in phases: the folders of those that are begun."""
+        found = [path for path in self.path.glob("phase-*") if path.name.removeprefix("phase-").isdecimal()]
+        return [RunFolder(path) for path in sorted(found, key=lambda path: int(path.name.removeprefix("phase-")))]
+
     def newest(self, compile: bool = True) -> tuple[keras.Model, dict] | None:
-        """The network of the newest checkpoint that is whole, and its record; None where there is none."""
-        for path in self.checkpoints():
+        """The network of the newest good checkpoint, and its record; None if there is none."""
+        for path in [*self.checkpoints(), *([self.output] if self.output and self.output.exists() else [])]:
             try:
                 return load(path, compile)
             except ValueError as error:
-                logging.warning("%s It is passed over.", error)
+                logging.warning("%s It is skipped.", error)
         return None
 
     def trained(self) -> tuple[keras.Model, dict]:
@@ -113,31 +138,41 @@ class RunFolder:
             try:
                 return load(self.model, compile=False)
             except ValueError as error:
-                logging.warning("%s It is passed over.", error)
+                logging.warning("%s It is skipped.", error)
         if found := self.newest(compile=False):
             logging.warning("Training is not finished: this is the network of iteration %s.", found[1]["iteration"])
             return found
+        for part in reversed(self.phases()):
+            with contextlib.suppress(RunError):
+                return part.trained()
         raise RunError(f"There is no trained network in {self.path}. Run the stage train first.")
 
     def save_checkpoint(self, model: keras.Model, iteration: int, seconds: float):
-        """Saves a network, if it is good; then there is one more, and at most five.
+        """Saves a checkpoint, and removes old ones, so that the newest five stay.
 
         Raises:
             FloatingPointError: its weights are not finite.
             OSError: it cannot be written.
         """
-        self._save(model, self.path / "checkpoints" / f"{iteration:08d}.keras", iteration, seconds)
+        path = self.path / "checkpoints" / f"{iteration:08d}.keras"
+        self._save(model, path, iteration, seconds)
         for old in self.checkpoints()[_KEPT:]:
             old.unlink()
+        if self.output:
+            with atomic_path(self.output) as temporary:
+                shutil.copyfile(path, temporary)
 
     def save_trained(self, model: keras.Model, iteration: int, seconds: float):
-        """As `save_checkpoint`, for the network that training ended with."""
-        self._save(model, self.model, iteration, seconds)
+        """Saves the network that training ended with."""
+        if self.output:
+            self.save_checkpoint(model, iteration, seconds)
+        else:
+            self._save(model, self.model, iteration, seconds)
 
     def _save(self, model: keras.Model, path: pathlib.Path, iteration: int, seconds: float):
         check_finite(model, f"iteration {iteration}")
         record = {"settings": self.settings, "iteration": iteration, "seconds": round(seconds, 1)}
-        # Only this process writes here. What a killed one left under this name is written over.
+        # Only this process writes here. It overwrites what a killed one left under this name.
         temporary = path.with_name("saving.keras")
         try:
             temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +224,7 @@ def record_of(path: pathlib.Path) -> dict:
 
 
 def check_finite(model: keras.Model, when: str):
-    """Raises FloatingPointError where a weight, or what the optimizer keeps of it, is not finite."""
+    """Raises FloatingPointError if a weight, or a variable of the optimizer, is not finite."""
     variables = [*model.weights, *getattr(getattr(model, "optimizer", None), "variables", [])]
     broken = [v.path for v in variables if not np.isfinite(keras.ops.convert_to_numpy(v).astype("float64")).all()]
     if broken:
@@ -197,19 +232,43 @@ def check_finite(model: keras.Model, when: str):
 
 
 def identity(settings: dict) -> dict:
-    """What must be the same for a run to go on: the experiment and its data, but not where they are."""
-    experiment = {
-        name: {key: v for key, v in value.items() if key not in _OF_THE_PLACE} if isinstance(value, dict) else value
-        for name, value in settings["experiment"].items()
-        if name not in _OF_THE_PLACE
-    }
-    return {**{key: settings.get(key) for key in ("recipe", "preset")}, **experiment, "data": settings["data"]}
+    """What must be the same for a run to go on: the flags of its experiment and its data, but not their location."""
+    stored = stored_flags(settings)
+    free = _FREE if stored.get("decay") else _FREE | _FREE_WITHOUT_DECAY
+    flags = {name: value for name, value in stored.items() if name not in free}
+    return {"recipe": settings.get("recipe"), "preset": settings.get("preset"), **flags, "data": settings["data"]}
 
 
 def tested_on(settings: dict) -> dict:
     """What must be the same for scores to be comparable: data, split, protocol and the choice of test sequences."""
-    same = identity(settings)
-    return {key: same.get(key) for key in ("dataset", "source", "windows", "test_sequences", "data")}
+    flags = {name: value for name, value in identity(settings).items() if name in _TEST_DATA}
+    return flags | {"data": settings["data"]}
+
+
+def stored_flags(settings: dict) -> dict:
+    """The flags of a stored experiment. Its parts have had other names in older versions, its flags have not."""
+    flags: dict = {}
+    for name, value in settings["experiment"].items():
+        flags |= value if isinstance(value, dict) else {name: value}
+    return flags
+
+
+def _gone_on(begun: dict, now: dict) -> dict:
+    """The settings of a run that goes on, with the iterations and the learning rate of now."""
+    flags = {name: value for name, value in stored_flags(now).items() if name in _FREE_WITHOUT_DECAY}
+
+    def changed(part: dict) -> dict:
+        return {
+            name: changed(value) if isinstance(value, dict) else flags.get(name, value) for name, value in part.items()
+        }
+
+    others = {name: value for name, value in now.items() if name not in {"experiment", "data", *_WHERE_BEGUN}}
+    return begun | others | {"experiment": changed(begun["experiment"])}
+
+
+def _known_in(before: dict, now: dict) -> dict:
+    """What an older version could not store cannot have changed."""
+    return {name: value for name, value in now.items() if name in before}
 
 
 def _differences(old, new, name: str = "") -> list[tuple]:
@@ -223,22 +282,20 @@ def _differences(old, new, name: str = "") -> list[tuple]:
 
 
 def _settings(content, path: pathlib.Path) -> dict:
-    """Raises ValueError where this is nothing that a run wrote."""
+    """Raises ValueError if this is not what a run wrote."""
     if not all(isinstance(content, dict) and isinstance(content.get(key), dict) for key in ("experiment", "data")):
-        raise ValueError(f"{path} is of no run of a recipe.")
+        raise ValueError(f"{path} is not from a run of an experiment.")
     return content
 
 
-def stored_experiment(settings: dict, experiment: stages.Experiment) -> stages.Experiment:
-    """The experiment that a run was begun with; what its settings do not tell is as in `experiment`."""
-    stored = dict(settings["experiment"])
-    for value in settings["experiment"].values():
-        stored |= value if isinstance(value, dict) else {}
-    return stages.replace(experiment, **{name: stored.get(name, v) for name, v in stages.flat(experiment).items()})
+def stored_experiment(settings: dict, experiment: Experiment) -> Experiment:
+    """The experiment that a run was begun with; a flag that its settings lack is as in `experiment`."""
+    stored = stored_flags(settings)
+    return replace(experiment, **{name: stored[name] for name in flat(experiment).keys() & stored.keys()})
 
 
 def as_json(content: dict) -> dict:
-    """As it comes back from a file: with lists for tuples."""
+    """The same as it would be read from a file: with lists in place of tuples."""
     return json.loads(json.dumps(content))
 
 

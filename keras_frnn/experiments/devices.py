@@ -1,9 +1,9 @@
-"""The devices that train a network together, by each engine's own means. Every device has a part of every batch.
+"""The devices that train a network together, each with its part of every batch. Each backend does so in its own way.
 
 TensorFlow   tf.distribute.MirroredStrategy; on several hosts MultiWorkerMirroredStrategy, by TF_CONFIG
 JAX          keras.distribution.DataParallel; on several hosts by KERAS_DISTRIBUTION_JOB_ADDRESSES,
              KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID
-Torch        DistributedDataParallel, a process a device, which torchrun starts; on several hosts by its flags
+Torch        DistributedDataParallel, one process per device, started by torchrun; on several hosts by its flags
 """
 
 import concurrent.futures
@@ -22,12 +22,12 @@ class Place:
     """Where a process trains.
 
     Attributes:
-        devices: that share each batch, of all processes together.
-        processes: that read data, each its own.
-        process: number of this one. Number 0 alone writes and prints.
-        scope: in which models are made, loaded and trained.
-        prepare: what is to be done to a model before `fit`.
-        splits: whether `fit` takes the batches of all processes and leaves to each its part.
+        devices: number of devices that share each batch, in all processes together.
+        processes: number of processes. Each reads its own part of the data.
+        process: number of this process. Only process 0 writes and prints.
+        scope: the context in which models are made, loaded and trained.
+        prepare: called with a model before `fit`.
+        splits: whether `fit` expects batches of the full size and splits them itself.
     """
 
     devices: int = 1
@@ -38,10 +38,10 @@ class Place:
     splits: bool = False
 
     def alone(self, function: Callable, *arguments):
-        """Calls a function that the other processes do not call, such as one that saves.
+        """Calls a function that only this process calls, such as one that saves.
 
-        Keras makes an optimizer, to compare with, when it saves, and in `scope` its variables would wait for those of
-        the others. A thread of its own is in no scope.
+        To save, Keras makes an optimizer to compare with. In `scope`, its variables would wait for the other processes.
+        A new thread is outside of `scope`.
         """
         if self.processes == 1:
             return function(*arguments)
@@ -50,17 +50,17 @@ class Place:
 
 
 def join(count: int, batch_size: int, kind: str | None = None) -> Place:
-    """Takes this process' devices, and meets those of other processes. To be called before anything is computed.
+    """Sets up this process' devices and connects to the other processes. Call it before anything is computed.
 
-    On Torch, where torchrun has not started this process, it starts the program again, once a device.
+    On Torch, it restarts the program with one process per device, unless torchrun has done so.
 
     Args:
-        count: devices on this host.
-        batch_size: sequences a step, of all devices together.
+        count: number of devices on this host.
+        batch_size: sequences per step, on all devices together.
         kind: `"gpu"`, `"cpu"`, or None for what Keras takes by itself.
 
     Raises:
-        ValueError: there are not as many devices, or they do not divide the batch.
+        ValueError: there are fewer devices, or they do not divide the batch.
     """
     _check_batch(batch_size, count)
     engine = keras.backend.backend()
@@ -72,7 +72,7 @@ def join(count: int, batch_size: int, kind: str | None = None) -> Place:
 def _check_batch(batch_size: int, devices: int):
     if batch_size % devices:
         raise ValueError(
-            f"{devices} devices cannot share a batch of {batch_size} sequences equally. Pass a batch that they divide, "
+            f"{devices} devices cannot share a batch of {batch_size} sequences equally. Pass a multiple of {devices}, "
             f"such as --batch_size={-(-batch_size // devices) * devices}, or other --devices."
         )
 
@@ -108,11 +108,11 @@ def _tensorflow(count: int, kind: str | None) -> Place:
 
 
 def _ready_for_workers(model: keras.Model):
-    """Goes round two places where `fit` of Keras 3.15 fails under MultiWorkerMirroredStrategy."""
-    # It averages a batch over the processes to learn its shape, which is known.
+    """Works around two faults of `fit` in Keras 3.15 under MultiWorkerMirroredStrategy."""
+    # To learn the shape of a batch, which is known, it averages one over the processes.
     model.optimizer.build(model.trainable_variables)
     model._maybe_symbolic_build = lambda *_, **__: None
-    # It averages the loss over a first axis, too, that a number does not have.
+    # It averages the loss over a first axis, which a number does not have.
     train_step = model.train_step
     model.train_step = lambda data: {name: value[None] for name, value in train_step(data).items()}
 
@@ -177,7 +177,7 @@ def _torch_group():
 
 
 def _share_gradients(model: keras.Model):
-    """Makes `fit` average gradients and losses over all processes: Keras calls the model itself, not what wraps it."""
+    """Makes `fit` average gradients and losses over all processes: Keras calls the model itself, not its wrapper."""
     import torch
 
     parallel = torch.nn.parallel.DistributedDataParallel(model)

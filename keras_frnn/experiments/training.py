@@ -1,0 +1,238 @@
+"""The stage train: from the newest good checkpoint, or from the beginning, to the last iteration."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+from absl import logging
+
+from keras_frnn import layers, losses, models, optimizers
+from keras_frnn.experiments.data import fits, identity_of_data, train_data
+from keras_frnn.experiments.devices import Place
+from keras_frnn.experiments.experiment import Experiment, phases
+from keras_frnn.experiments.run_folder import RunError, RunFolder, load, stored_flags
+
+
+def train(
+    experiment: Experiment,
+    folder: RunFolder,
+    place: Place,
+    start: Sequence[RunFolder] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+):
+    """Trains from the newest good checkpoint, or from the beginning, to the last iteration; leaves model.keras.
+
+    Args:
+        experiment: what to train.
+        folder: the run's folder, claimed.
+        place: the devices.
+        start: runs whose mean weights to start from; by default, new weights or those of `initial_weights`.
+        callbacks: called as Keras does, with an epoch from each checkpoint to the next.
+    """
+    iterations = sum(phase.training.iterations for phase, _ in phases(experiment)) or experiment.training.iterations
+    if folder.model.exists():
+        try:
+            _, record = load(folder.model, compile=False)
+            if record["iteration"] >= iterations:
+                print(f"{folder.model} has had its {record['iteration']:,} iterations.")
+                return
+        except ValueError as error:
+            logging.warning("%s It is made again from the newest checkpoint.", error)
+    if experiment.phases:
+        _train_in_phases(experiment, folder, place)
+        return
+    with place.scope():
+        _train(experiment, folder, place, start, callbacks)
+
+
+def _train_in_phases(experiment: Experiment, folder: RunFolder, place: Place):
+    """Each phase is a run of its own, in a folder of its own. The last one's network is the run's."""
+    done: list[RunFolder] = []
+    steps = phases(experiment)
+    for number, (phase, average) in enumerate(steps, start=1):
+        print(f"Phase {number} of {len(steps)}:", flush=True)
+        part = RunFolder(folder.path / f"phase-{number}")
+        part.claim(folder.settings | {"experiment": dataclasses.asdict(phase), "data": identity_of_data(phase)})
+        train(phase, part, place, start=done[-average:])
+        done.append(part)
+    with place.scope():
+        trained = [load(part.model, compile=False) for part in done]
+        model, _ = trained[-1]
+        iterations, seconds = (sum(record[key] for _, record in trained) for key in ("iteration", "seconds"))
+        place.alone(folder.save_trained, model, iterations, seconds)
+
+
+def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Sequence[RunFolder], callbacks):
+    model, done, seconds = None, 0, 0.0
+    iterations = experiment.training.iterations
+    if found := folder.newest():
+        model, record = found
+        if model.optimizer is None:
+            raise RunError(f"The network in {folder.model} has no optimizer, so its training cannot go on.")
+        done, seconds = record["iteration"], record["seconds"]
+        if not place.process:
+            print(f"Going on from iteration {done:,} of {iterations:,}.", flush=True)
+        if experiment.training.decay is None:
+            model.optimizer.learning_rate = experiment.training.learning_rate  # It may be another one now.
+    data = train_data(experiment, done, place)
+    if model is None:
+        context, _ = next(iter(data))
+        model = make_model(experiment, context.shape, start)
+    place.prepare(model)
+    checkpoints = Checkpoints(folder, experiment, done, seconds, place, callbacks)
+    if done < iterations:
+        with checkpoints.stopped_by_signals():
+            steps = iterations - done
+            model.fit(data, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0, callbacks=[checkpoints])
+    elif done:
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # As `fit` does at its end.
+    if not place.process:
+        place.alone(folder.save_trained, model, iterations, checkpoints.seconds)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves every `checkpoint_every` iterations and on a signal; ends the run if the loss is not finite."""
+
+    def __init__(
+        self, folder: RunFolder, experiment: Experiment, done: int, seconds: float, place: Place, callbacks=()
+    ):
+        super().__init__()
+        self.place = place
+        self.callbacks = keras.callbacks.CallbackList(list(callbacks))
+        self.folder, self.training, self.iteration = folder, experiment.training, done
+        self.saved, self.seconds = done, seconds
+        self.signal: int | None = None
+
+    def on_train_begin(self, logs=None):
+        self.callbacks.set_model(self.model)
+        self.callbacks.on_train_begin()
+        self.since = time.perf_counter()
+
+    def on_train_end(self, logs=None):
+        self.callbacks.on_train_end()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.iteration += 1
+        loss = float(logs["loss"])  # The mean since the last checkpoint.
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"The loss became {loss} in iteration {self.iteration}. {self._last_good()}")
+        last = self.iteration == self.training.iterations
+        if last or self.signal or self.iteration % self.training.checkpoint_every == 0:
+            self.callbacks.on_epoch_end(math.ceil(self.iteration / self.training.checkpoint_every) - 1, logs)
+            if not self.place.process:
+                self._save(loss)
+            self.model.reset_metrics()
+        if self.signal and not last:
+            print(f"Stopped in iteration {self.iteration:,}. The same command goes on from there.", file=sys.stderr)
+            sys.exit(128 + self.signal)
+
+    def _save(self, loss: float):
+        now = time.perf_counter()
+        self.seconds, spent, self.since = self.seconds + now - self.since, now - self.since, now
+        try:
+            model = self.model  # On JAX, this fetches the weights, from all processes.
+            self.place.alone(self.folder.save_checkpoint, model, self.iteration, self.seconds)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} {self._last_good()}") from error
+        print(
+            f"iteration {self.iteration:,} of {self.training.iterations:,}: loss {loss:.4g}, "
+            f"{spent / (self.iteration - self.saved):.3g} s each",
+            flush=True,
+        )
+        self.saved = self.iteration
+
+    def _last_good(self) -> str:
+        newest = next(iter(self.folder.checkpoints()), None)
+        return f"The last good checkpoint is {newest}." if newest else "There is no checkpoint yet."
+
+    @contextlib.contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """The first SIGTERM or SIGINT ends training after the current step; a second one at once.
+
+        Several processes all end at once: they would get the signal in different steps, and no step works without all.
+        """
+        if self.place.processes > 1:
+            yield
+            return
+
+        def stop(number, frame):
+            self.signal = number
+            signal.signal(number, signal.SIG_DFL)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder] = ()) -> keras.Model:
+    """The compiled network before training, its weights by the seed or from other runs, see `train`."""
+    network, training = experiment.network, experiment.training
+    keras.utils.set_random_seed(training.seed)
+    initializer = _named(network.kernel_initializer, "kernel_initializer", layers, keras.initializers)
+    options = {} if network.update_bias is None else {"update_bias": network.update_bias}
+    if network.remat:
+        options["remat"] = True
+    with fits("model", experiment):
+        model = getattr(models, network.model).from_topology(
+            network.topology,
+            experiment.windows.horizon,
+            kernel_initializer=initializer(),
+            data_format="channels_last",  # As frames are stored, whatever the user's keras.json says.
+            dtype=network.precision,
+            **options,
+        )
+    model.build((None, *context_shape[1:]))
+    if start:
+        _start_from(model, experiment, [run.path for run in start])
+    elif training.initial_weights:
+        _start_from(model, experiment, [pathlib.Path(training.initial_weights)])
+    rate = training.learning_rate
+    if training.decay == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, max(1, training.iterations), alpha=0.02)
+    averaging = {} if training.ema is None else {"use_ema": True, "ema_momentum": training.ema}
+    optimizer = _named(training.optimizer, "optimizer", optimizers, keras.optimizers)
+    loss = losses.FrameCrossentropy() if training.loss == "FrameCrossentropy" else training.loss
+    model.compile(optimizer(rate, clipnorm=training.clipnorm, **averaging), loss)
+    return model
+
+
+def _named(name: str, flag: str, *modules):
+    found = next((getattr(module, name) for module in modules if hasattr(module, name)), None)
+    if not isinstance(found, type):
+        raise ValueError(
+            f"--{flag} must be the name of a class in {' or '.join(m.__name__ for m in modules)}: {name!r}"
+        )
+    return found
+
+
+def _start_from(model: keras.Model, experiment: Experiment, paths: list[pathlib.Path]):
+    """Sets the weights to the mean of other runs' weights. Their network must be the same."""
+    weights = []
+    for path in paths:
+        source, record = load(path, compile=False) if path.suffix == ".keras" else RunFolder(path).trained()
+        shapes = [[tuple(weight.shape) for weight in network.weights] for network in (model, source)]
+        theirs = stored_flags(record["settings"])
+        if type(source) is not type(model) or shapes[0] != shapes[1]:
+            raise RunError(
+                "--initial_weights must be of the same network on frames of as many channels. Expected: "
+                f"{experiment.network.model}, {_shown(experiment.network.topology)}, {model.context_shape[-1]} "
+                f"channel(s). Received: {path} with {theirs['model']}, {_shown(theirs['topology'])}, "
+                f"{source.context_shape[-1]} channel(s)"
+            )
+        weights.append(source.get_weights())
+    model.set_weights([np.mean(values, axis=0) for values in zip(*weights, strict=True)])
+    print(f"Starting from the weights of {' and '.join(map(str, paths))}.")
+
+
+def _shown(topology) -> str:
+    return " ".join(f"{entry[0]}({', '.join(map(str, entry[1:]))})" for entry in topology)
