@@ -3,7 +3,7 @@
 What the rest of the library calls:
 
     scan                        a loop over time
-    short_loops_written_out     a context in which TensorFlow gets those of few steps without a loop
+    unroll_short_loops     a context in which TensorFlow gets those of few steps without a loop
     minimal_update, minimal_recurrence, minimal_recurrence_gradients
                                 minimal updates: a step, all of them, and their gradients
     delay_until                 tensors that are not read before another one is there
@@ -20,7 +20,7 @@ What the rest of the library calls:
     tanh                        the hyperbolic tangent
     sigmoid_gradient, tanh_gradient
                                 gradients of activations
-    with_written_gradient       a function whose gradient is written by hand, which can be differentiated, too
+    custom_gradient       a function whose gradient is written by hand, which can be differentiated, too
     CompiledCalls               functions of a model, compiled for arguments of shapes that come again
     gradients                   a context in which Torch records no gradient that nobody takes
     accelerator                 the GPU or TPU in use
@@ -48,17 +48,18 @@ from keras_frnn.backend.convolution import (
     upsampled_conv,
     upsampled_conv_gradients,
 )
+from keras_frnn.backend.custom_gradient import custom_gradient
 from keras_frnn.backend.devices import accelerator, batch_processes, batch_shards
 from keras_frnn.backend.exports import export_options, export_refusal, missing_export_modules
-from keras_frnn.backend.minimal_update import minimal_recurrence, minimal_recurrence_gradients, minimal_update
-from keras_frnn.backend.time_loop import delay_until, scan, short_loops_written_out
-from keras_frnn.backend.written_gradient import with_written_gradient
+from keras_frnn.backend.minimal_update import minimal_recurrence, minimal_recurrence_gradients
+from keras_frnn.backend.time_loop import delay_until, scan, unroll_short_loops
 
 __all__ = [
     "CompiledCalls",
     "accelerator",
     "batch_processes",
     "batch_shards",
+    "custom_gradient",
     "delay_until",
     "depth_to_space",
     "export_options",
@@ -70,21 +71,19 @@ __all__ = [
     "max_pool",
     "minimal_recurrence",
     "minimal_recurrence_gradients",
-    "minimal_update",
     "missing_export_modules",
     "packed",
     "read_kernel",
     "same_conv",
     "scan",
-    "short_loops_written_out",
     "sigmoid_gradient",
     "space_to_depth",
     "split_channels",
     "tanh",
     "tanh_gradient",
     "transposed",
+    "unroll_short_loops",
     "upsample",
     "upsampled_conv",
     "upsampled_conv_gradients",
-    "with_written_gradient",
 ]

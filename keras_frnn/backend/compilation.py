@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_frnn.backend.time_loop import writes_out_short_loops
+from keras_frnn.backend.time_loop import unrolls_short_loops
 
 _KEPT = 8  # Compiled functions a model. Each holds a graph of its own.
 
@@ -33,14 +33,14 @@ class CompiledCalls:
     def __len__(self):
         return sum(function is not None for function in self._compiled.values())
 
-    def __call__(self, function: Callable, *arguments, at_once: bool = False, **static):
+    def __call__(self, function: Callable, *arguments, compile_now: bool = False, **static):
         """`function(*arguments, **static)`.
 
         Args:
             function: a method of the model.
             arguments: tensors, nested tuples of tensors, and None.
-            at_once: compile in the first call with these shapes. If not, the first runs as it is, because compiling
-                takes longer than one call.
+            compile_now: compile on the first call with these shapes. By default that one runs as it is, because
+                compiling takes longer than one call.
             static: hashable; another value is another function.
         """
         if keras.backend.backend() == "torch" or self._model.run_eagerly:
@@ -58,12 +58,12 @@ class CompiledCalls:
             shapes,
             tuple(sorted(static.items())),
             self._model.jit_compile,
-            writes_out_short_loops(),
+            unrolls_short_loops(),
         )
         with self._lock:
             is_known = key in self._compiled
             compiled = self._compiled.pop(key, None)
-            if compiled is None and (is_known or at_once):
+            if compiled is None and (is_known or compile_now):
                 compiled = self._compile(function, static)
             self._compiled[key] = compiled
             if len(self._compiled) > _KEPT:

@@ -4,10 +4,9 @@ import keras
 from keras import ops
 
 from keras_frnn.backend.activation_gradients import sigmoid_gradient, tanh, tanh_gradient
+from keras_frnn.backend.custom_gradient import custom_gradient
 from keras_frnn.backend.devices import jax_is_on_cpu
 from keras_frnn.backend.linear_recurrence import linear_recurrence, linear_recurrence_gradients
-from keras_frnn.backend.time_loop import scan
-from keras_frnn.backend.written_gradient import with_written_gradient
 
 
 def minimal_gates(x):
@@ -22,12 +21,6 @@ def minimal_gates(x):
     return ops.sigmoid(-x_z), tanh(x_c)
 
 
-def minimal_update(h, x):
-    """The next state, `(..., filters)`; `x` as `minimal_gates` takes it."""
-    keep, c = minimal_gates(x)
-    return c + keep * (h - c)
-
-
 def minimal_recurrence(h, x, mask=None):
     """The states after every step, `(time, ..., filters)`.
 
@@ -37,7 +30,7 @@ def minimal_recurrence(h, x, mask=None):
         mask: booleans that broadcast to the states, false where a step leaves the state as it is.
     """
     if keras.backend.backend() == "jax" and jax_is_on_cpu() and mask is None:
-        iterate = with_written_gradient(_iterate_and_keep, _back_in_time, lambda h, x: scan(minimal_update, h, x)[1])
+        iterate = custom_gradient(_iterate_with_residuals, _gradient, _iterate)
         return ops.reshape(iterate(_pixels(h), _pixels(x, 1)), (x.shape[0], *h.shape))
     keep, c = minimal_gates(x)
     if mask is not None:
@@ -79,7 +72,11 @@ def _keep_and_candidate(y):
     return 0.5 - 0.5 * y[..., :half], y[..., half:]
 
 
-def _iterate_and_keep(h, x):
+def _iterate(h, x):
+    return _iterate_with_residuals(h, x)[0]
+
+
+def _iterate_with_residuals(h, x):
     def step(h, y):
         keep, c = _keep_and_candidate(y)
         h = c + keep * (h - c)
@@ -90,7 +87,7 @@ def _iterate_and_keep(h, x):
     return states, (states, y)
 
 
-def _back_in_time(upstream, inputs, kept):
+def _gradient(upstream, inputs, residuals):
     def step(dh, inputs):
         upstream, h, y = inputs
         keep, c = _keep_and_candidate(y)
@@ -99,4 +96,4 @@ def _back_in_time(upstream, inputs, kept):
         dx = dh * (1 - keep) * (c - h), dh * (1 - keep) * (1 - c * c)
         return keep * dh, ops.concatenate(dx, axis=-1)
 
-    return ops.scan(step, ops.zeros_like(inputs[0]), (upstream, *kept), reverse=True)
+    return ops.scan(step, ops.zeros_like(inputs[0]), (upstream, *residuals), reverse=True)

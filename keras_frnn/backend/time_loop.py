@@ -9,27 +9,27 @@ from keras import ops
 
 from keras_frnn.backend.convolution import inside_of_a_loop
 
-_WRITTEN_OUT = 16  # Steps at most: the graph grows with them.
-_writes_out = contextvars.ContextVar("writes_out", default=False)
+_UNROLLED = 16  # Steps at most: the graph grows with them.
+_unrolls = contextvars.ContextVar("writes_out", default=False)
 
 
 @contextlib.contextmanager
-def short_loops_written_out() -> Iterator[None]:
+def unroll_short_loops() -> Iterator[None]:
     """A context in which TensorFlow gets loops of few steps as so many copies of a step.
 
     For a network that is called again and again on one small frame: the bookkeeping of TensorFlow's loops takes about
     a tenth of its time then.
     """
-    token = _writes_out.set(True)
+    token = _unrolls.set(True)
     try:
         yield
     finally:
-        _writes_out.reset(token)
+        _unrolls.reset(token)
 
 
-def writes_out_short_loops() -> bool:
-    """Whether this is inside of `short_loops_written_out`."""
-    return _writes_out.get()
+def unrolls_short_loops() -> bool:
+    """Whether this is inside of `unroll_short_loops`."""
+    return _unrolls.get()
 
 
 def scan(step, state, inputs, select=lambda state: state, reverse=False, differentiable=True):
@@ -48,7 +48,7 @@ def scan(step, state, inputs, select=lambda state: state, reverse=False, differe
     """
     backend = keras.backend.backend()
     length = keras.tree.flatten(inputs)[0].shape[0]
-    if backend == "tensorflow" and not (writes_out_short_loops() and length and length <= _WRITTEN_OUT):
+    if backend == "tensorflow" and not (unrolls_short_loops() and length and length <= _UNROLLED):
         return _tensorflow_scan(step, state, inputs, select, reverse, differentiable)
     if backend == "jax":
 

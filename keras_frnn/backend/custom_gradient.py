@@ -3,7 +3,7 @@
 import keras
 
 
-def with_written_gradient(forward, backward, plain):
+def custom_gradient(forward, backward, plain):
     """`plain`, a function of tensors, that is differentiated with a gradient written by hand.
 
     The gradient of that gradient is that of `plain`. (`keras.ops.custom_gradient` would differentiate what is written,
@@ -11,7 +11,7 @@ def with_written_gradient(forward, backward, plain):
 
     Args:
         forward: function of tensors that returns what `plain` does, one tensor, and a tuple of tensors to keep.
-        backward: function of the gradient of the output, the tuple of inputs and what was kept, that returns the
+        backward: function of the gradient of the output, the tuple of inputs and the residuals, that returns the
             gradients of all inputs.
         plain: function of tensors that autodiff can go through, as often as it likes.
     """
@@ -27,7 +27,7 @@ def _in_tensorflow(forward, backward, plain):
     import tensorflow as tf
 
     @tf.custom_gradient
-    def first_order(upstream, inputs, kept):
+    def first_order(upstream, inputs, residuals):
         def gradient(*upstreams):
             with tf.GradientTape() as outer:
                 outer.watch((upstream, inputs))
@@ -36,14 +36,14 @@ def _in_tensorflow(forward, backward, plain):
                     output = plain(*inputs)
                 gradients = inner.gradient(output, inputs, upstream, tf.UnconnectedGradients.ZERO)
             dupstream, dinputs = outer.gradient(gradients, (upstream, inputs), upstreams, tf.UnconnectedGradients.ZERO)
-            return dupstream, dinputs, tf.nest.map_structure(lambda _: None, kept)
+            return dupstream, dinputs, tf.nest.map_structure(lambda _: None, residuals)
 
-        return tuple(backward(upstream, inputs, kept)), gradient
+        return tuple(backward(upstream, inputs, residuals)), gradient
 
     @tf.custom_gradient
     def run(*inputs):
-        output, kept = forward(*inputs)
-        return output, lambda upstream: first_order(upstream, inputs, kept)
+        output, residuals = forward(*inputs)
+        return output, lambda upstream: first_order(upstream, inputs, residuals)
 
     return run
 
@@ -55,8 +55,8 @@ def _in_jax(forward, backward, plain):
         return jax.vjp(plain, *inputs)[1](upstream)
 
     @jax.custom_vjp
-    def first_order(upstream, inputs, kept):
-        return tuple(backward(upstream, inputs, kept))
+    def first_order(upstream, inputs, residuals):
+        return tuple(backward(upstream, inputs, residuals))
 
     first_order.defvjp(
         lambda *arguments: (first_order(*arguments), arguments[:2]),
@@ -73,12 +73,12 @@ def _in_jax(forward, backward, plain):
 
     def run_keeping(*inputs):
         # JAX differentiates this in turn for second order: not through `forward`, either.
-        output, kept = keeping(*inputs)
-        return output, (inputs, kept)
+        output, residuals = keeping(*inputs)
+        return output, (inputs, residuals)
 
     def keep_twice(*inputs):
-        output, kept = keeping(*inputs)
-        return (output, kept), (inputs, kept)
+        output, residuals = keeping(*inputs)
+        return (output, residuals), (inputs, residuals)
 
     keeping.defvjp(keep_twice, lambda residuals, upstreams: first_order(upstreams[0], *residuals))
     run.defvjp(run_keeping, lambda residuals, upstream: first_order(upstream, *residuals))
@@ -87,6 +87,6 @@ def _in_jax(forward, backward, plain):
 
 def _in_torch(forward, backward, plain):
     # A module of its own: torch.compile goes through a class that is there, not through one that is made on the way.
-    from keras_frnn.backend.torch_function import WithWrittenGradient
+    from keras_frnn.backend.torch_function import CustomGradient
 
-    return lambda *inputs: WithWrittenGradient.apply(forward, backward, plain, *inputs)
+    return lambda *inputs: CustomGradient.apply(forward, backward, plain, *inputs)
