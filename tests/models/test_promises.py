@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_frnn import backend, evaluation, layers, models
-from keras_frnn.backend.time_loop import unrolls_short_loops
+from keras_frnn.backend.common import unrolls_short_loops
 
 FAMILIES = {
     "frnn": lambda **kwargs: models.FoldedRNN.from_topology(
