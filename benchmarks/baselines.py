@@ -4,8 +4,7 @@ alone."""
 import keras
 from keras import ops
 
-from keras_frnn import layers
-from keras_frnn.backend import convolution
+from keras_frnn import backend, layers
 
 
 class TimeMajorFoldedRNN(keras.Model):
@@ -147,19 +146,19 @@ def convolutions(
         small = size // factors[0]
         x = keras.random.uniform((frames, small, small, kernel.shape[2]))
         y = keras.random.uniform((frames, size, size, kernel.shape[3]))
-        calls.append((steps, lambda x: convolution.upsampled_conv(x, kernel, factors), x))
+        calls.append((steps, lambda x: backend.upsampled_conv(x, kernel, factors), x))
         if not training:
             return
         if factors == (1, 1):
             xs, ys = (ops.repeat(part, steps, axis=0) for part in (x, y))
-            calls.append((1, lambda ys: convolution.kernel_gradient(xs, ys, kernel.shape[:2]), ys))
+            calls.append((1, lambda ys: backend.kernel_gradient(xs, ys, kernel.shape[:2]), ys))
             if inputs_have_gradient:
-                turned = convolution.flipped(kernel)
-                calls.append((steps, lambda y: convolution.input_gradient(y, turned), y))
+                turned = backend.flipped(kernel)
+                calls.append((steps, lambda y: backend.input_gradient(y, turned), y))
         else:
 
             def both_gradients(y):
-                dx, dkernel = convolution.upsampled_conv_gradients(x, kernel, factors, y)
+                dx, dkernel = backend.upsampled_conv_gradients(x, kernel, factors, y)
                 return dx + dkernel[0, 0, 0, 0]
 
             calls.append((steps, both_gradients, y))
@@ -171,9 +170,9 @@ def convolutions(
             size //= member.pool_size[0]
             continue
         if isinstance(member, layers.FoldedConv2D):
-            kernel = convolution.packed(member.kernel.value)
+            kernel = backend.packed(member.kernel.value)
             add(1, context * batch_size, size, kernel, inputs_have_gradient=index > 0)
-            back = convolution.packed(ops.transpose(kernel, (0, 1, 3, 2)))
+            back = backend.packed(ops.transpose(kernel, (0, 1, 3, 2)))
             add(1, horizon * batch_size, size, back, upsampling)
             continue
         # Inputs of all steps are convolved at once, except in the top layer's rollout.
@@ -183,10 +182,10 @@ def convolutions(
         elif member.has_decoder:
             runs += [(member.decoder, horizon, upsampling)]
         for update, steps, factors in runs:
-            kernel = convolution.packed(update.kernel.value)
+            kernel = backend.packed(update.kernel.value)
             add(1, steps * batch_size, size, kernel, factors, gradient_of_frames)
             for kernel in (update.recurrent_kernel, update.candidate_kernel):
-                add(steps, batch_size, size, convolution.packed(kernel.value))
+                add(steps, batch_size, size, backend.packed(kernel.value))
 
     def run():
         pixel = 0.0

@@ -188,7 +188,7 @@ def test_convolutions_alone_are_those_of_the_network(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARK.parent)
     import baselines
 
-    from keras_frnn.backend import convolution
+    from keras_frnn import backend
 
     topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3), ("pool", 2), ("recurrent", 4, 3), ("recurrent", 2, 1)]
     network = models.FoldedRNN.from_topology(topology, 3)
@@ -211,7 +211,9 @@ def test_convolutions_alone_are_those_of_the_network(monkeypatch):
         ("inputs", "input_gradient", lambda y, kernel: size(y.shape[:3], kernel.shape)),
         ("kernels", "kernel_gradient", lambda x, y, side: size(x.shape, side, y.shape[3])),
     ):
-        monkeypatch.setattr(convolution, name, counted(kind, getattr(convolution, name), count))
+        replaced = counted(kind, getattr(backend, name), count)
+        for module in (backend, backend.engine) if hasattr(backend.engine, name) else (backend,):
+            monkeypatch.setattr(module, name, replaced)
     baselines.convolutions(network.stack, 2, context=4, horizon=3, size=8, training=True)()
     forward = 2 * evaluation.cost(network, (8, 8, 1), context=4, horizon=3).macs
     # The gradient of the frames is not computed.

@@ -34,12 +34,14 @@ def test_code_runs(page, tmp_path, monkeypatch):
         run(block, page, namespace)
 
 
-def test_layers_are_building_blocks():
+def test_layers_are_building_blocks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     page, namespace = ROOT / "docs" / "building_blocks.md", {"__name__": "building_blocks"}
     for block in python_blocks(page):
         run(block, page, namespace)
     assert namespace["accuracy"] > 0.9
     assert namespace["history"][-1] < 0.5 * namespace["history"][0]
+    assert namespace["own_losses"][-1] < namespace["own_losses"][0]
     assert namespace["own_loop"][-1] < namespace["own_loop"][0]
     # The critic affects the network's weights: without it, the same step changes them differently.
     generator, (context, future) = namespace["generator"], namespace["batches"][0]
