@@ -1,20 +1,25 @@
 """The command line of `keras-frnn`. What the commands do is in keras_frnn/command/.
 
-It lies beside the package, whose import loads Keras, so that `--help` and many errors are printed at once.
+It lies beside the package, whose import loads Keras unless this module is loaded first, so that `--help` and many
+errors are printed at once.
 """
 
 import argparse
 import codecs
 import contextlib
 import functools
-import importlib.util
+import importlib
 import os
-import pathlib
 import re
 import sys
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
+
+# The package looks for this name, which `python -m keras_frnn_command` does not set.
+sys.modules.setdefault("keras_frnn_command", sys.modules[__name__])
+
+import keras_frnn  # noqa: E402
+from keras_frnn.command import before_keras  # noqa: E402
 
 _SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 _RECIPES = {"--iterations": "--steps", "--batch-size": "--batch", "--checkpoint-every": "--save-every"}
@@ -46,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     ):
         os.environ.setdefault(variable, value)
     try:
-        _before_keras().check(name, arguments)
+        before_keras.check(name, arguments)
         with _without_stderr():
             command = importlib.import_module(f"keras_frnn.command.{name}")
         getattr(command, name)(**arguments)
@@ -78,17 +83,6 @@ def _spelled_out(error: UnicodeError) -> tuple[str, int]:
     return text.replace("\\u2501", "-"), end
 
 
-@functools.cache
-def _before_keras() -> ModuleType:
-    """The module keras_frnn.command.before_keras, loaded without its package."""
-    (folder,) = importlib.util.find_spec("keras_frnn").submodule_search_locations
-    path = pathlib.Path(folder) / "command" / "before_keras.py"
-    spec = importlib.util.spec_from_file_location("before_keras", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _with_flags(text: str, arguments: dict) -> str:
     """A message of the package in the terms of the command: `frame_step` and frame_step=2 become flags."""
     for name in arguments:
@@ -112,7 +106,6 @@ def _without_stderr() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = _before_keras()
     parser = argparse.ArgumentParser(
         prog="keras-frnn",
         usage="keras-frnn COMMAND ...; keras-frnn COMMAND --help",
@@ -120,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="The environment variable KERAS_BACKEND is tensorflow, jax or torch.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"keras-frnn {defaults.version()}")
+    parser.add_argument("--version", action="version", version=f"keras-frnn {keras_frnn.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="keras-frnn")
 
     def command(name: str, usage: str, help: str):
@@ -143,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     # Flags of the windows have no default: one that is not given is as the network was trained.
     windows = {
         f"--{name.replace('_', '-')}": dict(
-            type=_positive, metavar="N", help=help, otherwise=f"as trained, or {defaults.WINDOWS[name]}"
+            type=_positive, metavar="N", help=help, otherwise=f"as trained, or {before_keras.WINDOWS[name]}"
         )
         for name, help in {
             "context": "given frames",
@@ -175,11 +168,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", **size, otherwise="as it was built, or the video's")
 
     add = command("prepare", "FOLDER [--FLAG=VALUE ...]", "Decode videos, once, for `train`, `evaluate` and recipes.")
-    videos, ucf101 = (defaults.PREPARING[name] for name in ("videos", "ucf101"))
+    videos, ucf101 = (before_keras.PREPARING[name] for name in ("videos", "ucf101"))
     part, protocols = videos["test_fraction"], ("paper", "official-1", "official-2", "official-3")
     add("folder", metavar="FOLDER", help="folder of the videos, also in its subfolders")
     add("--output", default="prepared", metavar="FOLDER", help="folder to write to")
-    kinds = dict(choices=tuple(defaults.PREPARING), default="videos", metavar="NAME")
+    kinds = dict(choices=tuple(before_keras.PREPARING), default="videos", metavar="NAME")
     add("--dataset", **kinds, help="kth, ucf101: in the paper's sizes and splits; videos: any")
     add("--size", type=_size, metavar="HEIGHTxWIDTH", help="size of the stored frames", otherwise=videos["size"])
     add("--gray", action="store_true", default=None, help="store gray frames, not color")
@@ -197,10 +190,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--accept-bad-videos", action="store_true", help="store what can be read of bad videos")
     add("--workers", type=_positive, metavar="N", help="decoding processes", otherwise="one per core")
 
-    training = defaults.TRAINING
+    training = before_keras.TRAINING
     add = command("train", "FOLDER [--FLAG=VALUE ...]", "Train a network on prepared videos; run again to continue.")
     add("folder", metavar="FOLDER", help="the output of `keras-frnn prepare`")
-    add("--output", default=defaults.NETWORK, metavar="FILE", help="the network, .keras")
+    add("--output", default=before_keras.NETWORK, metavar="FILE", help="the network, .keras")
     add(
         "--network",
         choices=("quick", "small", "paper"),
@@ -217,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = command("evaluate", "FOLDER [--FLAG=VALUE ...]", "Score networks on the test videos of a prepared folder.")
     add("folder", metavar="FOLDER", help="the output of `keras-frnn prepare`")
-    add("--model", action="append", metavar="MODEL", help="a network; repeatable", otherwise=defaults.NETWORK)
+    add("--model", action="append", metavar="MODEL", help="a network; repeatable", otherwise=before_keras.NETWORK)
     for name, options in windows.items():
         add(name, **options)
     add("--sequences", type=_positive, metavar="N", help="test sequences, chosen by a seed", otherwise="all")

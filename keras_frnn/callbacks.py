@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from keras_frnn.checks import check_positive_integer
-from keras_frnn.command.before_keras import check_writable
 from keras_frnn.evaluation.animation import save_animation
 from keras_frnn.evaluation.display import to_display
 from keras_frnn.evaluation.figures import plot_strip
+from keras_frnn.files import check_writable
 
 _MOST_SEQUENCES = 4
 

@@ -7,6 +7,7 @@ import pathlib
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 import filelock
@@ -58,6 +59,26 @@ def write_text(path: pathlib.Path, text: str):
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def check_writable(path: pathlib.Path):
+    """Checks that a file can be written at a path, whose folders may be missing; leaves nothing behind.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected the name of a file to write. Received: {path}, which is a folder.")
+    folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written: {folder} is a file. Move it, or choose another path.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"{path} cannot be written: in the folder {folder}, {error.strerror or error}. Choose another path."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """What the command `keras-frnn` checks before it loads Keras, which takes seconds, and the defaults of its flags.
 
-`keras_frnn_command.py` loads this file by its path, so it must not import the package.
+It imports only such parts of the package as need no Keras.
 """
 
 import contextlib
@@ -9,11 +9,11 @@ import importlib.util
 import json
 import os
 import pathlib
-import re
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from keras_frnn.files import check_writable
 
 RECORD = "run.json"  # Name in a .keras file, beside Keras' own members, of the settings and the step of its training.
 NETWORK = "model.keras"  # What `train` writes and `evaluate` reads by default, and what is looked for in a folder.
@@ -25,15 +25,8 @@ PREPARING: dict[str, dict[str, Any]] = {
     "kth": {},
     "ucf101": {"protocol": "paper", "lists": None, "seed": 0},
 }
-_PACKAGE = pathlib.Path(__file__).parents[1]
-_PRESETS = _PACKAGE / "presets"
+_PRESETS = pathlib.Path(__file__).parents[1] / "presets"
 _LARGEST_RECORD = 2**20  # Bytes. Files may come from strangers.
-
-
-def version() -> str:
-    """The version of the package."""
-    text = (_PACKAGE / "__init__.py").read_text(encoding="utf-8")
-    return re.findall(r'^__version__ = "(.*)"', text, re.MULTILINE)[0]
 
 
 def check(command: str, arguments: dict[str, Any]):
@@ -119,26 +112,6 @@ def _check_output(output: str, *suffixes: str) -> str:
         raise ValueError(f"The file's name must end in {' or '.join(suffixes)}. Received: --output={output}")
     check_writable(pathlib.Path(output))
     return suffix
-
-
-def check_writable(path: pathlib.Path):
-    """Checks that a file can be written at a path, whose folders may be missing; leaves nothing behind.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"Expected the name of a file to write. Received: {path}, which is a folder.")
-    folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{path} cannot be written: {folder} is a file. Move it, or choose another path.")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise type(error)(
-            f"{path} cannot be written: in the folder {folder}, {error.strerror or error}. Choose another path."
-        ) from error
 
 
 def check_file(path: str):
