@@ -48,7 +48,7 @@ SECTIONS = {
             ("`i' = update(i, y)`", "decode, all steps", LAYER, "return self.decoder.iterate(i, sequence, "),
             (
                 "`o_0`",
-                "the state at the beginning, trained, one value a channel",
+                "the state at the beginning, trained, one value per channel",
                 LAYER,
                 "self.initial_output_state = self.add_weight(",
             ),
@@ -72,7 +72,7 @@ SECTIONS = {
                 "self.decoder_bias, upsampling)",
             ),
             ("max pooling", "encode", POOL, "backend.max_pool(x, self.pool_size), sequence), ()"),
-            ("nearest-neighbour upsampling", "decode", POOL, "return backend.upsample(sequence, "),
+            ("nearest-neighbor upsampling", "decode", POOL, "return backend.upsample(sequence, "),
         ],
     ),
     "The network": (
@@ -113,7 +113,7 @@ SECTIONS = {
         [
             (
                 "orthogonal, columns scaled to `2 / sqrt(rows + columns)`",
-                "the published initialisation",
+                "the published initialization",
                 "layers/scaled_orthogonal.py",
                 "deviation = 2 / math.sqrt(",
             ),

@@ -13,10 +13,21 @@ if "keras_frnn_command" not in sys.modules:
     from keras_frnn import layers, losses, metrics, models, optimizers
 
 if TYPE_CHECKING:
-    from keras_frnn import callbacks, datasets, evaluation, reference
+    from keras_frnn import callbacks, datasets, evaluation, reference, testing
 
 __version__ = "0.3.0"
-__all__ = ["callbacks", "datasets", "evaluation", "layers", "losses", "metrics", "models", "optimizers", "reference"]
+__all__ = [
+    "callbacks",
+    "datasets",
+    "evaluation",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "reference",
+    "testing",
+]
 
 
 def __getattr__(name: str):

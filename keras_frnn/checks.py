@@ -12,7 +12,7 @@ RANGE_MARGIN = 1.001  # Of frames in [-1, 1] that went through float16 or an int
 
 
 def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
-    """`value` as a tuple of `count` positive integers: one integer for all, or one for each. NumPy's count, too."""
+    """`value` as `count` positive integers: one integer for all, or one for each. NumPy numbers are accepted."""
     values = value if isinstance(value, (tuple, list)) else (value,) * count
     try:
         integers = tuple(operator.index(v) for v in values)
@@ -25,7 +25,7 @@ def check_positive_integers(value, name: str, count: int) -> tuple[int, ...]:
 
 
 def check_positive_integer(value, name: str) -> int:
-    """`value` as an integer of 1 or more. NumPy's count, too."""
+    """`value` as an integer of 1 or more. NumPy numbers are accepted."""
     return check_positive_integers(value, name, 1)[0]
 
 
@@ -35,7 +35,7 @@ def check_positive_integers_by_name(**values) -> list[int]:
 
 
 def check_integer(value, name: str, lowest: int | None = None, highest: int | None = None) -> int:
-    """`value` as an integer within both bounds, as far as there are any. NumPy's count, too."""
+    """`value` as an integer within both bounds, where given. NumPy numbers are accepted."""
     try:
         integer = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -48,7 +48,7 @@ def check_integer(value, name: str, lowest: int | None = None, highest: int | No
 
 
 def check_finite(value, name: str) -> float:
-    """`value` as a finite number. NumPy's count, too."""
+    """`value` as a finite number. NumPy numbers are accepted."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
         raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
     return float(value)
@@ -66,7 +66,7 @@ def check_data_format(data_format: str | None) -> str:
 
 
 def check_float_policy(policy: keras.DTypePolicy):
-    """Raises where something is to compute, or keep its weights, in other numbers than floating-point ones."""
+    """Raises unless a policy computes and keeps weights in floating point."""
     if not all(keras.backend.is_float_dtype(dtype) for dtype in (policy.compute_dtype, policy.variable_dtype)):
         raise ValueError(
             f"`dtype` must be floating, such as 'float32' or 'mixed_bfloat16'. Received: dtype={policy.name!r}"
@@ -102,14 +102,14 @@ _KEYWORDS = {
 
 
 def check_keywords(owner: str, keywords: dict):
-    """Raises where there are arguments that other Keras layers have, and these have not; says what to do instead."""
+    """Raises if arguments are given that only other Keras layers have; says what to do instead."""
     for name, value in keywords.items():
         if name in _KEYWORDS:
             raise ValueError(f"{owner} has no `{name}`: {_KEYWORDS[name]}. Received: {name}={value!r}")
 
 
 def check_is_tensor(data, name: str):
-    """Raises where text, None or objects stand where Keras takes arrays and tensors."""
+    """Raises if data is text, None or objects, where Keras expects an array or a tensor."""
     kind = getattr(getattr(data, "dtype", None), "kind", "")
     if data is None or isinstance(data, (str, bytes, os.PathLike)) or kind in ("O", "S", "T", "U"):
         found = f"dtype={data.dtype}" if kind else f"{name}={data!r}"
@@ -117,7 +117,7 @@ def check_is_tensor(data, name: str):
 
 
 def check_suffix(path: str | os.PathLike, *suffixes: str) -> str:
-    """The suffix of a file's name in lower case, which must be one of those that can be written."""
+    """The suffix of a file's name in lower case; raises if it is not one of these."""
     suffix = pathlib.Path(path).suffix.lower()
     if suffix not in suffixes:
         raise ValueError(f"The file's name must end in {' or '.join(suffixes)}. Received: path={os.fspath(path)!r}")
@@ -136,7 +136,7 @@ def shapes_fit(shape: Sequence[int | None], expected: Sequence[int | None]) -> b
 
 
 def check_range(frames: np.ndarray, what: str = ""):
-    """Raises where an array of frames has NaN or values outside [-1, 1]; `what` says whose they are."""
+    """Raises if an array of frames has NaN or values outside [-1, 1]; `what` names the frames in the message."""
     low, high = float(frames.min()), float(frames.max())
     # NaN fails every comparison.
     if not (low >= -RANGE_MARGIN and high <= RANGE_MARGIN):

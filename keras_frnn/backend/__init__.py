@@ -71,26 +71,11 @@ Loops over time:
         false where a step leaves the state as it is.
 """
 
-import importlib
-
-import keras
-
-if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
-    raise ImportError(
-        "keras_frnn needs Keras on TensorFlow, JAX or Torch. "
-        f"Received: backend={keras.backend.backend()!r}. Set KERAS_BACKEND to 'tensorflow', 'jax' or 'torch'."
-    )
-engine = importlib.import_module(f"{__name__}.{keras.backend.backend()}")
-
-# These import `engine` from here.
-from keras_frnn.backend.common import depth_to_space, space_to_depth, transposed, unroll_short_loops  # noqa: E402
-from keras_frnn.backend.compilation import CompiledCalls  # noqa: E402
-from keras_frnn.backend.composed import (  # noqa: E402
-    minimal_recurrence_gradients,
-    upsampled_conv,
-    upsampled_conv_gradients,
-)
-from keras_frnn.backend.exports import export_refusal, missing_export_modules  # noqa: E402
+from keras_frnn.backend.chosen import engine
+from keras_frnn.backend.common import depth_to_space, space_to_depth, transposed, unroll_short_loops
+from keras_frnn.backend.compilation import CompiledCalls
+from keras_frnn.backend.composed import minimal_recurrence_gradients, upsampled_conv, upsampled_conv_gradients
+from keras_frnn.backend.exports import export_refusal, missing_export_modules
 
 accelerator = engine.accelerator
 batch_processes = engine.batch_processes

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_frnn.backend import engine
+from keras_frnn.backend.chosen import engine
 from keras_frnn.backend.common import unrolls_short_loops
 
 _KEPT = 8  # Compiled functions per model. Each holds a graph.

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_frnn.backend import engine
+from keras_frnn.backend.chosen import engine
 from keras_frnn.backend.common import depth_to_space, linear_recurrence_gradients, space_to_depth
 
 

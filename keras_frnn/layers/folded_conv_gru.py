@@ -19,8 +19,8 @@ class FoldedConvGRU(FoldedKernelLayer):
         encode one frame's features x:   o' = update(state=o, inputs=x);  i' = x
         decode, given the state y above: i' = update(state=i, inputs=y)   with weights of its own
 
-    Both states are shared between the directions: encoding leaves in them all that decoding needs. A layer above gets
-    `o` when encoding, the layer below gets `i` when decoding. `o` starts at a trainable value a channel.
+    Both directions share the states: after encoding, they hold all that decoding needs. A layer above gets
+    `o` when encoding, the layer below gets `i` when decoding. `o` starts at one trainable value per channel.
 
     Called on a video, it is an ordinary recurrent Keras layer, a ConvGRU, and has the weights of encoding only.
 
@@ -35,15 +35,15 @@ class FoldedConvGRU(FoldedKernelLayer):
         update_bias: initial bias of the update gates, z, in both directions. Below zero, states begin as averages over
             many steps: they change slowly, and gradients reach far back.
         go_backwards: whether a call reads the last step first, and returns its outputs in that order, as
-            `keras.layers.Bidirectional` wants it. Not for layers of a model, which encode and decode.
+            `keras.layers.Bidirectional` expects. Layers of a `FoldedRNN` only read forwards.
 
     Call arguments:
         sequence: videos or features, `(batch, time, height, width, channels)`.
         initial_state: output state to start from, `(batch, height, width, filters)`, or a list of this one tensor;
             by default the trainable one.
         mask: booleans `(batch, time)`, or `(batch, time, height, width)` as `keras.layers.Masking` makes them of videos
-            with channels last. Where it is false, a step keeps the state, and puts it out.
-        sequence_mask: the same, under the name by which Keras hands on the mask of a video beside an initial state.
+            with channels last. Where it is false, a step keeps the state and outputs it.
+        sequence_mask: the same; Keras uses this name when it passes the mask of a video beside an initial state.
 
     Output shape: `(batch, time, height, width, filters)` with `return_sequences`, else
         `(batch, height, width, filters)`, values in (-1, 1) unless the initial state is beyond; with `return_state` a
@@ -131,7 +131,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         """Decodes without a layer above: the top layer alternates its two updates, each the other's input.
 
         Args:
-            state: what `encode` returned last. It is read, not consumed.
+            state: what `encode` returned last. It stays as it is.
             steps: number of future steps.
 
         Returns:
@@ -150,7 +150,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         first = decode(i, decoder_projection(o))
         if steps == 1:
             return first[None]
-        # The output state after the last step would be read by nobody, so the loop begins with its update.
+        # The loop begins with the update of the output state, because the one after the last step is never used.
         _, later = backend.scan(step, (first, o), ops.arange(1, steps), select=lambda state: state[0])
         return ops.concatenate([first[None], later])
 

@@ -25,12 +25,12 @@ class FoldedLayer(keras.layers.Layer):
       `data_format`, in the layer's `compute_dtype`.
     - `encode` of a video at once, or of its parts one after the other from state to state, gives the same.
     - `decode` reads the state and leaves it as it is. A step does not depend on later steps.
-    - `encoded_shape` is the shape that `encode` leads to; `downsampling` says by what it divides height and width.
+    - `encoded_shape` is the shape of encoded videos; `downsampling` has the factors by which height and width shrink.
     - A layer with memory says what is in its state: `state_shapes` and `initial_values`.
-    - `build` makes the weights and keeps `sequence_shape`. Weights of decoding are made where `has_decoder` is true, as
-      in models; on its own, a layer would have them without a use.
-    - The last layer of a `FoldedRNN` also has `rollout(state, steps)`, which decodes without a layer above: it returns
-      a sequence of so many steps, as `decode` does.
+    - `build` makes the weights and keeps `sequence_shape`. It makes weights of decoding if `has_decoder` is true, as in
+      models; a layer on its own never uses them.
+    - The last layer of a `FoldedRNN` also has `rollout(state, steps)`, which decodes that many steps without a layer
+      above and returns a sequence, as `decode` does.
 
     docs/building_blocks.md has an example.
 
@@ -54,7 +54,7 @@ class FoldedLayer(keras.layers.Layer):
         return self._has_decoder
 
     def build_both_directions(self, sequence_shape):
-        """`build` with the weights of decoding, too.
+        """`build`, including the weights of decoding.
 
         Args:
             sequence_shape: shape of the videos to encode, `(batch, time, ...)` in `data_format`.
@@ -67,7 +67,7 @@ class FoldedLayer(keras.layers.Layer):
         self.encoded_shape(sequence_shape)
 
     def encode(self, sequence, state=None, remat: bool = False):
-        """Runs bottom to top, over all steps: takes their features, returns their outputs and the state after the last.
+        """Runs bottom to top, over all steps.
 
         Args:
             sequence: `(time, batch, ...)`, see `layout`.
@@ -80,11 +80,11 @@ class FoldedLayer(keras.layers.Layer):
         raise NotImplementedError
 
     def decode(self, sequence, state, upsampling: tuple[int, int] = (1, 1), remat: bool = False):
-        """Runs top to bottom, over all steps: takes what the layer above decoded, returns what the layer below gets.
+        """Runs top to bottom, over all steps: from what the layer above decoded to what the layer below gets.
 
         Args:
             sequence: `(steps, batch, ...)`, see `layout`.
-            state: what `encode` returned last. It is read, not consumed.
+            state: what `encode` returned last.
             upsampling: factors by which height and width of the sequence are to be upsampled first, as
                 `keras_frnn.backend.upsample` does.
             remat: see `encode`.

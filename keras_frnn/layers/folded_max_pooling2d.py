@@ -8,7 +8,7 @@ from keras_frnn.layers.folded_layer import FoldedLayer
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class FoldedMaxPooling2D(FoldedLayer):
-    """Max pooling of every frame that decodes by nearest-neighbour upsampling.
+    """Max pooling of every frame that decodes by nearest-neighbor upsampling.
 
     Args:
         pool_size: integer, or height and width; also the stride, and the factor of the upsampling.

@@ -4,7 +4,7 @@ import keras
 
 
 class _Box(keras.layers.Layer):
-    """One direction of a layer: it has a name, and frames of a shape come out."""
+    """One direction of a layer: a name, and the shape of the frames that it outputs."""
 
     def __init__(self, shape: tuple, name: str):
         super().__init__(name=name)
@@ -26,7 +26,7 @@ def diagram(network: keras.Model) -> keras.Model:
         x = _box(layer, "encode", next_shape)(x)
         encoded.append((layer, shape, x))
         shape = next_shape
-    x = None  # Nothing is above the top layer.
+    x = None  # The top layer has no layer above.
     for layer, shape, output in reversed(encoded):
         inputs = [x] * (x is not None) + [output] * bool(layer.state_shapes(shape))
         x = _box(layer, "decode", (shape[0], network.horizon, *shape[2:]))(*inputs)
@@ -34,6 +34,6 @@ def diagram(network: keras.Model) -> keras.Model:
 
 
 def _box(layer: keras.layers.Layer, direction: str, shape: tuple) -> _Box:
-    # Keras writes the name of the class into a box, and that of the layer only if it is told to.
+    # Keras writes the name of the class into a box, and the name of the layer only on request.
     kind = type(f"{type(layer).__name__}, {direction}", (_Box,), {})
     return kind(shape, f"{layer.name}_{direction}")

@@ -13,7 +13,7 @@ from keras_frnn.files import atomic_path
 
 _SUFFIXES = {"tf_saved_model": None, "onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "torch": ".pt2"}
 
-# What it is mixed into; at run time, in the order of the classes that mix it in.
+# The mixin is typed as a model; at run time, classes list it before `keras.Model`.
 if TYPE_CHECKING:
     from keras import Model as _Model
 else:
@@ -24,13 +24,13 @@ class Exportable(_Model):
     """A model that exports itself; comes before `keras.Model` among the base classes."""
 
     def _export_signature(self, batch: int | None) -> list:
-        """What goes in, as `keras.InputSpec`s of known shape, but for the batch."""
+        """The inputs as `keras.InputSpec`s, of known shape except for the batch."""
         raise NotImplementedError
 
     def export(self, filepath, format: str = "tf_saved_model", verbose: bool = False, input_signature=None, **kwargs):
         """Writes the model in a format that runs without this package: `keras.Model.export`.
 
-        A SavedModel takes batches of any size; the other formats take those of the signature, one sequence by default.
+        A SavedModel takes batches of any size; other formats take the batch of the signature, by default one sequence.
 
         Args:
             filepath: a folder for `"tf_saved_model"`; else a file whose name ends in `.onnx` (`"onnx"`), `.tflite`
@@ -42,8 +42,8 @@ class Exportable(_Model):
             kwargs: of the format, see `keras.Model.export`.
 
         Raises:
-            ValueError: a format that there is not on this backend, a file's name that does not fit it, a model that is
-                not built or not in float32, or frames of which time or size is not known.
+            ValueError: a format that this backend cannot write, a file's name that does not fit it, a model that is
+                not built or not in float32, or frames of unknown number or size.
             ImportError: a converter is not installed.
 
         Example:
@@ -78,7 +78,7 @@ class Exportable(_Model):
             input_signature = self._export_signature(None if format == "tf_saved_model" else 1)
         kwargs = export_options(format, kwargs)
         quiet = contextlib.nullcontext() if verbose else contextlib.redirect_stdout(io.StringIO())
-        # What comes as several files is written where it stays.
+        # Formats of several files are written in place.
         at = contextlib.nullcontext(filepath) if suffix in (None, ".xml") else atomic_path(filepath)
         if format == "openvino":
             pathlib.Path(filepath).parent.mkdir(parents=True, exist_ok=True)

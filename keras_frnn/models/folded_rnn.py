@@ -32,7 +32,7 @@ class FoldedRNN(LayerStack):
     Output shape: `(batch, horizon, height, width, channels)`, values in (-1, 1).
 
     Raises:
-        ValueError: a list of layers that is no folded network, or frames that do not fit it.
+        ValueError: layers that do not make a folded network, or frames that do not fit it.
 
     Example:
 

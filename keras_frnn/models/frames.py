@@ -1,4 +1,4 @@
-"""What may go into a model: checks of frames, wherever they come from."""
+"""Checks and conversions of the frames that models take and return."""
 
 import itertools
 import warnings
@@ -16,17 +16,17 @@ _SEQUENCES = 32  # Of an array, how many are looked at before training on it.
 
 
 def from_uint8(frames: np.ndarray) -> np.ndarray:
-    """A camera's frames as models take them."""
+    """A camera's frames, uint8, in [-1, 1]."""
     return frames.astype("float32") / 127.5 - 1
 
 
 def to_uint8(frames: np.ndarray) -> np.ndarray:
-    """Frames in [-1, 1] as a screen takes them; what is beyond is cut off."""
+    """Frames in [-1, 1] as uint8; values beyond are clipped."""
     return np.clip((frames + 1) * 127.5, 0, 255).round().astype("uint8")
 
 
 def check_rank(shape) -> tuple:
-    """The shape of a video as a tuple; a `ValueError` if it is that of something else."""
+    """The shape of a video as a tuple; raises a `ValueError` if it does not have five axes."""
     if shape is None or getattr(shape, "rank", 0) is None:
         raise ValueError(
             "The rank of the frames is not known. Expected frames of shape (batch, time, height, width, channels): a "
@@ -39,15 +39,15 @@ def check_rank(shape) -> tuple:
         raise ValueError(
             "Expected frames of shape (batch, time, height, width, channels), or (batch, time, channels, height, "
             f"width) with channels_first. Received: shape={shape}. A single sequence needs a batch axis of 1, "
-            "grey frames a channel axis of 1."
+            "gray frames a channel axis of 1."
         )
     return shape
 
 
 def check_frames(frames):
-    """Frames as they may enter a model: five axes, floating point, in [-1, 1]; else a `ValueError` says what is wrong.
+    """Frames that a model can take: five axes, floating point, in [-1, 1]; else raises a `ValueError`.
 
-    Arrays and lists come back as float32 arrays. Of tensors only shape and dtype are checked: looking at values would
+    Returns arrays and lists as float32 arrays. Of tensors, only shape and dtype are checked: looking at values would
     wait for the device.
     """
     is_tensor = ops.is_tensor(frames) or isinstance(frames, keras.KerasTensor)
@@ -77,10 +77,10 @@ def check_frames(frames):
 
 
 def warn_of_range(*parts) -> bool:
-    """Warns of frames that seem to be in [0, 1], where models take [-1, 1]; tells whether it has warned.
+    """Warns if frames seem to be in [0, 1], where models take [-1, 1]; returns whether it has warned.
 
     Args:
-        parts: arrays of frames, or None. Tensors are not looked at: that would wait for the device.
+        parts: arrays of frames, or None. Tensors are skipped: looking at values would wait for the device.
     """
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
     low, high = (float(extreme([extreme(part) for part in arrays] or [0])) for extreme in (np.min, np.max))
@@ -88,14 +88,14 @@ def warn_of_range(*parts) -> bool:
         return False
     warnings.warn(
         "The first frames are in [0, 1]. Models here take frames in [-1, 1], where black is -1: pass `2 * frames - 1`. "
-        "Frames in which nothing is darker than grey are right as they are.",
+        "Frames in which nothing is darker than gray are right as they are.",
         stacklevel=4,
     )
     return True
 
 
 def to_numpy(frames):
-    """Tensors of any library as arrays; everything else as it is."""
+    """Tensors of any library as arrays; anything else unchanged."""
     if ops.is_tensor(frames):
         return ops.convert_to_numpy(frames)
     return frames.numpy() if hasattr(frames, "numpy") else frames
@@ -105,7 +105,7 @@ def finite_array(frames, model: keras.Model) -> np.ndarray:
     """The frames that a model has predicted as a float32 array.
 
     Raises:
-        FloatingPointError: some are NaN or infinite; names weights of the model that are, too.
+        FloatingPointError: some are NaN or infinite. The message names weights of the model that are.
     """
     frames = ops.convert_to_numpy(frames).astype("float32")
     if not np.isfinite(frames).all():
@@ -118,7 +118,7 @@ def finite_array(frames, model: keras.Model) -> np.ndarray:
 
 
 def check_future(shape, predicted_shape):
-    """Raises if true future frames have another shape than predicted ones; axes that are not known yet fit."""
+    """Raises if true future frames have another shape than predicted ones; unknown axes fit."""
     shape, predicted_shape = check_rank(shape), tuple(predicted_shape)
     if not shapes_fit(shape, predicted_shape):
         raise ValueError(
@@ -128,11 +128,11 @@ def check_future(shape, predicted_shape):
 
 
 def check_shared(sequences: int, batch_size: int | None = None):
-    """Raises if the devices of `keras.distribution` cannot share batches of so many sequences equally.
+    """Raises if the devices of `keras.distribution` cannot share the sequences of a batch equally.
 
     Args:
-        sequences: in a batch, or to be cut into batches.
-        batch_size: of those batches, of which the last may be smaller.
+        sequences: their number, in a batch or to be cut into batches.
+        batch_size: of those batches; the last may be smaller.
     """
     shards = max(1, batch_shards() // batch_processes())
     batch = sequences if batch_size is None else min(batch_size, sequences)
@@ -145,7 +145,7 @@ def check_shared(sequences: int, batch_size: int | None = None):
 
 
 def check_channels(shape, built_for, data_format: str):
-    """Raises if frames have another number of channels than those that a network was built for."""
+    """Raises unless frames have the number of channels that a network was built for."""
     *_, channels = layout.frame_size_and_channels(shape, data_format)
     *_, expected = layout.frame_size_and_channels(built_for, data_format)
     if channels != expected:
@@ -162,10 +162,10 @@ def is_array(data) -> bool:
 
 
 def peek(data, future=None):
-    """The first context and future frames of what `fit` takes, as arrays, and the data to go on with.
+    """The first context and future frames of data for `fit`, as arrays, and the data to continue with.
 
-    Of arrays these are the first sequences; of a dataset, or whatever else yields batches, those of the first batch.
-    The future is None where there is none.
+    These are the first sequences of arrays, or the first batch of a dataset or anything else that yields batches.
+    The future is None if the data has none.
     """
     if is_array(data):
         return to_numpy(data[:_SEQUENCES]), None if future is None else to_numpy(future[:_SEQUENCES]), data
@@ -177,7 +177,7 @@ def peek(data, future=None):
         batch = next(iter(data.take(1) if hasattr(data, "take") else data), None)
     else:
         batch = next(iter(data), None)
-        if hasattr(data, "__next__"):  # Nobody could go back to its first batch. Keras takes generators alone.
+        if hasattr(data, "__next__"):  # An iterator cannot go back to its first batch. Keras takes only generators.
             first, rest = batch, data
             data = (batch for batch in itertools.chain([first], rest))
     if batch is None:

@@ -29,8 +29,8 @@ _TRAIN_ON_BATCH = ("sample_weight", "class_weight", "return_dict")
 class GuardedModel(keras.Model):
     """A Keras model that checks frames before they are compiled into Keras' loops, and makes its weights before.
 
-    Wrong frames would fail inside of a convolution, or train without a word: a loss broadcasts its arguments, and
-    frames in [0, 1] are in [-1, 1], too.
+    Wrong frames would fail inside of a convolution, or train without an error: a loss broadcasts its arguments, and
+    frames in [0, 1] are also in [-1, 1].
     """
 
     _has_seen_frames = _has_warned_of_range = False

@@ -26,7 +26,7 @@ class LadderRNN(LayerStack):
     Output shape: `(batch, horizon, height, width, channels)`, values in (-1, 1).
 
     Raises:
-        ValueError: a list of layers that is no ladder network, or frames that do not fit it.
+        ValueError: layers that do not make a ladder network, or frames that do not fit it.
 
     Example:
 

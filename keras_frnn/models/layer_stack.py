@@ -72,7 +72,7 @@ class LayerStack(VideoPredictor):
             kwargs: other arguments of the model than it was saved with, such as `horizon`.
 
         Raises:
-            ValueError: there is no such preset, it is damaged, or holds a network of another class.
+            ValueError: the preset does not exist, is damaged, or holds a network of another class.
 
         Example:
 
@@ -87,7 +87,7 @@ class LayerStack(VideoPredictor):
         """Writes the network into a folder that `from_preset` reads on any backend.
 
         Args:
-            folder: made if there is none.
+            folder: created if it does not exist.
             metadata: what else to put into `metadata.json`: how it was trained, its scores.
             dtype: of the stored weights: `"float32"`, or `"float16"` for half the size and three digits.
 
@@ -289,7 +289,7 @@ class LayerStack(VideoPredictor):
                 )
 
     def _checked_state(self, state, frames_shape: tuple | None = None) -> tuple:
-        """A state's tensors in the network's dtypes; raises where it is no state of this network for such frames."""
+        """A state's tensors in the network's dtypes; raises if the state does not fit this network and such frames."""
         if not self.built:
             raise ValueError("The network has no weights yet. Call it, or `encode`, on frames before.")
         expected = "Expected a state that this network's `encode` returned, with an entry for each of its "
@@ -308,7 +308,7 @@ class LayerStack(VideoPredictor):
                     f"of {len(self.stack)}) must have the shapes {shapes}, (batch, height, width, channels). "
                     f"Received: {given}"
                 )
-            checked.append(tuple(ops.cast(ops.convert_to_tensor(part), layer.compute_dtype) for part in parts))
+            checked.append(tuple(_as_tensor(part, layer.compute_dtype) for part in parts))
             shape = layer.encoded_shape(shape)
         return tuple(checked)
 
@@ -334,3 +334,9 @@ class LayerStack(VideoPredictor):
     def from_config(cls, config: dict, custom_objects=None) -> "LayerStack":
         layers = [keras.saving.deserialize_keras_object(layer, custom_objects) for layer in config["layers"]]
         return cls(**{**config, "layers": layers})
+
+
+def _as_tensor(x, dtype: str):
+    # A cast takes as long as a small layer, also where there is nothing to do, and a stream checks a state per frame.
+    x = x if ops.is_tensor(x) else ops.convert_to_tensor(x)
+    return x if keras.backend.standardize_dtype(x.dtype) == dtype else ops.cast(x, dtype)

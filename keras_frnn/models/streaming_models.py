@@ -39,7 +39,7 @@ class StepModel(Exportable, keras.Model):
     """A functional model of one step of a network. It exports itself; `streaming_models` makes it."""
 
     def __call__(self, inputs, *args, **kwargs):
-        # Keras takes no list of arrays and tensors mixed, as a frame and the state are.
+        # Keras rejects a list of arrays and tensors, as of a frame and a state.
         inputs = keras.tree.map_structure(
             lambda x: ops.convert_to_tensor(x) if isinstance(x, np.ndarray) else x, inputs
         )
@@ -64,7 +64,7 @@ def make_streaming_models(network, frame_shape: tuple, steps: int) -> StreamingM
 
     def encode(tensors):
         frame, *state = tensors
-        # Not a list, of which Keras makes a tracked one, which JAX does not take.
+        # A tuple, because Keras turns lists into tracked lists, which JAX does not accept.
         return tuple(part for parts in network._encode(frame[:, None], nested(state)) for part in parts)
 
     def decode(state):

@@ -20,9 +20,9 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
 
     Args:
         topology: see this module.
-        recurrent_layer: class of the layers for `"recurrent"` entries. `"minimal"` ones go with `FoldedConvGRU` alone.
-        kwargs: passed on to every layer that has a kernel; `update_bias` to those with a state alone, `data_format` and
-            `dtype` to all layers.
+        recurrent_layer: class of the layers for `"recurrent"` entries. `"minimal"` entries require `FoldedConvGRU`.
+        kwargs: arguments of every layer that has a kernel; `update_bias` only of those with a state, `data_format` and
+            `dtype` of all layers.
 
     Raises:
         ValueError: an entry that is not one of these kinds.

@@ -1,3 +1,4 @@
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -29,6 +30,19 @@ def test_forecasts_any_number_of_steps_with_the_same_weights():
     for variable in model.trainable_variables:
         variable.assign(variable * 1.5)
     assert np.abs(model.forecast(context, 5) - longer).max() > 1e-3
+
+
+def test_reads_weights_of_version_0_2_0(tmp_path):
+    model, other, path = make(), make(), tmp_path / "model.weights.h5"
+    expected = model.forecast(video())
+    model.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        # Versions of Keras differ in whether they write a layer by its attribute or in the list of layers.
+        place = next(name for name in ("readout", "layers/conv2d") if name in file)
+        file.move(place, "to_patches")
+    other.build((None, *video().shape[1:]))
+    other.load_weights(path)
+    np.testing.assert_array_equal(other.forecast(video()), expected)
 
 
 def test_patches_stay_in_their_places():
