@@ -120,12 +120,14 @@ class RunFolder:
         return [RunFolder(path) for path in sorted(found, key=lambda path: int(path.name.removeprefix("phase-")))]
 
     def newest(self, compile: bool = True) -> tuple[keras.Model, dict] | None:
-        """The network of the newest good checkpoint, and its record; None if there is none."""
-        for path in [*self.checkpoints(), *([self.output] if self.output and self.output.exists() else [])]:
+        """The network of the newest good checkpoint, else of `output`, and its record; None if there is neither."""
+        for path in self.checkpoints():
             try:
                 return load(path, compile)
             except ValueError as error:
                 logging.warning("%s It is skipped.", error)
+        if self.output and self.output.exists():
+            return load(self.output, compile)  # If it is damaged, nothing is left to go on from: it is not overwritten.
         return None
 
     def trained(self) -> tuple[keras.Model, dict]:
