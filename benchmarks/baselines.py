@@ -1,15 +1,14 @@
-"""What speed.py compares with: plain implementations, written as one would without thinking of speed, and the
-convolutions alone."""
+"""The references of speed.py: straightforward implementations that were not optimized for speed, and the convolutions
+alone."""
 
 import keras
 from keras import ops
 
-from keras_frnn import layers
-from keras_frnn.backend import convolution
+from keras_frnn import backend, layers
 
 
 class TimeMajorFoldedRNN(keras.Model):
-    """The equations of a folded network, one time step after the other, with one convolution a gate."""
+    """The equations of a folded network, one time step after the other, with one convolution per gate."""
 
     def __init__(self, topology, horizon: int):
         super().__init__()
@@ -40,7 +39,7 @@ class TimeMajorFoldedRNN(keras.Model):
                 )
                 self.levels.append((kind, encode, decode, channels, filters))
                 channels = filters
-        # Keras tracks the layers of flat lists.
+        # Keras only tracks layers in flat lists.
         self.convolutions = [conv for level in self.levels for part in level[1:3] for conv in _as_list(part)]
 
     def _conv(self, inputs, filters, size, activation):
@@ -135,31 +134,31 @@ def convolutions(
     training: bool = False,
     gradient_of_frames: bool = True,
 ):
-    """The convolutions of a forecast, or of a training step, one after the other and nothing else.
+    """The convolutions of a forecast or of a training step, one after the other, and nothing else.
 
-    As few calls as the equations allow, and with what `upsampled_conv` saves. Not for JAX, whose compiler leaves out
-    what is not used of a result.
+    It uses as few calls as the equations allow, and the savings of `upsampled_conv`. It is not for JAX, whose compiler
+    removes unused parts of results.
     """
-    calls = []  # (how often, function, what it is a function of)
+    calls = []  # (number of calls, function, argument)
 
     def add(steps, frames, size, kernel, factors=(1, 1), inputs_have_gradient=True):
         """Convolutions of this many frames of this size, as often as there are steps; and their gradients."""
         small = size // factors[0]
         x = keras.random.uniform((frames, small, small, kernel.shape[2]))
         y = keras.random.uniform((frames, size, size, kernel.shape[3]))
-        calls.append((steps, lambda x: convolution.upsampled_conv(x, kernel, factors), x))
+        calls.append((steps, lambda x: backend.upsampled_conv(x, kernel, factors), x))
         if not training:
             return
         if factors == (1, 1):
             xs, ys = (ops.repeat(part, steps, axis=0) for part in (x, y))
-            calls.append((1, lambda ys: convolution.kernel_gradient(xs, ys, kernel.shape[:2]), ys))
+            calls.append((1, lambda ys: backend.kernel_gradient(xs, ys, kernel.shape[:2]), ys))
             if inputs_have_gradient:
-                turned = convolution.flipped(kernel)
-                calls.append((steps, lambda y: convolution.input_gradient(y, turned), y))
+                turned = backend.flipped(kernel)
+                calls.append((steps, lambda y: backend.input_gradient(y, turned), y))
         else:
 
             def both_gradients(y):
-                dx, dkernel = convolution.upsampled_conv_gradients(x, kernel, factors, y)
+                dx, dkernel = backend.upsampled_conv_gradients(x, kernel, factors, y)
                 return dx + dkernel[0, 0, 0, 0]
 
             calls.append((steps, both_gradients, y))
@@ -171,9 +170,9 @@ def convolutions(
             size //= member.pool_size[0]
             continue
         if isinstance(member, layers.FoldedConv2D):
-            kernel = convolution.packed(member.kernel.value)
+            kernel = backend.packed(member.kernel.value)
             add(1, context * batch_size, size, kernel, inputs_have_gradient=index > 0)
-            back = convolution.packed(ops.transpose(kernel, (0, 1, 3, 2)))
+            back = backend.packed(ops.transpose(kernel, (0, 1, 3, 2)))
             add(1, horizon * batch_size, size, back, upsampling)
             continue
         # Inputs of all steps are convolved at once, except in the top layer's rollout.
@@ -183,16 +182,16 @@ def convolutions(
         elif member.has_decoder:
             runs += [(member.decoder, horizon, upsampling)]
         for update, steps, factors in runs:
-            kernel = convolution.packed(update.kernel.value)
+            kernel = backend.packed(update.kernel.value)
             add(1, steps * batch_size, size, kernel, factors, gradient_of_frames)
             for kernel in (update.recurrent_kernel, update.candidate_kernel):
-                add(steps, batch_size, size, convolution.packed(kernel.value))
+                add(steps, batch_size, size, backend.packed(kernel.value))
 
     def run():
         pixel = 0.0
         for count, function, x in calls:
             for _ in range(count):
-                # One needs the other, as in a loop over time. Else TensorFlow would run equal ones only once.
+                # Each call depends on the previous one, as in a loop over time. Otherwise TensorFlow would merge them.
                 pixel = ops.tanh(function(x + pixel)[0, 0, 0, 0])
         return pixel
 

@@ -1,8 +1,8 @@
-"""What fRNN, RLadder and a stock ConvLSTM cost: counted at the paper's size, measured at one that runs here.
+"""The cost of an fRNN, an RLadder and a stock ConvLSTM: counted at the paper's size, measured at a reduced width.
 
     python benchmarks/cost.py --width=0.125 --batch_size=4
 
-Each model is measured in a process of its own. Writes benchmarks/results/cost-BACKEND.json and .md.
+Each model is measured in a separate process. Writes benchmarks/results/cost-BACKEND.json and .md.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 
 _WIDTH = flags.DEFINE_float("width", 1 / 8, "Channels of the measured networks, as a fraction of the paper's.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Sequences in a training step and in a forecast.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "How often each is measured; the median counts.")
-_STEPS = flags.DEFINE_integer("steps", 10, "Given frames, and as many predicted ones.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Sequences per training step and per forecast.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Number of measurements, of which the median is taken.")
+_STEPS = flags.DEFINE_integer("steps", 10, "Number of given frames and of predicted frames.")
 _ONLY = flags.DEFINE_enum("only", None, ["fRNN", "RLadder", "ConvLSTM"], "Measure one model and print it as JSON.")
 
 FRAME = (64, 64, 1)
-# Three layers of this many channels have about as many weights as the paper's fRNN.
+# Three layers with this number of channels have about as many parameters as the paper's fRNN.
 CONV_LSTM_FILTERS = 323
 
 
@@ -77,7 +77,7 @@ def _table(counted: dict, measured: dict, setting: dict) -> str:
         "",
         "Counted at the paper's size, for one sequence:",
         "",
-        "| | weights | encode GMAC | decode GMAC | together | states MB |",
+        "| | parameters | encode GMAC | decode GMAC | total GMAC | states MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, cost in counted.items():
@@ -86,9 +86,9 @@ def _table(counted: dict, measured: dict, setting: dict) -> str:
     lines += [
         "",
         f"Measured at {setting['width']:g} of that width, batch {setting['batch_size']}, float32, median of "
-        f"{setting['repeats']}; in brackets the ratio to fRNN:",
+        f"{setting['repeats']}; ratios to fRNN in brackets:",
         "",
-        "| | weights | GMAC a sequence | training step s | forecast s | peak memory of the process GB |",
+        "| | parameters | GMAC per sequence | training step s | forecast s | peak memory of the process GB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, cost in measured.items():

@@ -1,11 +1,11 @@
-"""What the networks cost on a GPU: the paper's and its minimal twin, and the baselines beside them.
+"""The cost of the networks on a GPU: the paper's fRNN, its minimal twin, and the baselines.
 
     KERAS_BACKEND=torch python benchmarks/gpu.py
-    KERAS_BACKEND=torch python benchmarks/gpu.py --tiny      networks of a few channels, on whatever there is
+    KERAS_BACKEND=torch python benchmarks/gpu.py --tiny      networks of a few channels, on any device
 
-Measures training steps and forecasts in float32, with TensorFloat-32 off and on, and in bfloat16: times, arithmetic a
-second and its share of the rate of matrix products here, memory, the processor's time a step, and what the most
-expensive kernels are; on Torch also under torch.compile. Each measurement is in a process of its own.
+Measures training steps and forecasts in float32, with TensorFloat-32 off and on, and in bfloat16: times, arithmetic per
+second and its ratio to the rate of matrix products, memory, CPU time per step, and the most expensive kernels; on Torch
+also with torch.compile. Each measurement runs in a separate process.
 Writes benchmarks/results/gpu-BACKEND.json and .md.
 """
 
@@ -18,21 +18,21 @@ import time
 
 from absl import app, flags
 
-_TINY = flags.DEFINE_bool("tiny", False, "Networks of a few channels on small frames, to see that all of this runs.")
-_BATCHES = flags.DEFINE_list("batches", ["12", "48"], "Batches of the paper's network and of its twin.")
-_REPEATS = flags.DEFINE_integer("repeats", 10, "How often each is measured; the median counts.")
-_ONLY = flags.DEFINE_list("only", None, "Of the measurements, such as fRNN/bfloat16/12, these alone.")
+_TINY = flags.DEFINE_bool("tiny", False, "Networks of a few channels on small frames, to test this program.")
+_BATCHES = flags.DEFINE_list("batches", ["12", "48"], "Batch sizes of the paper's network and of its twin.")
+_REPEATS = flags.DEFINE_integer("repeats", 10, "Number of measurements, of which the median is taken.")
+_ONLY = flags.DEFINE_list("only", None, "Run only these measurements, such as fRNN/bfloat16/12.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the results [benchmarks/results].")
-_MEASURE = flags.DEFINE_string("measure", None, "Measure one thing in this process, and print it as JSON.")
+_MEASURE = flags.DEFINE_string("measure", None, "Run one measurement in this process and print it as JSON.")
 
-STEPS = 500_000  # Of the paper's training.
+STEPS = 500_000  # Steps of the paper's training.
 PRECISIONS = ("float32", "tf32", "bfloat16")
 NETWORKS = ("fRNN", "minimal", "RLadder", "ConvLSTM")
-CONV_LSTM_FILTERS = 323  # Three layers of this many channels have about as many weights as the paper's fRNN.
+CONV_LSTM_FILTERS = 323  # Three layers with this number of channels have about as many parameters as the paper's fRNN.
 
 
 def set_precision(precision: str):
-    """The dtype policy, and whether float32 is multiplied as TensorFloat-32 where the device can."""
+    """Sets the dtype policy, and whether the device may multiply float32 as TensorFloat-32."""
     import keras
 
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
@@ -63,7 +63,7 @@ def network(name: str):
 
 
 def measure(name: str, precision: str, batch: int, compiled: bool) -> dict:
-    """One network: seconds, FLOPs, memory and the processor's time of a training step and of a forecast."""
+    """Seconds, FLOPs, memory and CPU time of a training step and of a forecast of one network."""
     import keras
     import numpy as np
 
@@ -99,7 +99,7 @@ def measure(name: str, precision: str, batch: int, compiled: bool) -> dict:
 
 
 def _compiled_step(model, context, future):
-    """A training step of Torch whose forward and backward passes torch.compile turns into one graph each."""
+    """A training step on Torch whose forward and backward passes are compiled into one graph each."""
     import torch
     from keras import ops
 
@@ -126,7 +126,7 @@ def _reset_peak():
 
 
 def _peak() -> int | None:
-    """Bytes of the device held at most; of the process, on a CPU."""
+    """Peak memory of the device in bytes; on a CPU, that of the process."""
     import keras
 
     from keras_frnn.backend import accelerator
@@ -158,7 +158,7 @@ def _on_cuda() -> bool:
 
 
 def _kernels(step) -> list[dict]:
-    """The ten most expensive kernels of a step: their names and seconds. On Torch; JAX writes traces for a viewer."""
+    """Names and seconds of the ten most expensive kernels of a step. Only on Torch: JAX writes traces for a viewer."""
     import keras
 
     if keras.backend.backend() != "torch":
@@ -176,7 +176,7 @@ def _kernels(step) -> list[dict]:
 
 
 def matrix_products(precision: str) -> float:
-    """FLOPs a second of products of large square matrices."""
+    """FLOPs per second of products of large square matrices."""
     from keras import ops
 
     from keras_frnn.machine import median_seconds
@@ -198,22 +198,20 @@ def matrix_products(precision: str) -> float:
 def in_a_process_of_its_own(what: str) -> dict:
     print(f"measuring {what} ...", flush=True)
     done = subprocess.run([sys.executable, *sys.argv, f"--measure={what}"], stdout=subprocess.PIPE, text=True)
-    if done.returncode:  # Such as for want of memory. The others may work.
+    if done.returncode:  # For example, out of memory. Other measurements may work.
         return {"failed": done.returncode}
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def plan(backend: str) -> list[str]:
-    """What is measured: NETWORK/PRECISION/BATCH, and on Torch /compiled."""
+    """The measurements as NETWORK/PRECISION/BATCH, and on Torch also with /compiled."""
     first, *_ = _BATCHES.value
     found = [f"{name}/{p}/{batch}" for name in NETWORKS[:2] for p in PRECISIONS for batch in _BATCHES.value]
     found += [f"{name}/{p}/{first}" for name in NETWORKS[2:] for p in PRECISIONS]
     if backend == "torch":
         found += [f"{name}/bfloat16/{first}/compiled" for name in NETWORKS[:2]]
     if unknown := set(_ONLY.value or ()) - set(found):
-        sys.exit(
-            f"--only names measurements that there are not: {', '.join(sorted(unknown))}. Expected {', '.join(found)}"
-        )
+        sys.exit(f"--only has unknown measurements: {', '.join(sorted(unknown))}. Expected {', '.join(found)}")
     return _ONLY.value or found
 
 
@@ -230,14 +228,14 @@ def main(_):
 
     here = machine()
     if "accelerator" not in here and not _TINY.value:
-        sys.exit("There is no GPU that Keras finds here. Look at KERAS_BACKEND and its installation, or pass --tiny.")
+        sys.exit("Keras finds no GPU. Check KERAS_BACKEND and the installation of the backend, or pass --tiny.")
     rates = {precision: in_a_process_of_its_own(f"matrix/{precision}")["rate"] for precision in PRECISIONS}
     folder = pathlib.Path(_OUTPUT.value or pathlib.Path(__file__).parent / "results")
     folder.mkdir(parents=True, exist_ok=True)
     measured: dict[str, dict] = {}
     for what in plan(here["backend"]):
         measured[what] = in_a_process_of_its_own(what)
-        # Written after each: machines with a GPU go away.
+        # Written after each measurement, since rented machines with a GPU may disappear.
         results = {"machine": here, "tiny": _TINY.value, "matrix_products": rates, "measured": measured}
         with atomic_path(folder / f"gpu-{here['backend']}.json") as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")
@@ -247,16 +245,16 @@ def main(_):
 
 
 def page(measured: dict, rates: dict, here: dict, tiny: bool) -> str:
-    """The tables. A step's arithmetic is three times that of the forward pass; a twin's is its own."""
+    """The tables. The arithmetic of a training step is three times that of the network's forward pass."""
     lines = [
         "# On an accelerator",
         "",
         "Machine: " + ", ".join(f"{name} {value}" for name, value in here.items()) + ".",
-        *(["", "Tiny networks: these numbers show that the measurement runs, and nothing else."] if tiny else []),
+        *(["", "Tiny networks: these numbers only show that the program works."] if tiny else []),
         "",
         "Matrix products: " + ", ".join(f"{p} {rate / 1e12:.3g} TFLOP/s" for p, rate in rates.items()) + ".",
         "",
-        "| network/precision/batch | step s | TFLOP/s | share | forecast s | share | processor s | memory GB | days |",
+        "| network/precision/batch | step s | TFLOP/s | share | forecast s | share | CPU s | memory GB | days |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for what, of in measured.items():
@@ -272,8 +270,8 @@ def page(measured: dict, rates: dict, here: dict, tiny: bool) -> str:
             f"{of['seconds']['forecast']:.4f} | {rate['forecast'] / limit:.0%} | {of['processor_seconds']:.4f} | "
             f"{memory} | {STEPS * seconds / 86400:.1f} |"
         )
-    lines += ["", "Days are to the paper's 500,000 steps. Where the processor's time is near the step's, a step waits"]
-    lines += ["for calls, not for the device.", ""]
+    lines += ["", "Days are for the paper's 500,000 steps. If the CPU time is close to the time of the step, the step"]
+    lines += ["is limited by kernel launches instead of the device.", ""]
     for what, of in measured.items():
         if of.get("kernels"):
             kernels = "; ".join(f"{k['name']} {k['seconds']:.4f} s in {k['calls']}" for k in of["kernels"][:5])

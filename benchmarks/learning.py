@@ -215,7 +215,7 @@ def main(argv):
     gmac = cost.macs / 1e9
     steps = round(_TMAC.value * 1e3 / gmac / _BATCH.value)
     done = int(model.optimizer.iterations)
-    print(f"{cost.weights:,} weights, {gmac:.3f} GMAC a sequence, step {done} of {steps}", flush=True)
+    print(f"{cost.weights:,} parameters, {gmac:.3f} GMAC per sequence, step {done} of {steps}", flush=True)
     begun = time.perf_counter()
     schedule = Schedule(steps, seconds)
     schedule.set_model(model)

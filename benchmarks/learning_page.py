@@ -1,4 +1,4 @@
-"""Writes the tables of docs/learning.md from what learning.py, readability.py and limits.py here have recorded.
+"""Writes the tables of docs/learning.md from the results of learning.py, readability.py and limits.py.
 
 python benchmarks/learning_page.py
 """
@@ -23,7 +23,7 @@ def rows_of(name: str) -> list[dict]:
 
 
 def settings(command: str) -> dict[str, list[str]]:
-    """The values of each flag of a command: several, where it is repeated."""
+    """The values of each flag of a command; repeated flags have several."""
     values = collections.defaultdict(list)
     for argument in shlex.split(command)[2:]:
         name, value = argument.removeprefix("--").split("=", 1)
@@ -39,7 +39,7 @@ def described(topology: str) -> str:
 
 
 def training(given: dict[str, list[str]]) -> list[str]:
-    """How a trial was trained, where it was not as the page says of all."""
+    """How the training of a trial differs from the page's defaults."""
     words = {
         "optimizer": "{}",
         "rate": "rate {}",
@@ -65,7 +65,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def trials() -> str:
-    header = ["network", "frames", "TMAC", "steps", "weights", "MSE / copy", "DSSIM / copy", "DSSIM +1, +5, +10"]
+    header = ["network", "frames", "TMAC", "steps", "parameters", "MSE / copy", "DSSIM / copy", "DSSIM +1, +5, +10"]
     rows = []
     for row in rows_of("learning.csv"):
         given = settings(row["command"])

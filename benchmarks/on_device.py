@@ -1,4 +1,4 @@
-"""Training where sequences are drawn on the device, with JAX: a GPU would wait for those that a processor draws."""
+"""Training with JAX on sequences that are rendered on the device, since a CPU would be too slow to feed a GPU."""
 
 import concurrent.futures
 import pathlib
@@ -30,18 +30,18 @@ def train(
     log: Callable[[dict], None] = print,
     folder: pathlib.Path | None = None,
 ) -> dict:
-    """Trains a compiled, built model for a time that begins after the first step, which compiles.
+    """Trains a compiled and built model for a fixed time, which starts after the first step, which compiles.
 
     Args:
-        model: its weights change; in the end they are the averages of its optimizer, where that makes any.
-        loss: function of true frames, predicted frames, and the share of the time that is spent.
-        batch: makes what step n is drawn from, on the processor: a dictionary of NumPy arrays.
-        render: makes context and future frames of that, on the device.
+        model: the model. If its optimizer averages weights, it ends with the averages.
+        loss: function of the true frames, the predicted frames, and the elapsed fraction of the time.
+        batch: computes the inputs of `render` for step n on the CPU, as a dictionary of NumPy arrays.
+        render: renders context and future frames from these on the device.
         rate: highest learning rate.
-        minutes: time to train.
-        cooldown: last share of the time, in which the rate falls, as a cosine.
-        log: called with the step, the seconds and the mean loss, now and then.
-        folder: for the trainable weights of two moments on the way, in case that the machine goes away.
+        minutes: training time.
+        cooldown: last fraction of the time, in which the rate follows a cosine decay.
+        log: is called regularly with the step, the seconds and the mean loss.
+        folder: folder for the trainable weights at two points in time, in case the machine disappears.
 
     Returns:
         `steps` and `seconds`.
@@ -82,7 +82,7 @@ def train(
             losses.append(loss_now)
             number += 1
             if len(losses) > 2:
-                losses[-3].block_until_ready()  # Time is what ends the training: no long queue of steps.
+                losses[-3].block_until_ready()  # Keeps the queue of steps short for the time limit.
             if begun is None:
                 loss_now.block_until_ready()
                 begun = time.perf_counter()
@@ -104,14 +104,14 @@ def train(
 def moving_digits(
     kinds: list[tuple[int, float]], batch_size: int, context: int, horizon: int, size: int, seed: int, variants: int
 ) -> tuple[Callable[[int], dict], Callable[[dict], tuple]]:
-    """`batch` and `render` of `datasets.moving_mnist("train", ...)`, for kinds of sequences in turns.
+    """`batch` and `render` for `datasets.moving_mnist("train", ...)`, alternating between kinds of sequences.
 
-    Sequences are the same as those of that dataset to the bit, with `digits=turned_digits(variants)`.
+    Sequences equal those of the dataset with `digits=turned_digits(variants)`, bit for bit.
 
     Args:
-        kinds: number of digits and speed of each.
-        batch_size, context, horizon, size, seed: as of that dataset; kind number k has the seed `seed + k`.
-        variants: how many turned ones each training digit has beside itself.
+        kinds: number of digits and speed of each kind.
+        batch_size, context, horizon, size, seed: as in the dataset; kind number k has the seed `seed + k`.
+        variants: number of turned variants of each training digit.
     """
     side, most = round(size * 28 / 64), max(number for number, _ in kinds)
     data = [
@@ -130,7 +130,7 @@ def moving_digits(
         ).make
         for index, (number, speed) in enumerate(kinds)
     ]
-    # The last image is black: a digit that is not there.
+    # The last image is black and stands for a missing digit.
     images = np.concatenate([data[0].digits, np.zeros((1, side, side), "uint8")])
     images = jnp.asarray(np.pad(images, ((0, 0), (1, 1), (1, 1))))
 
@@ -147,7 +147,7 @@ def moving_digits(
 
     def render(parts):
         pixels = jnp.arange(size, dtype="int32")
-        # Rows and columns of the image under each pixel; 0 and side + 1 are its black rim.
+        # Rows and columns of the image under each pixel; 0 and side + 1 are its black border.
         places = jnp.clip(pixels - parts["corners"][..., None] + 1, 0, side + 1)
         rows, columns = places[..., 0, :, None], places[..., 1, None, :]
         frames = images[parts["digit"][..., None, None, None], rows, columns].max(axis=1)
@@ -158,7 +158,7 @@ def moving_digits(
 
 
 def turned_digits(variants: int) -> np.ndarray:
-    """The 4,000 training digits of the package as often as `variants`, and as many turned, stretched, slanted ones."""
+    """`variants` copies of the package's 4,000 training digits, and as many turned, stretched and slanted ones."""
     digits, _ = datasets.mnist_5k("train")
     if not variants:
         return digits

@@ -1,11 +1,11 @@
-"""How fast videos come: prepared KTH and UCF101 windows, generated Moving MNIST sequences, and decoding.
+"""Data-loading throughput: prepared KTH and UCF101 windows, generated Moving MNIST sequences, and decoding.
 
-    python benchmarks/pipeline.py                          all
-    python benchmarks/pipeline.py --nodecoding --nowrite    how fast batches come, and nothing is written
+    python benchmarks/pipeline.py                          everything
+    python benchmarks/pipeline.py --nodecoding --nowrite    only batches, without writing results
 
-Stored videos and video files of the datasets' formats are made for it in a temporary folder. Training batches are read
-as `fit` reads them, in both formats. Decoding compares two ways from a file to stored frames on one core, in turns:
-with OpenCV's reader, and as this library does it, with PyAV's. Writes benchmarks/results/pipeline.json and .md.
+Stored videos and video files in the datasets' formats are created in a temporary folder. Training batches are read as
+in `fit`, in both formats. Decoding compares two ways from a file to stored frames on one core, in turns: with OpenCV's
+reader, and with PyAV's, which this library uses. Writes benchmarks/results/pipeline.json and .md.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ from keras_frnn.datasets.video_files import decode_worker
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 
-_SECONDS = flags.DEFINE_float("seconds", 5.0, "Of each measurement.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "How often each is measured; the median counts.")
-_VIDEOS = flags.DEFINE_integer("videos", 60, "Videos of each kind.")
-_DECODING = flags.DEFINE_bool("decoding", True, "Measure decoding, too.")
-_WRITE = flags.DEFINE_bool("write", True, "Write the results, and not only print them.")
+_SECONDS = flags.DEFINE_float("seconds", 5.0, "Seconds per measurement.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Number of measurements, of which the median is taken.")
+_VIDEOS = flags.DEFINE_integer("videos", 60, "Number of videos of each kind.")
+_DECODING = flags.DEFINE_bool("decoding", True, "Also measure decoding.")
+_WRITE = flags.DEFINE_bool("write", True, "Write the results instead of only printing them.")
 
 BATCH_SIZE = 12
-# Name: frame size, frames, codec, camera noise. With this noise, files have a few kB per frame, as the datasets' have.
+# Name: frame size, frames, codec, camera noise. With this noise, files have a few kB per frame, like the datasets.
 CLIPS = {
     "KTH": ((160, 120), 480, "XVID", 10),
     "UCF101": ((320, 240), 186, "XVID", 4.5),
@@ -75,7 +75,7 @@ def _reading_rates(folder: pathlib.Path) -> dict[str, dict[str, float]]:
             ("UCF101", format): datasets.ucf101(folder / "ucf101", **common),
             ("Moving MNIST", format): datasets.moving_mnist(digits="mnist-5k", **common),
         }
-    # Interleaved, so that all see the same moods of the machine.
+    # Interleaved, so that background load affects all of them alike.
     rates = {key: [] for key in pipelines}
     for _ in range(_REPEATS.value):
         for key, pipeline in pipelines.items():
@@ -122,7 +122,7 @@ def _decoding(folder: pathlib.Path, name: str, size: tuple, frames: int, codec: 
     }
     rates = {turn: [] for turn in turns}
     cv2.setNumThreads(0)  # As in the decoding processes.
-    # In turns, so that all see the same moods of the machine.
+    # In turns, so that background load affects all of them alike.
     for repeat in range(_REPEATS.value):
         for turn, run in turns.items():
             begun = time.perf_counter()
@@ -146,7 +146,7 @@ def _decode_with_opencv(request: dict):
 
 
 def _write_clip(path: pathlib.Path, size: tuple, frames: int, codec: str, noise: float, seed: int):
-    """A textured scene that the camera pans over, with the noise of a camera."""
+    """Writes a video of a camera that pans over a textured scene, with camera noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     width, height = size
@@ -168,7 +168,7 @@ def _table(rows: list[dict]) -> str:
         "",
         f"Training sequences of 10 + 10 frames, batch {BATCH_SIZE}, KTH and UCF101 at 64x80, Moving MNIST at 64x64:",
         "",
-        "| sequences a second | " + " | ".join(f'`format="{format}"`' for format in FORMATS) + " | target |",
+        "| sequences per second | " + " | ".join(f'`format="{format}"`' for format in FORMATS) + " | target |",
         "| --- |" + " ---: |" * (len(FORMATS) + 1),
     ]
     lines += [
@@ -181,7 +181,7 @@ def _table(rows: list[dict]) -> str:
     lines += [
         "",
         "Decoding, frames per second: from files to shrunk frames on one core, read with OpenCV (`cv2.VideoCapture`) "
-        "and as this library does it, with PyAV; and all of preparing, to HDF5, per core:",
+        "and with PyAV, which this library uses; and the complete preparation, up to HDF5, per core:",
         "",
         "| | OpenCV | PyAV | PyAV to OpenCV | target | prepared |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

@@ -1,9 +1,9 @@
-"""Whether predicted digits can still be read: a classifier of clean frames looks at forecasts of one digit.
+"""Readability of predicted digits: a classifier of clean frames is applied to predictions of one digit.
 
     python benchmarks/readability.py --model=moving-digits --size=32
 
-The classifier never sees a prediction, nor a test digit, in training. It sees a frame as a square around its centre of
-mass, so that a digit in a wrong place is judged by its shape alone.
+The classifier is not trained on predictions or test digits. It sees a square around a frame's center of mass, so a
+digit in the wrong position is judged by its shape alone.
 """
 
 import csv
@@ -24,7 +24,7 @@ _TABLE = flags.DEFINE_string("table", "benchmarks/results/readability.csv", "Tab
 _CONTEXT = _HORIZON = 10
 
 
-def labelled_sequences(split: str, horizon: int, sequences: int):
+def labeled_sequences(split: str, horizon: int, sequences: int):
     """Arrays of frames `(count, time, size, size, 1)` with one digit each, and their labels."""
     images, labels = datasets.mnist_5k(split)
     frames = []
@@ -46,8 +46,8 @@ def labelled_sequences(split: str, horizon: int, sequences: int):
     return np.concatenate(frames), np.repeat(np.arange(10), sequences)
 
 
-def centred(frames: np.ndarray) -> np.ndarray:
-    """Squares of half the frame's side around the centre of mass, in [0, 1]: `(count, side, side, 1)`."""
+def centered(frames: np.ndarray) -> np.ndarray:
+    """Squares of half the frame's side around the center of mass, in [0, 1]: `(count, side, side, 1)`."""
     size, side = frames.shape[1], frames.shape[1] // 2
     frames = np.pad((frames[..., 0] + 1) / 2, ((0, 0), (side, side), (side, side)))
     weights = frames + 1e-9
@@ -61,8 +61,8 @@ def centred(frames: np.ndarray) -> np.ndarray:
 
 def trained_classifier():
     keras.utils.set_random_seed(0)
-    frames, labels = labelled_sequences("train", horizon=1, sequences=1_000)
-    frames = centred(frames[:, 0])
+    frames, labels = labeled_sequences("train", horizon=1, sequences=1_000)
+    frames = centered(frames[:, 0])
     classifier = keras.Sequential(
         [
             keras.layers.RandomTranslation(0.08, 0.08, fill_mode="constant", fill_value=0.0),
@@ -84,13 +84,13 @@ def trained_classifier():
 
 def main(argv):
     model = load_model(_MODEL.value)
-    frames, labels = labelled_sequences("test", _HORIZON, _SEQUENCES.value)
+    frames, labels = labeled_sequences("test", _HORIZON, _SEQUENCES.value)
     context, future = frames[:, :_CONTEXT], frames[:, _CONTEXT:]
     forecast = model.forecast(context, _HORIZON, batch_size=50)
     classifier = trained_classifier()
 
     def accuracy(frames):
-        return float((classifier.predict(centred(frames), verbose=0).argmax(axis=1) == labels).mean())
+        return float((classifier.predict(centered(frames), verbose=0).argmax(axis=1) == labels).mean())
 
     rows = {
         "truth": [accuracy(future[:, step]) for step in range(_HORIZON)],

@@ -1,9 +1,9 @@
-"""What several devices share: training on them against training on one, at the same batch.
+"""How several devices share the work: compares training on them with training on one device, at the same batch size.
 
     python benchmarks/scaling.py
 
-On each engine a small network trains some steps on one device, and from the same weights on several: virtual CPUs on
-TensorFlow and JAX, processes on Torch. Where there are as many GPUs, `--kind=gpu` takes those.
+On each backend, a small network trains for a few steps on one device, and with the same initial weights on several:
+virtual CPUs on TensorFlow and JAX, processes on Torch. With enough GPUs, `--kind=gpu` uses these.
 Writes benchmarks/results/scaling.json and docs/speed.md.
 """
 
@@ -19,13 +19,13 @@ import warnings
 
 from absl import app, flags
 
-_BACKENDS = flags.DEFINE_list("backends", ["tensorflow", "jax", "torch"], "Engines to measure.")
+_BACKENDS = flags.DEFINE_list("backends", ["tensorflow", "jax", "torch"], "Backends to measure.")
 _KIND = flags.DEFINE_enum("kind", "cpu", ["cpu", "gpu"], "Devices to train on.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Sequences a step, of all devices together.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Sequences per step, on all devices together.")
 _STEPS = flags.DEFINE_integer("steps", 3, "Training steps.")
 _SIZE = flags.DEFINE_integer("size", 16, "Side of the frames in pixels.")
 _FILTERS = flags.DEFINE_integer("filters", 8, "Channels of the recurrent layers.")
-_MEASURE = flags.DEFINE_integer("measure", None, "Measure with this many devices in this process, and print JSON.")
+_MEASURE = flags.DEFINE_integer("measure", None, "Measure with this number of devices in this process and print JSON.")
 
 ROOT = pathlib.Path(__file__).parent.parent
 DEVICES = {"tensorflow": 2, "jax": 4, "torch": 2}
@@ -38,7 +38,7 @@ CONTEXT = HORIZON = 4
 
 
 def measure(count: int) -> dict:
-    """Trains on one device, then on several, in this process and those beside it."""
+    """Trains on one device, then on several, in this process and its peers."""
     import keras
 
     from keras_frnn.experiments import devices
@@ -84,7 +84,7 @@ def train(place) -> dict:
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
         place.prepare(model)
         history = model.fit(context, future, batch_size=len(video), epochs=_STEPS.value, verbose=0)
-        # What is not compiled as a whole is shared where the batch is.
+        # Backends that do not compile the whole step share the arithmetic in proportion to the batch.
         compiled = _compiled(model, context, future) if keras.backend.backend() == "jax" else None
         weights = model.get_weights()
     return {
@@ -109,7 +109,7 @@ def _compiled(model, context, future):
 
 
 def _gathered(program: str) -> int:
-    """Numbers in what devices hand each other, other than the gradients that they add."""
+    """Count of numbers that are transferred between devices, except for the gradients that they add."""
     moved = re.findall(r"= (\S+) (?:all-gather|all-to-all|collective-permute)(?:-start)?\(", program)
     count = 0
     for shape in moved:
@@ -170,11 +170,11 @@ def _page(results: dict, here: dict) -> str:
     lines = [
         "# Speed on several devices",
         "",
-        f"Training of a small network, {_STEPS.value} steps with batches of {_BATCH_SIZE.value} sequences, on several "
-        "devices against one, from the same weights. A share of the arithmetic is counted on JAX, in the step that it "
-        "compiled for each device; elsewhere it is the share of the batch. What is moved are numbers of frames and "
-        "features that go from device to device, beside the gradients that all add up. Virtual devices on one "
-        "processor say nothing about time: see docs/gpu.md. Written by `python benchmarks/scaling.py`.",
+        f"A small network is trained for {_STEPS.value} steps with batches of {_BATCH_SIZE.value} sequences on several "
+        "devices and on one device, with the same initial weights. On JAX, the share of the arithmetic is counted in "
+        "the step compiled for each device; elsewhere it is the share of the batch. Numbers moved are those of frames "
+        "and features that go from device to device, in addition to the gradients. Virtual devices on one processor "
+        "say nothing about time: see docs/gpu.md. Written by `python benchmarks/scaling.py`.",
         "",
         "Machine: " + ", ".join(f"{name} {value}" for name, value in here.items()) + f". Devices: {_KIND.value}.",
         "",

@@ -1,7 +1,7 @@
-"""Puts a trained network into the package as a preset, with its scores, a recorded forecast and a model card.
+"""Adds a trained network to the package as a preset, with its scores, a recorded forecast and a model card.
 
-python benchmarks/ship.py --model=runs/4/averaged.keras --stages=4    the last rows of learning.csv are its training
-python benchmarks/ship.py                                             scores the network again that is there
+python benchmarks/ship.py --model=runs/4/averaged.keras --stages=4    trained in the last four rows of learning.csv
+python benchmarks/ship.py                                             scores the existing preset again
 """
 
 import csv
@@ -17,15 +17,15 @@ from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 from keras_frnn.models.presets import BUILT_IN
 
-_MODEL = flags.DEFINE_string("model", None, "Saved model; by default the weights that the preset has.")
+_MODEL = flags.DEFINE_string("model", None, "Saved model; by default the existing preset.")
 _NAME = flags.DEFINE_string("name", "moving-digits", "Name of the preset.")
 _TRAINING = flags.DEFINE_string(
     "training", "benchmarks/results/learning.csv", "Table whose last rows are the training."
 )
-_STAGES = flags.DEFINE_integer("stages", 1, "How many rows: trainings of which later ones went on from earlier ones.")
+_STAGES = flags.DEFINE_integer("stages", 1, "Number of these rows; later stages continue from earlier ones.")
 _SEQUENCES = 1000
-# The default test's motion, and another. Before 0.3, training with seed 1 drew the motion of test sequences of seed 0,
-# and training with seed 0 that of seed 1.
+# The motion of the default test, and another one. Before 0.3, training with seed 1 drew the motion of test sequences of
+# seed 0, and training with seed 0 that of seed 1.
 _SEED, _UNSEEN = 0, 2
 _DATA = dict(digits="mnist-5k", size=32, num_digits=2, speed=0.05, context=10, horizon=10)
 
@@ -36,27 +36,27 @@ by `python benchmarks/ship.py` from `metadata.json`.
 
 | | |
 | --- | --- |
-| frames | 32x32, one channel, float32 in [-1, 1]; two MNIST digits, 0.05 of their free range a frame |
-| weights | {weights:,}, stored as float16 |
+| frames | 32x32, one channel, float32 in [-1, 1]; two MNIST digits that move 0.05 of their free range per frame |
+| parameters | {weights:,}, stored as float16 |
 | training | {tmac:.1f} TMAC of forward passes, {steps:,} steps, {minutes:.0f} minutes |
 | training data | the 4,000 training digits of `mnist-5k`, see `keras_frnn/datasets/mnist_5k.md` |
-| tested on | {sequences:,} sequences of the 1,000 test digits, 10 frames given, 10 predicted |
+| tested on | {sequences:,} sequences of the 1,000 test digits, 10 given frames, 10 predicted |
 | MSE | {mse:.4f}; {mse_to_copy:.3f} of copying the last frame |
 | DSSIM | {dssim:.4f}; {dssim_to_copy:.3f} of copying the last frame |
-| MSE on motion that no training has seen (`seed={unseen}`) | {unseen_mse:.4f}; {unseen_mse_to_copy:.3f} of copying |
+| MSE on motion never used in training (`seed={unseen}`) | {unseen_mse:.4f}; {unseen_mse_to_copy:.3f} of copying |
 | DSSIM on that motion | {unseen_dssim:.4f}; {unseen_dssim_to_copy:.3f} of copying |
-| licence | Apache-2.0; the digits it learnt from are CC BY-SA 3.0 |
+| license | Apache-2.0; the training digits are CC BY-SA 3.0 |
 
-It knows digits, two at a time, at that size and speed. Other frames are outside what it has seen.
+It only knows two digits of this size and speed, and is not suitable for other frames.
 
 | frame | MSE | PSNR in dB | DSSIM |
 | ---: | ---: | ---: | ---: |
 {by_step}
 
-Part of its first stage was trained on the motion of the default test, though on other digits: two streams of random
-numbers were the same then. That is why the scores on other motion stand beside the others.
+Part of its first stage used the motion of the default test, though with other digits, because two streams of random
+numbers were the same at that time. The table therefore also has the scores on other motion.
 
-Trained by these commands, one after the other, each on from the networks that its `--initial` names:
+It was trained with these commands in this order, each continuing from the networks in its `--initial`:
 
 ```
 {commands}
@@ -76,7 +76,7 @@ def main(_):
         model = models.FoldedRNN.from_preset(_NAME.value)
         training = models.FoldedRNN.presets[_NAME.value]["training"]
     rebuilt(model, in_float32=True, horizon=10, name=_NAME.value).save_to_preset(folder, dtype="float16")
-    # The preset itself is scored, with its rounded weights.
+    # The shipped network, with rounded weights, is scored.
     model = models.FoldedRNN.from_preset(folder)
     test, unseen = (
         datasets.moving_mnist("test", **_DATA, batch_size=50, sequences=_SEQUENCES, seed=seed)
@@ -103,7 +103,7 @@ def main(_):
 
 
 def means_of(scores: dict) -> dict[str, float]:
-    """MSE and DSSIM over all steps, and as fractions of those of copying."""
+    """MSE and DSSIM over all steps, and relative to those of copying."""
     found = {}
     for metric in ("mse", "dssim"):
         mine, copy = (float(np.mean(scores["values"][name][metric])) for name in ("model", "copy_last_frame"))

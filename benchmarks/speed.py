@@ -1,11 +1,11 @@
-"""How fast training, forecasting and streaming are, each against a reference in the same process.
+"""Speed of training, forecasting and streaming, each compared with a reference in the same process.
 
     python benchmarks/speed.py
 
-Everything is measured in processes of its own, a backend each; what is compared takes turns, and medians count. Where
-a backend finds a GPU, the networks of the paper are measured on it, too. "R" is
-the rate of floating-point operations at which stock keras ConvLSTM2D(64, 5) trains on TensorFlow. Rates count the
-operations of the equations, three times the forward pass for training, so that saved arithmetic counts as speed.
+Each measurement runs in a separate process with one backend; compared functions take turns, and medians are reported.
+If a backend finds a GPU, the networks of the paper are measured on it as well. "R" is the rate of floating-point
+operations at which stock keras ConvLSTM2D(64, 5) trains on TensorFlow. Rates count the operations of the equations,
+three times the forward pass for training, so saved arithmetic counts as speed.
 Writes benchmarks/results/speed.json and .md.
 """
 
@@ -26,22 +26,22 @@ from keras_frnn.backend import accelerator
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine, median_seconds, peak_memory_bytes
 
-_MEASUREMENT = flags.DEFINE_string("measurement", None, "Measure one thing in this process and print it as JSON.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "How often each is measured, after one warm-up.")
+_MEASUREMENT = flags.DEFINE_string("measurement", None, "Run one measurement in this process and print it as JSON.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Number of measurements after one warm-up.")
 
 INTRODUCTION = """\
-Written by `python benchmarks/speed.py`. Widths are fractions of the paper's. Where nothing else is said, 10 frames are
-given and 10 predicted, 64x64x1, in float32; batches are of 2 at half width, 4 at one eighth, 1 at one sixteenth.
+Written by `python benchmarks/speed.py`. Widths are fractions of the paper's. Unless stated otherwise, 10 frames are
+given and 10 predicted, 64x64x1, in float32; the batch size is 2 at half width, 4 at one eighth, 1 at one sixteenth.
 R is the rate of floating-point operations at which stock `keras.layers.ConvLSTM2D(64, 5)` trains on TensorFlow, on
 (4, 10, 32, 32, 64), in the same process. Rates count the operations of the equations, so saved arithmetic counts as
-speed. *Time-major* is the same network step by step with one convolution a gate, the *PyTorch ConvLSTM* 4 layers of 128
-channels, 5x5, at 16x16, in 19 steps of batch 2 (`benchmarks/baselines.py`). Memory is the most that the process held.
-*Minimal* is the same network with minimal updates (`models.MINIMAL_TOPOLOGY`).
-*Convolutions alone* is what would be measured if a step were nothing but its convolutions, one after the other in as
-few calls as the equations allow (`baselines.convolutions`).
+speed. *Time-major* is the same network step by step with one convolution per gate. The *PyTorch ConvLSTM* has 4 layers
+of 128 channels, 5x5, at 16x16, and runs 19 steps of batch 2 (`benchmarks/baselines.py`). Memory is the peak of the
+process. *Minimal* is the same network with minimal updates (`models.MINIMAL_TOPOLOGY`).
+*Convolutions alone* is the result if a step consisted only of its convolutions, one after the other, in as few calls as
+the equations allow (`baselines.convolutions`).
 """
 TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "Torch"}
-FRAMES = 10  # Given, and as many predicted.
+FRAMES = 10  # Number of given frames and of predicted frames.
 JAX_STAGES = {
     "/jax/core/compile/jaxpr_trace_duration": "tracing",
     "/jax/core/compile/jaxpr_to_mlir_module_duration": "lowering",
@@ -54,7 +54,7 @@ def folded(width: float, horizon: int = FRAMES, family=models.FoldedRNN, topolog
 
 
 def training_step(model, batch_size: int, context: int = FRAMES, horizon: int = FRAMES, shape=(64, 64, 1), watched=()):
-    """One optimizer step on random frames, as a function that waits for its end."""
+    """A function that runs one optimizer step on random frames and waits until it is done."""
     generator = np.random.default_rng(0)
     inputs = generator.uniform(-1, 1, (batch_size, context, *shape)).astype("float32")
     model.build(inputs.shape)
@@ -64,7 +64,7 @@ def training_step(model, batch_size: int, context: int = FRAMES, horizon: int = 
 
 
 def conv_lstm_step(unroll: bool = False):
-    """ConvLSTM2D(64, 5) on (4, 10, 32, 32, 64), and the operations of one step."""
+    """A training step of ConvLSTM2D(64, 5) on (4, 10, 32, 32, 64), and its number of operations."""
     layer = keras.layers.ConvLSTM2D(64, 5, padding="same", return_sequences=True, unroll=unroll)
     step = training_step(keras.Sequential([layer]), 4, shape=(32, 32, 64))
     return step, 3 * 2 * 4 * FRAMES * 32 * 32 * 25 * (64 + 64) * 4 * 64
@@ -75,7 +75,7 @@ def gru():
 
 
 def take_turns(rounds: int | None = None, **functions) -> dict[str, float]:
-    """Median seconds of each."""
+    """Median seconds of each function."""
     return median_seconds(rounds or _ROUNDS.value, **functions)
 
 
@@ -84,7 +84,7 @@ def operations(model, batch_size: int) -> float:
 
 
 def half_width_step(**kwargs):
-    """The half-width network, its training step, and the most GB held in two: so to be called first in a process."""
+    """The half-width network, its training step, and the peak memory of two steps in GB. Call it first in a process."""
     model = folded(1 / 2, **kwargs)
     step = training_step(model, 2)
     step()
@@ -93,7 +93,7 @@ def half_width_step(**kwargs):
 
 
 def half_width() -> dict:
-    """The training step and the forecast of the half-width network against R; the memory of the step."""
+    """The training step and the forecast of the half-width network relative to R; the memory of the step."""
     model, step, memory = half_width_step()
     reference, reference_operations = conv_lstm_step()
     context = np.zeros((2, FRAMES, 64, 64, 1), "float32")
@@ -118,21 +118,21 @@ def half_width() -> dict:
 
 
 def remat() -> dict:
-    """The memory of the half-width training step with recomputation, and its time against that without."""
+    """Memory of the half-width training step with recomputation, and its time relative to the step without."""
     _, step, memory = half_width_step(remat=True)
     seconds = take_turns(remat=step, plain=training_step(folded(1 / 2), 2))
     return {"seconds": seconds, "ratio": seconds["remat"] / seconds["plain"], "memory": memory}
 
 
 def minimal() -> dict:
-    """The memory of the half-width training step with minimal updates, and its time against that with full ones."""
+    """Memory of the half-width training step with minimal updates, and its time relative to full updates."""
     _, step, memory = half_width_step(topology=models.MINIMAL_TOPOLOGY)
     seconds = take_turns(minimal=step, full=training_step(folded(1 / 2), 2))
     return {"seconds": seconds, "ratio": seconds["minimal"] / seconds["full"], "memory": memory}
 
 
 def with_metrics() -> dict:
-    """The half-width training step with the scores of every predicted frame as metrics, against that without."""
+    """The half-width training step with metrics on every predicted frame, relative to the step without."""
     watched = [metric(per_step=True) for metric in (metrics.MSE, metrics.PSNR, metrics.DSSIM)]
     steps = {"with": training_step(folded(1 / 2), 2, watched=watched), "without": training_step(folded(1 / 2), 2)}
     seconds = take_turns(**steps)
@@ -162,7 +162,7 @@ def layer() -> dict:
     if keras.backend.backend() != "jax":
         alone = baselines.convolutions(model.layers, 4, size=32, training=True, gradient_of_frames=False)
         return ratio_and_bound(alone, ours, conv_lstm_step()[0])
-    # Stock ConvLSTM2D takes half a minute a step on JAX and a CPU, unless unrolled.
+    # On JAX and a CPU, stock ConvLSTM2D takes half a minute per step unless it is unrolled.
     seconds = take_turns(ours=ours, unrolled=conv_lstm_step(unroll=True)[0])
     slow = take_turns(2, ours=ours, stock=conv_lstm_step()[0])
     return {"ratio": slow["ours"] / slow["stock"], "unrolled": seconds["ours"] / seconds["unrolled"]}
@@ -189,7 +189,7 @@ def torch_lstm() -> dict:
 
 
 def first_step(topology=models.PAPER_TOPOLOGY) -> dict:
-    """Seconds, and on JAX those of its stages."""
+    """Seconds of the first training step, and on JAX those of its stages."""
     step = training_step(folded(1 / 8, topology=topology), 4)
     stages = jax_stages()
     begun = time.perf_counter()
@@ -198,7 +198,7 @@ def first_step(topology=models.PAPER_TOPOLOGY) -> dict:
 
 
 def jax_stages() -> dict[str, float]:
-    """A dictionary to which JAX adds the seconds that it spends in each stage before it runs anything."""
+    """A dictionary to which JAX adds the seconds of each stage before it runs the step."""
     seconds = {}
     if keras.backend.backend() == "jax":
         import jax
@@ -212,14 +212,14 @@ def jax_stages() -> dict[str, float]:
 
 
 def length() -> dict:
-    """A training step with this many frames given, and as many predicted."""
+    """A training step with this number of given frames and of predicted frames."""
     frames = int(_MEASUREMENT.value.split("-")[1])
     seconds = take_turns(3, step=training_step(folded(1 / 16, frames), 1, frames, frames))
     return {"seconds": seconds["step"], "memory": peak_memory_bytes() / 1e9}
 
 
 def horizons() -> dict:
-    """Seconds a frame of a training step with minimal updates and 40 predicted frames against those with 10."""
+    """Seconds per frame of a training step with minimal updates: 40 predicted frames relative to 10."""
     seconds = take_turns(
         **{
             name: training_step(folded(1 / 16, horizon, topology=models.MINIMAL_TOPOLOGY), 1, horizon=horizon)
@@ -240,10 +240,10 @@ def encode() -> dict:
 
 
 def streaming() -> dict:
-    """A stream's new frame in and ten out, against the same convolutions, one after the other, and nothing else."""
+    """A stream with one frame in and ten out, relative to the same convolutions alone, one after the other."""
     model = folded(1 / 8)
     stream, frame = model.stream((64, 64, 1)), np.zeros((64, 64, 1), "float32")
-    stream.update(frame)  # The frames after the first are compiled apart: they go on from a state.
+    stream.update(frame)  # Later frames, which continue from a state, are compiled separately.
 
     def step():
         stream.update(frame)
@@ -258,7 +258,7 @@ def has_accelerator() -> dict:
 
 
 def on_accelerator() -> dict:
-    """Training steps of the paper's networks, in batches of 6."""
+    """Training steps of the paper's networks with batches of 6."""
     seconds = {}
     for policy in ("float32", "mixed_bfloat16"):
         keras.config.set_dtype_policy(policy)
@@ -301,7 +301,7 @@ def measure(name: str, backend: str) -> dict:
 
 
 def rows() -> tuple[list[dict], dict[str, dict]]:
-    """What was measured, in the order of the table, and the first steps on JAX in their stages."""
+    """The measurements in the order of the table, and the stages of the first steps on JAX."""
     half = measure("half-width", "tensorflow")
     result = [
         row(
@@ -365,7 +365,7 @@ def rows() -> tuple[list[dict], dict[str, dict]]:
 
 
 def minimal_rows(memory: dict[str, float], first_steps: dict[str, dict]) -> list[dict]:
-    """Minimal updates against full ones, whose half-width training step holds `memory` on each backend, in GB."""
+    """Minimal updates relative to full ones, whose half-width training step uses `memory` GB on each backend."""
     result = []
     for backend, full in memory.items():
         measured, where = measure("minimal", backend), f"half width, training step on {TITLES[backend]}"
@@ -379,13 +379,13 @@ def minimal_rows(memory: dict[str, float], first_steps: dict[str, dict]) -> list
 
 
 def accelerator_seconds() -> dict[str, dict[str, float]]:
-    """For each backend that finds an accelerator."""
+    """The seconds on each backend that finds an accelerator."""
     found = [backend for backend in TITLES if measure("has-accelerator", backend)["has"]]
     return {backend: measure("accelerator", backend)["seconds"] for backend in found}
 
 
 def row(what: str, value: float, target: float, less: bool = True, bound: float | None = None) -> dict:
-    """`less`: whether less is better; `bound`: the value if the convolutions alone took time."""
+    """`less`: whether lower is better; `bound`: the value if only the convolutions took time."""
     met = value <= target if less else value >= target
     return {"what": what, "value": value, "target": target, "met": met, "bound": bound}
 
@@ -432,22 +432,22 @@ def _table(measured: list[dict], first_steps: dict[str, dict], accelerated: dict
     stages = list(JAX_STAGES.values())
     lines += [
         "",
-        "The first training steps on JAX, at one-eighth width: seconds. The rest is building and running.",
+        "Seconds of the first training steps on JAX at one-eighth width. The rest is building and running.",
         "",
     ]
-    lines += [f"| | all | {' | '.join(stages)} |", "| --- |" + " ---: |" * (1 + len(stages))]
+    lines += [f"| | total | {' | '.join(stages)} |", "| --- |" + " ---: |" * (1 + len(stages))]
     for name, entry in first_steps.items():
         seconds = [entry["seconds"], *(entry["stages"][stage] for stage in stages)]
         lines.append(f"| {name} | {' | '.join(f'{value:.2f}' for value in seconds)} |")
     for backend, seconds in accelerated.items():
         lines += [
             "",
-            f"On the accelerator, {TITLES[backend]}: seconds of a training step of the paper's networks, batch 6.",
+            f"Seconds per training step of the paper's networks on the accelerator, {TITLES[backend]}, batch 6.",
         ]
         lines += ["", "| | seconds |", "| --- | ---: |"]
         lines += [f"| {name} | {value:.4f} |" for name, value in seconds.items()]
     if not accelerated:
-        lines += ["", "No GPU was found; where there is one, the paper's networks are measured on it, too."]
+        lines += ["", "No GPU was found. With a GPU, the paper's networks are measured on it as well."]
     return "\n".join(lines) + "\n"
 
 

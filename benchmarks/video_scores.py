@@ -1,9 +1,9 @@
-"""How well a network predicts videos that it has never seen, beside copying the last frame and optical flow.
+"""Scores a network on unseen videos and compares it with copying the last frame and with optical flow.
 
     python benchmarks/video_scores.py FOLDER                          writes benchmarks/results/video.json and video.md
 
-From each video in the folder it takes up to twelve windows, one after the other, of 10 given and 10 predicted frames,
-64x64 in colour, cut at the centre. Flow is OpenCV's DIS, the mean of the last three, by which the last frame goes on.
+It takes up to twelve consecutive windows of each video in the folder, with 10 given and 10 predicted frames, 64x64 in
+color, cropped at the center. The flow baseline moves the last frame by the mean of the last three flows by DIS.
 """
 
 import itertools
@@ -21,9 +21,9 @@ from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 from keras_frnn.models.frames import to_uint8
 
-_PRESET = flags.DEFINE_string("preset", "moving-pictures", "Network of the package, or a folder.")
+_PRESET = flags.DEFINE_string("preset", "moving-pictures", "A network of the package, or a folder.")
 _SIZE = flags.DEFINE_integer("size", 64, "Side of the frames.")
-_WINDOWS = flags.DEFINE_integer("windows", 12, "Windows of a video at most.")
+_WINDOWS = flags.DEFINE_integer("windows", 12, "Largest number of windows per video.")
 _OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder of the results.")
 
 CONTEXT, HORIZON = 10, 10
@@ -31,11 +31,11 @@ SHOWN = (1, 5, 10)
 
 
 def flow_forecast(context: np.ndarray) -> np.ndarray:
-    """The last frame, moved on by the mean of the last three optical flows: `(horizon, height, width, channels)`."""
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in to_uint8(context[-4:])]
+    """The last frame, moved by the mean of the last three optical flows: `(horizon, height, width, channels)`."""
+    gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in to_uint8(context[-4:])]
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    # From each frame back to the one before: where a pixel comes from.
-    flow = np.mean([dis.calc(after, before, None) for before, after in itertools.pairwise(grey)], axis=0)
+    # Backward flow, from each frame to the previous one, tells where a pixel comes from.
+    flow = np.mean([dis.calc(after, before, None) for before, after in itertools.pairwise(gray)], axis=0)
     place = np.stack(np.meshgrid(*map(np.arange, context.shape[2:0:-1])), axis=-1).astype("float32")
     moved = [
         cv2.remap(context[-1], place + step * flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -45,7 +45,7 @@ def flow_forecast(context: np.ndarray) -> np.ndarray:
 
 
 def scores(model, video: np.ndarray) -> dict:
-    """Mean squared errors by step, frames in [0, 1], of a video `(time, height, width, 3)`."""
+    """Mean squared errors per step for a video `(time, height, width, 3)`, on frames in [0, 1]."""
     span = CONTEXT + HORIZON
     starts = range(0, len(video) - span + 1, span)[: _WINDOWS.value]
     windows = np.stack([video[start : start + span] for start in starts])
@@ -63,9 +63,9 @@ def page(by_clip: dict[str, dict], preset: str, here: dict) -> str:
     mean = {name: np.mean([clip[name] for clip in by_clip.values()], axis=0) for name in ("network", "flow", "copy")}
     shown = ", ".join(f"+{step}" for step in SHOWN)
     lines = [
-        f"# {preset} on videos that it has never seen",
+        f"# {preset} on unseen videos",
         "",
-        "Mean squared error over that of copying the last frame; below 1 is better than copying. Written by",
+        "Mean squared error divided by that of copying the last frame; below 1 is better than copying. Written by",
         f"`python benchmarks/video_scores.py FOLDER --preset={preset} --size={_SIZE.value}`, on "
         + ", ".join(f"{name} {value}" for name, value in here.items())
         + ".",

@@ -1,4 +1,4 @@
-"""Docstrings of this package as mkdocstrings shows them best: it knows other sections, and indented examples."""
+"""Converts docstrings of this package for mkdocstrings, which expects other sections and indented examples."""
 
 import re
 
@@ -12,7 +12,7 @@ class Docstrings(griffe.Extension):
 
 
 def readable(text: str) -> str:
-    """Sections it does not know begin with their title in bold, their arguments become items, examples are fenced."""
+    """Unknown sections get a bold title, their arguments become list items, and examples become code blocks."""
     lines, inside = [], False
     for line in text.split("\n"):
         title = re.match(r"((?:Call arguments|Input|Output|Args, Raises|Example|Reference)[\w ,]*):(.*)", line)

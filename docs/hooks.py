@@ -1,9 +1,9 @@
-"""What MkDocs cannot do by itself: pages from files outside docs/, made anew by every build.
+"""Hooks for MkDocs: pages from files outside docs/, generated in every build.
 
 - The home page is the README.
 - Every name in `keras_frnn.__all__` has a page `api/NAME.md`.
-- A link to another file of the repository, `../keras_frnn/losses.py#L12`, leads to a page that shows it. GitHub
-  understands the same link.
+- A link to another file of the repository, `../keras_frnn/losses.py#L12`, leads to a page that shows the file. The same
+  link works on GitHub.
 """
 
 import ast
@@ -60,7 +60,7 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def _present(entry):
-    """The navigation without entries whose pages are not there."""
+    """The navigation without entries for missing pages."""
     if isinstance(entry, list):
         return [kept for kept in map(_present, entry) if kept]
     if isinstance(entry, dict):
@@ -69,7 +69,7 @@ def _present(entry):
 
 
 def _target(path: str, link: str) -> str:
-    """Where a link of a file leads, from the root of the repository."""
+    """The target of a link in a file, relative to the root of the repository."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
 
 
@@ -88,13 +88,13 @@ def _page(target: str) -> str:
 
 
 def _rewritten(text: str, path: str, page: str) -> str:
-    """A file's text with links as its page needs them."""
+    """A file's text with links adapted to its page."""
 
     def rewrite(match):
         before, link, anchor, after = match.groups()
         target = _target(path, link)
         if not (ROOT / target).is_file():
-            return match[0]  # MkDocs says what is wrong with it.
+            return match[0]  # MkDocs reports broken links.
         link = posixpath.relpath(_page(target), posixpath.dirname(page) or ".")
         line = re.fullmatch(r"#L(\d+)(-L\d+)?", anchor or "")
         return f"{before}{link}{f'#__codelineno-0-{line[1]}' if line else anchor or ''}{after}"

@@ -47,13 +47,13 @@ def layer() -> Figure:
             axes.text(7.4, 7.4, "y, from the layer above", ha="center")
             axes.text(2.6, -0.6, "i, to the layer below", ha="center")
             axes.text(7.4, 5.35, "i = update(i, y)", ha="center", color=color, family="monospace")
-            axes.text(7.4, 1.2, "o is not read, not changed", ha="center", color="#777777", size=9)
+            axes.text(7.4, 1.2, "o is neither read nor changed", ha="center", color="#777777", size=9)
     figure.subplots_adjust(0.01, 0.02, 0.99, 0.9, 0.04)
     return figure
 
 
 def schedule() -> Figure:
-    """What runs at which frame: the ladder above, the folded network below."""
+    """The updates at each frame: the ladder at the top, the folded network below."""
     figure = Figure(figsize=(10.5, 6.6))
     rows = figure.subplots(2, 1)
     _schedule(rows[0], folded=False)
@@ -69,7 +69,7 @@ def _schedule(axes, folded: bool):
     for time in range(total if folded else total - 1):
         for level in range(LAYERS):
             top, ahead = level == LAYERS - 1, time >= GIVEN
-            # In a ladder, the last given frame yields the first prediction already.
+            # In a ladder, the last given frame already yields the first prediction.
             first = time == GIVEN
             encode = not ahead or (top and not first) if folded else True
             decode = ahead if folded else True
@@ -100,15 +100,15 @@ def _schedule(axes, folded: bool):
         axes.text(-0.12, level + 0.47, f"layer {level + 1}", ha="right", va="center")
     name = "Folded network" if folded else "Ladder with bridges"
     what = (
-        "up while it watches, down while it predicts"
+        "up for given frames, down for predicted frames"
         if folded
-        else "up and down at every frame; predictions go in again"
+        else "up and down at every frame; predictions are fed back"
     )
     axes.set_title(f"{name}: {what} ({runs} updates)", loc="left", weight="bold")
 
 
 def order() -> Figure:
-    """In which order the updates may run."""
+    """The order of the updates."""
     figure = Figure(figsize=(10.5, 3.3))
     for axes, folded in zip(figure.subplots(1, 2), (False, True), strict=True):
         _blank(axes, (-0.1, GIVEN + 0.1), (-0.35, LAYERS + 0.1))
@@ -134,17 +134,17 @@ def order() -> Figure:
 
 
 def removal() -> Figure:
-    """A network whose top layers were taken off."""
+    """A network whose top layers were removed."""
     figure = Figure(figsize=(10, 3.4))
     for axes, cut in zip(figure.subplots(1, 3), (0, 1, 2), strict=True):
         _blank(axes, (0, 6), (-1.1, LAYERS + 0.2))
-        title = f"cut to {LAYERS - cut}: not trained again" if cut else f"trained with {LAYERS} layers"
+        title = f"cut to {LAYERS - cut}, not retrained" if cut else f"trained with {LAYERS} layers"
         axes.set_title(title, weight="bold")
         for level in range(LAYERS):
             kept = level < LAYERS - cut
             style = dict(fc="#d9e6f4", ec=ENCODE) if kept else dict(fc="none", ec="#bbbbbb", ls="--")
             axes.add_patch(Rectangle((1.4 - 0.3 * level, level + 0.1), 3.2 + 0.6 * level, 0.72, **style))
-            axes.text(3, level + 0.46, f"layer {level + 1}" if kept else "off", ha="center", va="center")
+            axes.text(3, level + 0.46, f"layer {level + 1}" if kept else "removed", ha="center", va="center")
         last = LAYERS - cut
         _arrow(axes, (1.5, -0.45), (1.5, last - 0.05), ENCODE)
         _arrow(axes, (4.5, last - 0.05), (4.5, -0.45), DECODE)

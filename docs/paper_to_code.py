@@ -20,7 +20,7 @@ BRIDGE, LADDER = "layers/bridge_ladder.py", "models/ladder_rnn.py"
 SECTIONS = {
     "The gated update": (
         "State `h`, inputs `x`, `s` the logistic function, `conv([x, h], W)` a convolution of joined channels. It "
-        "is a sum of two convolutions: that of `x` is taken for all steps beforehand, as `x_gates` and `x_candidate`. "
+        "is a sum of two convolutions: that of `x` is taken for all steps beforehand, as `x_rz` and `x_c`. "
         "The paper writes `z` where the authors' implementation, and this one, has `1 - z`: here `z` weighs the "
         "candidate.",
         [
@@ -30,9 +30,9 @@ SECTIONS = {
                 GRU,
                 "x = backend.upsampled_conv(x, kernel, upsampling) + bias",
             ),
-            ("`r, z = s(conv([x, h], W) + b)`", "reset and update gate", GRU, "gates = ops.sigmoid(x_gates + "),
-            ("`c = tanh(conv([x, r * h], W_c) + b_c)`", "candidate", GRU, "c = backend.tanh(x_candidate + "),
-            ("`h' = z * c + (1 - z) * h`", "the next state", GRU, "return h + z * (c - h), gates, c"),
+            ("`r, z = s(conv([x, h], W) + b)`", "reset and update gate", GRU, "rz = ops.sigmoid(x_rz + "),
+            ("`c = tanh(conv([x, r * h], W_c) + b_c)`", "candidate", GRU, "c = backend.tanh(x_c + "),
+            ("`h' = z * c + (1 - z) * h`", "the next state", GRU, "return h + z * (c - h), rz, c"),
         ],
     ),
     "The folded recurrent layer (bGRU)": (

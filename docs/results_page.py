@@ -1,4 +1,4 @@
-"""Writes docs/results.md, and its pictures, from the runs in runs/ and the study's results. No number in it is typed.
+"""Writes docs/results.md and its pictures from the runs in runs/ and the study's results. All numbers come from files.
 
 make demo && make results
 """
@@ -14,11 +14,11 @@ from keras_frnn.files import atomic_path
 ROOT = pathlib.Path(__file__).parent.parent
 STUDY = ROOT / "benchmarks" / "results" / "study.json"
 PICTURES = {
-    "animation.gif": "What was given and what was predicted, beside the truth",
+    "animation.gif": "Given frames, predicted frames and the truth",
     "strip.png": "One sequence over time; +1 is the first predicted frame",
-    "long_horizon.png": "Further ahead than it was trained for",
+    "long_horizon.png": "Predictions beyond the horizon of the training",
     "curves.png": "Scores by predicted frame",
-    "layer_removal.png": "The same with layers removed",
+    "layer_removal.png": "The same sequence with layers removed",
 }
 
 
@@ -26,7 +26,7 @@ def main():
     runs = sorted((ROOT / "runs").glob("*/results.json"))
     if not runs:
         raise SystemExit("There is no finished run in runs/. Run a recipe first, for example `make demo`.")
-    text = "# Results\n\nWritten by `make results` from what the commands below left in `runs/`.\n"
+    text = "# Results\n\nWritten by `make results` from the runs of the commands below.\n"
     for path in runs:
         pictures = {name: caption for name, caption in PICTURES.items() if (path.parent / name).exists()}
         text += _section(path.parent, json.loads(path.read_text()), pictures)
@@ -45,7 +45,7 @@ def _section(folder: pathlib.Path, results: dict, pictures: dict[str, str]) -> s
         f"    {results.get('command') or _command(results['settings'])}\n",
         "| | |",
         "| --- | --- |",
-        *(f"| weights, {name} | {count:,} |" for name, count in _by_name(results, "weights").items()),
+        *(f"| parameters, {name} | {count:,} |" for name, count in _by_name(results, "weights").items()),
         *(f"| training, {name} | {seconds:.0f} s |" for name, seconds in _by_name(results, "training_seconds").items()),
         f"| machine | {', '.join(f'{key} {value}' for key, value in results['machine'].items())} |",
         *(f"| test MSE, {name} | {mse:.4f} |" for name, mse in results["test_mse"].items()),
@@ -57,7 +57,7 @@ def _section(folder: pathlib.Path, results: dict, pictures: dict[str, str]) -> s
 
 
 def _by_name(results: dict, key: str) -> dict:
-    """A value by the name of the network that it is of."""
+    """Values by the names of their networks."""
     value = results[key]
     return value if isinstance(value, dict) else {results["title"]: value}
 

@@ -1,4 +1,4 @@
-"""The part of docs/results.md on the comparison that recipes/study.py has made. No number in it is typed."""
+"""The section of docs/results.md on the comparison by recipes/study.py. All numbers come from its results."""
 
 import numpy as np
 
@@ -13,14 +13,14 @@ def section(study: dict) -> str:
         f"    {study['command']}\n",
         f"Two digits on {setting['size']}x{setting['size']} pixels, 10 given and 10 predicted frames. Adam on "
         f"cross-entropy, batch {setting['batch_size']}. Each network was trained with {setting['seeds']} seeds for "
-        f"{setting['tmac']:g} TMAC (10^12 multiply-accumulates of forward passes), and again for as many sequences as "
-        f"RLadder sees with those. Scores are means over {setting['test_sequences']} test sequences and all predicted "
-        "frames; in brackets, the best and the worst seed. Networks and trainings are small: the verdicts are of these "
-        "numbers alone. RLadder's pre-training, on moving letters for half as many steps, is not counted. Seeds 0 and "
-        "2 were trained with the training sequences of version 0.2, seed 1 with those of 0.3: before, seed 1 had the "
-        "motion of the test.\n",
-        f"Machine: {', '.join(f'{key} {value}' for key, value in study['machine'].items())}. Other programs ran "
-        "beside, so time is the processor's, not the clock's.\n",
+        f"{setting['tmac']:g} TMAC (10^12 multiply-accumulates of forward passes), and again with the number of "
+        f"sequences that RLadder sees in that budget. Scores are means over {setting['test_sequences']} test "
+        "sequences and all predicted frames; brackets show the best and the worst seed. The networks and trainings are "
+        "small, and the verdicts hold only for these numbers. RLadder's pre-training, on moving letters for half as "
+        "many steps, is not counted. Seeds 0 and 2 were trained with the training sequences of version 0.2, seed "
+        "1 with those of 0.3, since its sequences in 0.2 had the motion of the test.\n",
+        f"Machine: {', '.join(f'{key} {value}' for key, value in study['machine'].items())}. Times are CPU times, "
+        "since other programs ran on the machine.\n",
     ]
     for equal, title in _EQUAL.items():
         lines += [f"### {title}\n", *_table(study, equal), ""]
@@ -28,8 +28,8 @@ def section(study: dict) -> str:
     lines += ["![One test sequence, networks of equal arithmetic](figures/study-strip.png)\n"]
     lines += ["### Layers removed after training\n", *_layer_removal(study), ""]
     lines += [
-        "### What the paper says, and what these numbers say\n",
-        "| The paper | Here | Numbers |",
+        "### The paper's claims and these numbers\n",
+        "| claim | verdict | numbers |",
         "| --- | --- | --- |",
     ]
     lines += [f"| {claim} | **{verdict}** | {numbers} |" for claim, verdict, numbers in claims(study)]
@@ -37,7 +37,7 @@ def section(study: dict) -> str:
 
 
 def _runs(study: dict, network: str, equal: str) -> list[dict]:
-    # RLadder's trainings are the same in both comparisons.
+    # Both comparisons use the same trainings of RLadder.
     return [
         run
         for run in study["runs"]
@@ -65,7 +65,7 @@ def _range(values: np.ndarray, digits: int = 4) -> str:
 
 
 def _table(study: dict, equal: str) -> list[str]:
-    header = ["", "MSE", "DSSIM", "MSE +1", "MSE +10", "sequences", "TMAC", "weights", "processor s", "memory GB"]
+    header = ["", "MSE", "DSSIM", "MSE +1", "MSE +10", "sequences", "TMAC", "parameters", "CPU s", "memory GB"]
     lines = [f"| {' | '.join(header)} |", "| --- |" + " ---: |" * (len(header) - 1)]
     for network in _networks(study):
         runs = _runs(study, network, equal)
@@ -81,7 +81,7 @@ def _table(study: dict, equal: str) -> list[str]:
 
 
 def _layer_removal(study: dict) -> list[str]:
-    """Of the fRNN with equal arithmetic."""
+    """The table for the fRNN with equal arithmetic."""
     runs = _runs(study, "fRNN", "arithmetic")
     lines = ["| fRNN cut to | MSE | DSSIM | MSE +1 | MSE +10 |", "| --- | ---: | ---: | ---: | ---: |"]
     for depth in (name for name in runs[0]["layer_removal"] if name != COPY):
@@ -98,14 +98,14 @@ def _layer_removal(study: dict) -> list[str]:
 
 
 def _less(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """Confirmed where every training of ours is better than every one of theirs."""
+    """Confirmed if every training of ours is better than every one of theirs."""
     if ours.max() < theirs.min():
         return "confirmed"
     return "not confirmed: the opposite" if theirs.max() < ours.min() else "not confirmed: trainings overlap"
 
 
 def claims(study: dict) -> list[tuple[str, str, str]]:
-    """The paper's claims, each with a verdict and the numbers that it is drawn from."""
+    """The paper's claims, each with a verdict and the numbers behind it."""
     found = []
     for equal, title in _EQUAL.items():
         ours, theirs = (_scores(study, name, equal).mean(1) for name in ("fRNN", "RLadder pre-trained"))
@@ -134,8 +134,8 @@ def claims(study: dict) -> list[tuple[str, str, str]]:
         )
     )
     for what, key, unit, scale in (
-        ("arithmetic", "gmac_a_sequence", "GMAC a sequence", 1),
-        ("memory in training", "peak_memory_bytes", "GB, of which most is TensorFlow itself", 1e9),
+        ("arithmetic", "gmac_a_sequence", "GMAC per sequence", 1),
+        ("memory in training", "peak_memory_bytes", "GB, most of which TensorFlow itself uses", 1e9),
     ):
         ours, theirs = (
             np.array([run[key] / scale for run in _runs(study, network, "arithmetic")])
@@ -148,7 +148,7 @@ def claims(study: dict) -> list[tuple[str, str, str]]:
     cut = np.array([[np.mean(run["layer_removal"][depth]["mse"]) for run in runs] for depth in depths])
     found.append(
         (
-            "Deep layers can be removed after training, and what is left still predicts",
+            "Deep layers can be removed after training, and the remaining network still predicts",
             _less(cut[1:], np.array([_copy(study).mean()])),
             f"MSE {', '.join(f'{d} {m:.4f}' for d, m in zip(depths, cut.mean(1), strict=True))}, "
             f"copying {_copy(study).mean():.4f}",
@@ -162,6 +162,6 @@ def claims(study: dict) -> list[tuple[str, str, str]]:
             f"MSE {_range(ours)} against {_copy(study).mean():.4f}",
         )
     )
-    videos = "needs the videos and a GPU: `recipes/kth_frnn.py`, `recipes/ucf101_frnn.py` and their RLadder twins"
+    videos = "requires the videos and a GPU: `recipes/kth_frnn.py`, `recipes/ucf101_frnn.py` and their RLadder twins"
     found.append(("fRNN is best on UCF101 and competitive on KTH", "not testable here", videos))
     return found

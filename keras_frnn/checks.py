@@ -73,6 +73,14 @@ def check_float_policy(policy: keras.DTypePolicy):
         )
 
 
+def refuse_quantization(layer: keras.layers.Layer):
+    """What `quantize` of a layer does: it raises, which Keras turns into a warning for a layer of a larger model."""
+    raise NotImplementedError(
+        f"Layer '{layer.name}', a {type(layer).__name__}, stays in floating point: it has no kernels of integers. With "
+        "dtype='mixed_bfloat16' it is smaller and faster, too."
+    )
+
+
 _FIXED = "the equation is fixed, see the docstring. `kernel_initializer` and `update_bias` can be chosen"
 _SIZE = (
     "convolutions pad frames with zeros and keep their size, to which decoding leads back. To divide it, put a "

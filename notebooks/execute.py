@@ -2,7 +2,7 @@
 
 python notebooks/execute.py [NAME.ipynb ...]
 
-Needs the extra `docs`. What a run leaves that has no place in a repository (times, paths, progress bars) is taken out.
+Needs the extra `docs`. Times, paths and progress bars are removed, since they do not belong in a repository.
 """
 
 import base64
@@ -20,7 +20,7 @@ from PIL import Image
 from keras_frnn.files import atomic_path
 
 FOLDER = pathlib.Path(__file__).parent
-LARGEST = 300_000  # Bytes of a notebook.
+LARGEST = 300_000  # Bytes per notebook.
 
 
 def main(names: list[str]):
@@ -30,7 +30,7 @@ def main(names: list[str]):
             NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": folder}}).execute()
         text = nbformat.writes(cleaned(notebook)) + "\n"
         if len(text) > LARGEST:
-            raise SystemExit(f"{path.name} would have {len(text):,} bytes; at most {LARGEST:,} are allowed.")
+            raise SystemExit(f"{path.name} would have {len(text):,} bytes, but only {LARGEST:,} are allowed.")
         with atomic_path(path) as temporary:
             temporary.write_text(text)
 
@@ -52,15 +52,15 @@ def _cleaned_output(output):
         output.data = {"image/png": _smaller(output.data["image/png"])}
     if output.output_type != "stream":
         return output
-    if output.name == "stderr":  # Libraries chatter there; what fails raises.
+    if output.name == "stderr":  # Only messages of libraries; failures raise exceptions.
         return None
-    # Of a progress bar, what it says last.
+    # Keep the last state of a progress bar.
     output.text = re.sub(r"[^\n]*[\r\b]+(?=[^\n\r\b])", "", output.text).replace("\b", "")
     return output
 
 
 def _smaller(picture: str) -> str:
-    """A picture in base64 with 64 colours, which is a third of its size."""
+    """A picture in base64 reduced to 64 colors, which takes a third of the space."""
     buffer = io.BytesIO()
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     image.quantize(64).save(buffer, format="PNG", optimize=True)

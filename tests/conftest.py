@@ -28,7 +28,7 @@ def _reproducible():
 
 @pytest.fixture
 def policy(request):
-    """Sets the global dtype policy for a test, parametrised indirectly."""
+    """Sets the global dtype policy for a test, parametrized indirectly."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(request.param)
     yield request.param

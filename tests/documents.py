@@ -1,4 +1,4 @@
-"""What the tests of README and pages share."""
+"""Shared code of the tests of the README and the pages."""
 
 import pathlib
 import re
@@ -11,19 +11,19 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def python_blocks(path: pathlib.Path) -> list[str]:
-    """The blocks of code, without those whose title names another backend."""
+    """The blocks of code, except those whose title names another backend."""
     blocks = re.findall(r'```python(?: title="(\w+)")?\n(.*?)```', path.read_text(), flags=re.DOTALL)
     return [code for title, code in blocks if title.lower() in ("", keras.config.backend())]
 
 
 def run(block: str, path: pathlib.Path, namespace: dict) -> dict:
-    """Runs a block of a file in a namespace, and returns that."""
+    """Runs a block of a file in a namespace, and returns the namespace."""
     exec(compile(block, str(path), "exec"), namespace)
     return namespace
 
 
 def shorten_training(monkeypatch):
-    """Lets `fit` go two steps instead of `steps_per_epoch`, for one epoch."""
+    """Makes `fit` run one epoch of two steps if `steps_per_epoch` is given."""
     fit = keras.Model.fit
 
     def short_fit(model, *args, **kwargs):

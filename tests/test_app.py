@@ -1,4 +1,4 @@
-"""The web page: what it computes everywhere, the page itself where Gradio is, and clicking where a browser is, too."""
+"""The web page: its computations, its requests if Gradio is installed, and clicks if there is a browser, too."""
 
 import base64
 import io
@@ -44,7 +44,7 @@ def test_picture_and_scores(network):
     assert frames_of(picture) == 13
     expected = evaluation.evaluate({"prediction": network}, [(frames[None, :10], frames[None, 10:13])])
     assert scores == expected.markdown()
-    # The truth of two of the four is known.
+    # The truth of two of the four predicted frames is known.
     picture, scores = app.picture_and_scores(network, frames[:12], 4)
     assert frames_of(picture) == 14
     assert "+2" in scores
@@ -61,13 +61,13 @@ def test_without_gradio(network, monkeypatch, capsys):
 
 
 def _heed_interrupts():
-    """What a shell starts in the background ignores them, and what that starts does, too."""
+    """Background processes of a shell, and their children, ignore interrupts otherwise."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The port of the page of a process of its own: Gradio's sockets and threads are no concern of other tests."""
+    """The port of a page in its own process, so that Gradio's sockets and threads do not disturb other tests."""
     pytest.importorskip("gradio", reason="needs the extra `app`")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -82,7 +82,7 @@ def page(tmp_path_factory):
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-    # What users do wrong is told on the page, and is no fault of the program.
+    # Errors of users are shown on the page and leave no traceback.
     assert "Traceback" not in log.read_text()
 
 
@@ -169,7 +169,7 @@ def test_clicking_through(page, tab, tmp_path):
 
     def upload(path):
         tab.locator("input[type=file]").set_input_files(path)
-        # When it has come; its name is there before.
+        # The name is shown before the upload has ended; the sample is unchecked after it.
         playwright.expect(tab.locator("input[type=radio]:checked")).to_have_count(0)
 
     whole = predict()
@@ -187,7 +187,7 @@ def test_clicking_through(page, tab, tmp_path):
     cut = predict(longer)
     assert frames_of(f'"{cut}"') == 40
     own = cut
-    # What is in a file counts: few systems know these names of phones and cameras as those of videos.
+    # The content of a file counts: few systems know these suffixes of phones and cameras as videos.
     for name in ("phone.3gp", "00001.MTS", "nameless"):
         upload(shutil.copy(clip, tmp_path / name))
         own = predict(own)

@@ -1,4 +1,4 @@
-"""The cost benchmark on networks of a few channels."""
+"""The benchmarks, on networks of a few channels."""
 
 import csv
 import itertools
@@ -41,7 +41,7 @@ LEARNER = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)]
 
 
 def learn(folder, steps, *arguments):
-    """Runs learning.py for so many steps; returns what it printed."""
+    """Runs learning.py for so many steps; returns its output."""
     network = models.FoldedRNN.from_topology(LEARNER, 2)
     tmac = steps * 2 * evaluation.cost(network, (16, 16, 1), context=3, horizon=2).macs / 1e12
     command = [sys.executable, BENCHMARK.with_name("learning.py"), f"--topology={LEARNER}", "--size=16"]
@@ -72,7 +72,7 @@ def test_learning_begins_with_the_mean_of_weights(tmp_path):
         network.build((None, 3, 16, 16, 1))
         network.save(path)
         started.append(network.get_weights())
-    # One step, so short that it changes nothing.
+    # One step with a rate so small that it changes nothing.
     learn(tmp_path, 1, "--rate=1e-12", *(f"--initial={path}" for path in paths))
     model = keras.saving.load_model(tmp_path / "run" / "averaged.keras", compile=False)
     for weight, one, other in zip(model.get_weights(), *started, strict=True):
@@ -117,9 +117,9 @@ def test_what_could_be_known_of_moving_digits(monkeypatch):
         possible = [limits.continuations(data.make, path[:10], np.random.default_rng(0)) for path in paths]
         for of_digit, path in zip(possible, paths, strict=True):
             assert of_digit.shape[1:] == (10, 2)
-            assert np.abs(of_digit - path[10:]).max() <= 3  # Ten frames leave no more doubt, even after ten others.
+            assert np.abs(of_digit - path[10:]).max() <= 3  # Ten given frames leave no more doubt about the next ten.
             assert (of_digit[:, 0] == path[10]).all(axis=-1).any()
-        # Where it is known where the digits are, the mean is the frame.
+        # If the positions of the digits are known, the mean is the frame.
         known = limits.mean_frame(images[index], [path[None, 10] for path in paths])
         np.testing.assert_allclose(known, (future[index, 0, ..., 0] + 1) / 2, atol=1e-6)
         drawn = [limits.drawn(images[index], both) for both in itertools.product(*(p[:, 9] for p in possible))]
@@ -188,7 +188,7 @@ def test_convolutions_alone_are_those_of_the_network(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARK.parent)
     import baselines
 
-    from keras_frnn.backend import convolution
+    from keras_frnn import backend
 
     topology = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3), ("pool", 2), ("recurrent", 4, 3), ("recurrent", 2, 1)]
     network = models.FoldedRNN.from_topology(topology, 3)
@@ -205,15 +205,17 @@ def test_convolutions_alone_are_those_of_the_network(monkeypatch):
     def size(*parts):
         return int(np.prod([np.prod(part) for part in parts]))
 
-    # Frames, their pixels and the kernel's entries; x, y are what goes in and what comes out.
+    # Frames, times pixels, times entries of the kernel; x is the input and y the output.
     for kind, name, count in (
         ("forward", "upsampled_conv", lambda x, kernel, factors: size(x.shape[:3], factors, kernel.shape)),
         ("inputs", "input_gradient", lambda y, kernel: size(y.shape[:3], kernel.shape)),
         ("kernels", "kernel_gradient", lambda x, y, side: size(x.shape, side, y.shape[3])),
     ):
-        monkeypatch.setattr(convolution, name, counted(kind, getattr(convolution, name), count))
+        replaced = counted(kind, getattr(backend, name), count)
+        for module in (backend, backend.engine) if hasattr(backend.engine, name) else (backend,):
+            monkeypatch.setattr(module, name, replaced)
     baselines.convolutions(network.stack, 2, context=4, horizon=3, size=8, training=True)()
     forward = 2 * evaluation.cost(network, (8, 8, 1), context=4, horizon=3).macs
-    # The frames' own gradient is left out.
+    # The gradient of the frames is not computed.
     frames = 2 * 4 * 8 * 8 * 3 * 3 * 2
     assert macs == {"forward": forward, "inputs": forward - frames, "kernels": forward}

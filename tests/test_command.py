@@ -1,4 +1,4 @@
-"""The command `keras-frnn`, as its user sees it: files, lines, exit codes."""
+"""The command `keras-frnn` as users see it: files, output, exit codes."""
 
 import io
 import itertools
@@ -26,12 +26,12 @@ from keras_frnn.command import before_keras, live, networks, predict, train, vid
 
 pytestmark = pytest.mark.once
 
-DIGITS = ["--model=moving-digits"]  # Small, and soon compiled.
+DIGITS = ["--model=moving-digits"]  # Small and compiled quickly.
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-    """Runs a command line in an empty folder; returns what it printed, after checking its exit code."""
+    """Runs a command line in an empty folder; checks its exit code and returns its output."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, code=0):
@@ -68,9 +68,9 @@ class TestPredict:
         assert "frames of 32x32, 10 given, 6 predicted, 4 of these beside the truth" in out
         assert "MSE" in out
         pages = decoded("out.mp4")
-        assert len(pages) == 15 + 25  # The last of 16 stays for a second, at the clip's 25 frames a second.
+        assert len(pages) == 15 + 25  # The last of 16 pages stays for a second, at the clip's 25 frames per second.
         truth = pages[:, 60:180, 10:130].astype("int")
-        # Where nobody knows the truth, there is a flat color with a question mark.
+        # Unknown truth is drawn as a flat color with a question mark.
         flat = [float((np.abs(page - np.median(page, axis=(0, 1))) < 8).mean()) for page in truth[[13, 14, 15]]]
         assert flat[0] < 0.5 < 0.9 < min(flat[1:])
         assert {path.name for path in tmp_path.iterdir()} == {"clip.avi", "out.mp4"}
@@ -92,7 +92,7 @@ class TestPredict:
         frames = video.read((48, 64, 3), 2, 4, 2)
         expected = decoded("clip.avi")[2:10:2, ..., ::-1] / 127.5 - 1
         np.testing.assert_allclose(frames, expected, atol=0.02)
-        np.testing.assert_array_equal(video.read((48, 64, 3), 2, 4, 2), frames)  # From the beginning again.
+        np.testing.assert_array_equal(video.read((48, 64, 3), 2, 4, 2), frames)  # Each call starts from the beginning.
         last = video.read((48, 64, 3), -3, 9)
         np.testing.assert_allclose(last, decoded("clip.avi")[-3:, ..., ::-1] / 127.5 - 1, atol=0.02)
 
@@ -176,7 +176,7 @@ class TestLive:
         assert drawn[-1].shape == (2, 16, 24, 3)
 
     def test_a_file_that_grows(self, run, tmp_path):
-        """Frames that come after the end was read are taken, each once, also one of which half was there before."""
+        """Frames that are written after the end was read are taken once each, also one that was incomplete before."""
         whole = write_clip(tmp_path / "whole.avi", frames=24)
         content, grows = whole.read_bytes(), tmp_path / "grows.avi"
         grows.write_bytes(content[: len(content) * 4 // 5])
@@ -214,7 +214,7 @@ class TestLive:
         assert (tmp_path / "out.mp4").read_bytes() == b"of an earlier run"
 
     def test_camera_in_a_window_until_it_is_closed(self, run, monkeypatch):
-        """The figure of a backend without a screen stands in for the window, a file for the camera."""
+        """A figure without a screen replaces the window, and a file the camera."""
         monkeypatch.setenv("MPLBACKEND", "agg")
         write_clip("clip.avi", frames=6)
         real, drawn = cv2.VideoCapture, []
@@ -266,7 +266,7 @@ class TestOwnVideos:
         assert int(first.optimizer.iterations) == 3
         assert first.context_shape[2:] == (12, 16, 3)
 
-        # It goes on with the sequences that come next, after a look at the first ones, and with the optimizer's state.
+        # It continues with the next sequences, after a look at the first ones, and with the optimizer's state.
         starts, make = [], datasets.video_folder
         monkeypatch.setattr(
             datasets, "video_folder", lambda *given, **by: starts.append(by.get("start")) or make(*given, **by)
@@ -316,7 +316,7 @@ class TestOwnVideos:
             error = run("train", f"{folder}.prepared", *settings, "--steps=2", code=1)
             assert "model.keras was trained on other videos: gray.prepared (" in error
             assert f"Received: {folder}.prepared (" in error
-        # What something else made is nobody's to overwrite, be it the recipes' or as good as this command's.
+        # Networks that the command did not train are not overwritten.
         save_network("foreign.keras", (8, 8, 1))
         foreign = (tmp_path / "foreign.keras").read_bytes()
         assert "no record" in run("train", "gray.prepared", "--output=foreign.keras", code=1)
@@ -328,8 +328,8 @@ class TestOwnVideos:
         assert "damaged.keras is " in run("train", "gray.prepared", "--output=damaged.keras", "--steps=2", code=1)
         assert (tmp_path / "damaged.keras").read_bytes() == damaged
 
-        # The record is in the file: a copy goes on, too, also with the same videos elsewhere. Without flags all is as
-        # it was; a new learning rate is obeyed.
+        # The record is in the file, so a copy can be continued, also with the same videos in another folder. Flags that
+        # are not given keep their values; a new learning rate takes effect.
         shutil.copy("model.keras", "copy.keras")
         shutil.move("gray.prepared", "moved")
         assert "it continues with its own network and optimizer.\n" in run(
@@ -351,7 +351,7 @@ class TestOwnVideos:
         monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
         settings = ["--context=3", "--horizon=2", "--frame-step=2"]
         out = run("train", "prepared", *settings, "--steps=1", "--save-every=1")
-        # An untrained network is worse; of that, NumPy has the same numbers as the command.
+        # An untrained network is worse than copying. The errors are those that NumPy computes.
         test = datasets.video_folder("prepared", "test", context=3, horizon=2, frame_step=2, format="keras")
         context, future = (np.concatenate(parts) for parts in zip(*test, strict=True))
         forecast = keras.saving.load_model("model.keras").forecast(context)
@@ -364,7 +364,7 @@ class TestOwnVideos:
         assert "model.keras was trained with --frame-step=2." in run("evaluate", "prepared", "--frame-step=1")
         assert "model.keras was trained on other data than" in run("evaluate", "prepared/test.hdf5")
 
-        # The windows are those that it was trained with. Copying a still picture cannot be beaten.
+        # The windows are those of the training. On a still picture, no forecast is better than copying.
         out = run("predict", still, "--model=model.keras", "--output=out.png")
         assert "3 given, 2 predicted, 2 of these" in out
         assert "copying the last given frame: 0.0000. The forecast is worse than copying." in out
@@ -523,8 +523,8 @@ REFUSALS = [
 ]
 
 
-def test_what_is_refused_loads_no_keras(tmp_path):
-    """All in one process, whose modules are counted at the end."""
+def test_refused_command_lines_do_not_load_keras(tmp_path):
+    """All command lines run in one process, whose loaded modules are checked at the end."""
     write_clip(tmp_path / "clip.avi", frames=6)
     shutil.copy(tmp_path / "clip.avi", tmp_path / "film.mp4")
     for name in ("bad.avi", "prepared/train.hdf5", "prepared/test.hdf5", "blocked-pictures", "model.keras"):
@@ -560,7 +560,7 @@ assert not {"keras", "keras_frnn", "tensorflow", "jax", "torch"} & set(sys.modul
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_names_that_a_terminal_has_no_letters_for(run, monkeypatch):
+def test_names_that_a_terminal_cannot_print(run, monkeypatch):
     write_clip("clip.avi", frames=3)
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -576,8 +576,8 @@ def test_names_that_a_terminal_has_no_letters_for(run, monkeypatch):
     )
 
 
-def test_files_that_no_network_comes_from(run, monkeypatch):
-    """Errors without a word are named by their kind."""
+def test_files_that_do_not_load(run, monkeypatch):
+    """Errors without a message are named by their class."""
 
     def fail(*_, **__):
         raise ZeroDivisionError

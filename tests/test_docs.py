@@ -1,4 +1,4 @@
-"""The code of the pages in docs/ runs as it stands, but for the length of its training; their links lead somewhere."""
+"""The code of the pages in docs/ runs unchanged, except for shorter trainings, and their links work."""
 
 import re
 
@@ -13,7 +13,7 @@ from documents import PAGES, README, ROOT, python_blocks, run, shorten_training
 
 import keras_frnn
 
-# processes.md is a whole program, which tests/test_processes.py runs.
+# processes.md is a complete program, which tests/test_processes.py runs.
 _WITH_CODE = [page for page in PAGES if python_blocks(page) and page.name not in ("processes.md", "building_blocks.md")]
 
 
@@ -34,14 +34,16 @@ def test_code_runs(page, tmp_path, monkeypatch):
         run(block, page, namespace)
 
 
-def test_layers_are_building_blocks():
+def test_layers_are_building_blocks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     page, namespace = ROOT / "docs" / "building_blocks.md", {"__name__": "building_blocks"}
     for block in python_blocks(page):
         run(block, page, namespace)
     assert namespace["accuracy"] > 0.9
     assert namespace["history"][-1] < 0.5 * namespace["history"][0]
+    assert namespace["own_losses"][-1] < namespace["own_losses"][0]
     assert namespace["own_loop"][-1] < namespace["own_loop"][0]
-    # The critic's opinion reaches the network's weights: without it, the same step moves them otherwise.
+    # The critic affects the network's weights: without it, the same step changes them differently.
     generator, (context, future) = namespace["generator"], namespace["batches"][0]
     moved = []
     for weight in (0.0, 1.0):
@@ -60,21 +62,21 @@ def test_layers_are_building_blocks():
 
 @pytest.mark.once
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
-def test_links_lead_somewhere(page):
+def test_links_work(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
 @pytest.mark.once
 def test_pictures_of_the_idea_count_the_updates():
-    # Three layers, four given and four predicted frames: 7 steps of the ladder, both ways through them. The folded
-    # network goes 4 times up and 4 times down, and its deepest layer 3 times more.
+    # Three layers, four given and four predicted frames: the ladder runs 7 steps in both directions. The folded network
+    # runs 4 times up and 4 times down, and its deepest layer 3 more times.
     titles = [axes.get_title(loc="left") for axes in idea_figures.schedule().axes]
     assert [re.search(r"\((\d+) updates", title)[1] for title in titles] == ["42", "27"]
 
 
 @pytest.mark.once
-def test_equations_lead_to_their_lines():
+def test_equations_refer_to_their_lines():
     assert paper_to_code.PAGE.read_text() == paper_to_code.page(), "lines have moved: run python docs/paper_to_code.py"
 
 

@@ -17,7 +17,7 @@ from keras_frnn.files import atomic_path
 fcntl = pytest.importorskip("fcntl")  # Windows has other locks, and no signals.
 pytestmark = pytest.mark.once
 
-# The module is run by its path: importing the package takes seconds.
+# The module is run by its path, since importing the package takes seconds.
 WRITER = (
     "import runpy, sys\n"
     f"with runpy.run_path({files.__file__!r})['atomic_path'](sys.argv[1]) as temporary:\n"
@@ -27,7 +27,7 @@ WRITER = (
 )
 
 
-def test_leftovers_of_killed_processes_alone_are_removed(tmp_path):
+def test_only_leftovers_of_killed_processes_are_removed(tmp_path):
     path = tmp_path / "model[1].keras"
     other = tmp_path / ".model[1].keras.writing-mine"
     other.mkdir()
@@ -52,10 +52,10 @@ def test_leftovers_of_killed_processes_alone_are_removed(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([path, other])
 
 
-def test_files_get_the_umasks_mode_without_touching_the_umask(tmp_path, monkeypatch):
+def test_files_have_the_mode_of_the_umask_which_does_not_change(tmp_path, monkeypatch):
     before = os.umask(0o027)
     try:
-        monkeypatch.delattr(os, "umask")  # It belongs to all threads.
+        monkeypatch.delattr(os, "umask")  # It is shared by all threads.
         with atomic_path(tmp_path / "a.csv") as temporary:
             temporary.write_text("")
     finally:
@@ -79,7 +79,7 @@ def test_files_are_written_on_file_systems_without_locks(tmp_path, monkeypatch, 
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_folder_is_held_once(tmp_path):
+def test_only_one_holder_of_a_folder(tmp_path):
     """Threads take the place of processes, which the system's lock does not distinguish either."""
     folder = tmp_path / "held"
     inside, together, turns = [], [], []
@@ -88,7 +88,7 @@ def test_a_folder_is_held_once(tmp_path):
         for _ in range(300):
             with contextlib.suppress(BlockingIOError), files.held(folder):
                 inside.append(1)
-                time.sleep(0)  # Lets the others try.
+                time.sleep(0)  # Lets the other threads try.
                 together.append(len(inside))
                 (folder / "mine").write_text("")
                 files.clear(folder)

@@ -36,7 +36,7 @@ def test_is_finite_at_the_ends(dtype):
 
 
 def test_learns_from_saturated_pixels():
-    # Where clipping would leave no gradient: tanh(6) is within 2e-5 of 1.
+    # With clipping there would be no gradient: tanh(6) is within 2e-5 of 1.
     model = keras.Sequential(
         [keras.Input((1,)), keras.layers.Dense(1, "tanh", bias_initializer=lambda *_, **__: [6.0])]
     )
@@ -60,7 +60,7 @@ def test_is_saved_with_a_model(loss, tmp_path):
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "none"])
 @pytest.mark.parametrize("loss_class", [losses.FrameCrossentropy, losses.DSSIM])
 def test_weights_of_sequences_and_of_frames(loss_class, reduction):
-    # As many sequences as columns and frames as rows: where weights line up with the wrong axes, nothing fails.
+    # There are as many sequences as columns and as many frames as rows, so weights on the wrong axes would not fail.
     truth, prediction = frames(shape=(13, 12, 12, 13, 1)), frames(1, (13, 12, 12, 13, 1))
     values = ops.convert_to_numpy(loss_class(reduction="none")(truth, prediction))
     generator = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def test_dssim_is_that_of_scikit_image(data_format):
     expected = np.array(
         [
             [(1 - skimage.metrics.structural_similarity(*pair, **ssim)) / 2 for pair in zip(*pairs, strict=True)]
-            # Its constants are relative to zero, which has to be black.
+            # Its constants are relative to zero, which must be black.
             for pairs in zip((truth + 1).astype("float64"), (prediction + 1).astype("float64"), strict=True)
         ]
     )
@@ -124,8 +124,8 @@ def test_dssim_has_the_gradient_of_scikit_images():
 
 
 def test_dssim_of_equal_flat_frames_has_no_gradient():
-    for grey in (-1.0, 0.8, 1.0):
-        frame = np.full((1, 1, 12, 11, 1), grey, "float32")
+    for gray in (-1.0, 0.8, 1.0):
+        frame = np.full((1, 1, 12, 11, 1), gray, "float32")
         assert number(losses.DSSIM()(frame, frame)) == 0
         np.testing.assert_array_equal(dssim_gradient(frame, frame), 0)
 

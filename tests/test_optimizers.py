@@ -5,10 +5,10 @@ import pytest
 from keras_frnn import models, optimizers
 
 
-def test_ten_steps_are_those_of_the_formula():
+def test_ten_steps_follow_the_formula():
     generator = np.random.default_rng(0)
     weights = generator.normal(size=(3, 4)).astype("float32")
-    # As those of frames: most are small beside Keras' epsilon.
+    # Like the gradients of frames, most are small compared to Keras' epsilon.
     gradients = (generator.normal(size=(10, 3, 4)) * 10.0 ** generator.integers(-6, 1, size=(3, 4))).astype("float32")
     variable = keras.Variable(weights)
     optimizer = optimizers.TF1RMSprop(1e-2)
@@ -83,16 +83,17 @@ def test_training_with_muon_goes_on_after_saving(tmp_path):
     assert one[1] < one[0]
 
 
-def test_steps_with_a_scaled_loss_are_those_without():
+@pytest.mark.parametrize("kind", [optimizers.TF1RMSprop, optimizers.ConvMuon])
+def test_steps_with_a_scaled_loss_are_those_without(kind):
     """As `fit` takes them with mixed_float16: by `stateless_apply` on JAX, where Keras' own `apply` keeps a tracer."""
     generator = np.random.default_rng(0)
-    inputs = generator.normal(size=(8, 4)).astype("float32")
-    outputs = inputs.sum(1, keepdims=True)
+    inputs = generator.normal(size=(8, 4, 4, 2)).astype("float32")
+    outputs = inputs.sum(-1, keepdims=True)
 
     def trained(scaled):
         keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(1)])
-        optimizer = optimizers.TF1RMSprop(1e-2)
+        model = keras.Sequential([keras.layers.Conv2D(3, 2, padding="same"), keras.layers.Dense(1)])
+        optimizer = kind(1e-2)
         if scaled:
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=4.0, dynamic_growth_steps=2)
         model.compile(optimizer, "mse")

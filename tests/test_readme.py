@@ -1,4 +1,4 @@
-"""The code in the README runs as it stands, but for the length of its training."""
+"""The code in the README runs unchanged, except for shorter trainings."""
 
 import pytest
 from clips import write_clip
@@ -15,7 +15,7 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
     first, train, use, *others = python_blocks(README)
     run(first, README, {})
     trained = run(train, README, {})
-    namespace = run(use, README, {})  # Pasted alone, where a model was saved.
+    namespace = run(use, README, {})  # Run separately, after a model was saved.
     for block in others:
         run(block, README, namespace := {**trained, **namespace})
     assert "200 test sequences" in capsys.readouterr().out

@@ -32,7 +32,7 @@ def test_predicts_like_the_authors(name):
 
 
 def rewritten(folder, change, name="frnn"):
-    """A copy of a checkpoint whose variables `change` has changed."""
+    """A copy of a checkpoint with variables modified by `change`."""
     reader = tf.train.load_checkpoint(str(checkpoint(name)))
     variables = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
     change(variables)
@@ -92,7 +92,7 @@ def test_broken_checkpoints_change_nothing(tmp_path, change, message):
         np.testing.assert_array_equal(weight, old)
 
 
-def test_the_other_family():
+def test_the_other_kind_of_network():
     with pytest.raises(ValueError, match="another kind of network: its layer_3 .* BridgeLadder .* a FoldedConvGRU"):
         reference.load_checkpoint(untrained("frnn"), checkpoint("rladder"))
     with pytest.raises(ValueError, match="another kind of network: its layer_3 .* FoldedConvGRU .* a BridgeLadder"):
@@ -107,7 +107,7 @@ def test_another_topology():
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_builds_a_network_that_is_not_built(name, data_format, tmp_path):
+def test_builds_an_unbuilt_network(name, data_format, tmp_path):
     model = FAMILIES[name].from_topology(golden.topology(name), horizon=3, data_format=data_format)
     reference.load_checkpoint(model, checkpoint(name))
     model.save(tmp_path / "model.keras")

@@ -1,4 +1,4 @@
-"""Which formats a model can be exported to on a backend, and with what."""
+"""The export formats of each backend, and the modules that they need."""
 
 import importlib.util
 
@@ -32,11 +32,3 @@ def missing_export_modules(format: str) -> list[str]:
     """The modules that writing this format needs on this backend and that are not installed."""
     needed = _NEEDED.get((format, keras.backend.backend()), ())
     return [name for name in needed if importlib.util.find_spec(name) is None]
-
-
-def export_options(format: str, options: dict) -> dict:
-    """Keyword arguments of `keras.Model.export`, completed."""
-    if (format, keras.backend.backend()) == ("tf_saved_model", "jax"):
-        # A gradient that nobody takes would double the model.
-        return {**options, "jax2tf_kwargs": {"with_gradient": False, **options.get("jax2tf_kwargs", {})}}
-    return options

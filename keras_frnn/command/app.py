@@ -27,7 +27,6 @@ def app(model: str, port: int):
         port: port of the page.
 
     Raises:
-        ImportError: Gradio is not installed.
         ValueError: there is no such model.
         OSError: the port is taken.
     """
@@ -41,10 +40,8 @@ def app(model: str, port: int):
 def build(network):
     """The page for a network, a `gradio.Blocks`."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    try:
-        import gradio
-    except ImportError as error:
-        raise ImportError("The page needs Gradio: `pip install keras-frnn[app]`.") from error
+    import gradio  # Only the extra `app` installs it.
+
     names = [f"digits {number}" for number in range(1, _SAMPLES + 1)]
     samples = dict(zip(names, sample_videos(), strict=True))
     depths = getattr(network, "depths", [])

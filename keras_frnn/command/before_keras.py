@@ -49,7 +49,7 @@ def _predict(clip: str, model: str, output: str, start: int, rate: float | None,
     suffix = _check_output(output, ".mp4", ".gif", ".png")
     if suffix == ".png" and rate is not None:
         raise ValueError(f"A .png has no frame rate. Received: --output={output} and --rate={rate:g}. Omit one.")
-    _check_file(clip)
+    check_file(clip)
     _check_other_file(output, clip)
     find_model(model)
     _check_start(clip, start)
@@ -60,7 +60,7 @@ def _live(camera: str, model: str, follow: float | None, output: str | None, **_
     if output is not None:
         _check_output(output, ".mp4")
     if not is_camera:
-        _check_file(camera)
+        check_file(camera)
         if output is not None:
             _check_other_file(output, camera)
     elif follow is not None:
@@ -141,7 +141,8 @@ def check_writable(path: pathlib.Path):
         ) from error
 
 
-def _check_file(path: str):
+def check_file(path: str):
+    """Raises FileNotFoundError if there is no file at a path of a video."""
     if not os.path.isfile(path):
         found = "is a folder" if os.path.isdir(path) else "is no file" if os.path.exists(path) else "does not exist"
         raise FileNotFoundError(f"Expected a video file. Received: {path!r}, which {found}.")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from keras_frnn.checks import check_suffix
 from keras_frnn.command.before_keras import find_model, trained_on
 from keras_frnn.command.networks import FRAME_RATE, as_model, channels_last, frame_shape, load_model, print_misfit
 from keras_frnn.command.video_source import Video, resize
@@ -29,8 +28,6 @@ def live(
     size: tuple[int, int] | None,
 ):
     """Draws each frame with the forecast from it beside it, and prints the frames per second."""
-    if output is not None:
-        check_suffix(output, ".mp4")
     network, trained = load_model(model), trained_on(find_model(model))
     if not hasattr(network, "stream"):
         raise ValueError(

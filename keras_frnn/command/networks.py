@@ -57,7 +57,7 @@ def frame_shape(model, video_size: tuple[int, int], size: tuple[int, int] | None
         raise ValueError(f"This model takes frames of {channels} channels. Videos have 1 (gray) or 3 (color).")
     sides = []
     for axis in range(2):
-        factor = math.prod(layer.factors[axis] for layer in getattr(model, "stack", ()))
+        factor = math.prod(layer.downsampling[axis] for layer in getattr(model, "stack", ()))
         sides.append(built[axis] or max(video_size[axis] // factor, 1) * factor)
     height, width = size or sides
     return height, width, channels

@@ -1,7 +1,8 @@
 """`keras-frnn predict`: draws the truth of a clip beside its prediction."""
 
+import pathlib
+
 from keras_frnn import evaluation
-from keras_frnn.checks import check_suffix
 from keras_frnn.command.before_keras import find_model, forecast_windows, trained_on
 from keras_frnn.command.networks import FRAME_RATE, forecast, frame_shape, load_model, print_misfit, score
 from keras_frnn.command.video_source import Video
@@ -19,7 +20,6 @@ def predict(
     rate: float | None,
 ):
     """Draws truth and prediction side by side, and the prediction alone beyond the clip's end."""
-    suffix = check_suffix(output, ".mp4", ".gif", ".png")
     trained = trained_on(find_model(model))
     windows = forecast_windows([trained], context=context, frame_step=frame_step)
     context, frame_step = windows["context"], windows["frame_step"]
@@ -29,7 +29,7 @@ def predict(
     frames = video.read(frame_shape(network, video.size, size), start, context + steps, frame_step)
     given, future, predicted = forecast(network, frames, context, steps)
     pictures = given[None], future[None] if len(future) else None, {"prediction": predicted[None]}
-    if suffix == ".png":
+    if pathlib.Path(output).suffix.lower() == ".png":
         evaluation.plot_strip(*pictures, output, data_format="channels_last")
     else:
         rate = rate or (video.rate or FRAME_RATE) / frame_step

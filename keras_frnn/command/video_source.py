@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 
+from keras_frnn.command.before_keras import check_file
 from keras_frnn.datasets.video_files.clips import shown
 from keras_frnn.datasets.video_files.decode_worker import convert
 from keras_frnn.datasets.video_files.video_reader import VideoReader
@@ -42,10 +43,7 @@ class Video:
             rate = self._camera.get(cv2.CAP_PROP_FPS)
             first = next(self._camera_frames(), None)
         else:
-            if not os.path.isfile(source):
-                is_folder, exists = os.path.isdir(source), os.path.exists(source)
-                found = "is a folder" if is_folder else "is no file" if exists else "does not exist"
-                raise FileNotFoundError(f"Expected a video file. Received: {source!r}, which {found}.")
+            check_file(source)
             reader = self._reader()
             first = next(self._file_frames(reader), None)
             rate, self.pixel_aspect = float(reader.header_rate), reader.pixel_aspect

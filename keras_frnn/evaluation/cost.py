@@ -128,7 +128,7 @@ def _count_conv_lstm(model, frame_shape: tuple, context: int, horizon: int) -> t
         return sum(pixels * math.prod(v.shape) for v in variables if len(v.shape) == 4)
 
     encode = context * sum(macs(layer.trainable_variables) for layer in model.encoder)
-    decode = horizon * sum(macs(layer.trainable_variables) for layer in [*model.forecaster, model.to_patches])
+    decode = horizon * sum(macs(layer.trainable_variables) for layer in [*model.forecaster, model.readout])
     return encode, decode, pixels * 2 * sum(model.filters) * _bytes_of(model.compute_dtype)
 
 

@@ -2,8 +2,10 @@ import keras
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.layers.conv_gru_cell import ConvGRUCell, independent_initializers, start_state
+from keras_frnn.layers import layout
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
+from keras_frnn.layers.initializers import independent_initializers
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -15,11 +17,12 @@ class BridgeLadder(FoldedKernelLayer):
         encode one step, given features x:            o' = update(state=o, inputs=[x, d])
         decode one step, given y from the layer above: d' = update(state=d, inputs=[y, o])
 
-    A layer above gets `o`, the layer below gets `d`. Both start at a trainable value a channel. Unlike a
-    `FoldedConvGRU`, each direction reads the other's state in every step, so a network of these has to run both
-    directions at every time step: this is the baseline that the paper compares with (RLadder).
+    A layer above gets `o`, the layer below gets `d`. Both start at one trainable value per channel. Unlike a
+    `FoldedConvGRU`, each direction reads the other's state in every step, so a `LadderRNN` has to run both directions
+    at every time step: this is the baseline that the paper compares with (RLadder).
 
-    Called on a video, it encodes: a ConvGRU whose decoder state stays where it starts.
+    Over a sequence, each direction reads the other's state as it was before: `encode`, and a call on a video, is a
+    ConvGRU that also reads the decoder's state; `decode` starts from `d` and reads the last `o` in every step.
 
     Args:
         filters: channels of the encoder state.
@@ -60,7 +63,7 @@ class BridgeLadder(FoldedKernelLayer):
 
     def build(self, sequence_shape):
         self.sequence_shape = sequence_shape
-        *_, channels = self._check_sequence_shape(sequence_shape)
+        *_, channels = self.size_and_channels(sequence_shape)
         self.initial_encoder_state = self.add_weight(
             shape=(self.filters,), initializer="zeros", name="initial_encoder_state"
         )
@@ -75,16 +78,16 @@ class BridgeLadder(FoldedKernelLayer):
             self.decoder.build((None, None, None, 2 * self.filters))
 
     def state_shapes(self, sequence_shape):
-        batch, (height, width, channels) = sequence_shape[0], self._check_sequence_shape(sequence_shape)
+        batch, (height, width, channels) = sequence_shape[0], self.size_and_channels(sequence_shape)
         return (batch, height, width, self.filters), (batch, height, width, channels)
 
-    def start_values(self):
+    def initial_values(self):
         return self.initial_encoder_state, self.initial_decoder_state
 
     def initial_state(self, step):
         """The states `(o, d)` before the first step, for features `(batch, ...)` of one step, see `layout`."""
         weights = (self.initial_encoder_state, self.initial_decoder_state)
-        return tuple(start_state(weight, step, self.compute_dtype) for weight in weights)
+        return tuple(layout.at_every_pixel(weight, step, self.compute_dtype) for weight in weights)
 
     def make_encode_step(self):
         """`o'` as a function of the features of one step and `(o, d)`; weights are read now, not in a loop."""
@@ -109,3 +112,7 @@ class BridgeLadder(FoldedKernelLayer):
         step = self.make_encode_step()
         o, outputs = backend.scan(lambda o, x: step(x, (o, d)), o, sequence)
         return outputs, (o, d)
+
+    def decode(self, sequence, state, upsampling=(1, 1), remat=False):
+        (o, d), step = state, self.make_decode_step()
+        return backend.scan(lambda d, y: step(y, (d, o)), d, backend.upsample(sequence, upsampling))[1]

@@ -39,7 +39,7 @@ class FoldedConv2D(FoldedKernelLayer):
 
     def build(self, sequence_shape):
         self.sequence_shape = sequence_shape
-        *_, channels = self._check_sequence_shape(sequence_shape)
+        *_, channels = self.size_and_channels(sequence_shape)
         shape = (*self.kernel_size, channels, self.filters)
         self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")

@@ -4,8 +4,9 @@ from keras import ops
 from keras_frnn import backend
 from keras_frnn.checks import check_finite, shapes_fit
 from keras_frnn.layers import layout
-from keras_frnn.layers.conv_gru_cell import ConvGRUCell, independent_initializers, start_state
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_layer import FoldedKernelLayer
+from keras_frnn.layers.initializers import independent_initializers
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -98,7 +99,7 @@ class FoldedConvGRU(FoldedKernelLayer):
                 f"Layer '{self.name}' is part of a model, which reads videos forwards only. Received: go_backwards=True"
             )
         self.sequence_shape = sequence_shape
-        *_, channels = self._check_sequence_shape(sequence_shape)
+        *_, channels = self.size_and_channels(sequence_shape)
         self.initial_output_state = self.add_weight(
             shape=(self.filters,), initializer="zeros", name="initial_output_state"
         )
@@ -116,7 +117,7 @@ class FoldedConvGRU(FoldedKernelLayer):
     def encode(self, sequence, state=None, remat=False, mask=None):
         sequence = ops.cast(sequence, self.compute_dtype)
         if state is None:
-            o = start_state(self.initial_output_state, sequence[0], self.compute_dtype)
+            o = layout.at_every_pixel(self.initial_output_state, sequence[0], self.compute_dtype)
         else:
             o = ops.cast(state[1], self.compute_dtype)
         outputs = self.encoder.iterate(o, sequence, remat=remat, mask=mask)
@@ -154,10 +155,10 @@ class FoldedConvGRU(FoldedKernelLayer):
         return ops.concatenate([first[None], later])
 
     def state_shapes(self, sequence_shape):
-        batch, (height, width, channels) = sequence_shape[0], self._check_sequence_shape(sequence_shape)
+        batch, (height, width, channels) = sequence_shape[0], self.size_and_channels(sequence_shape)
         return (batch, height, width, channels), (batch, height, width, self.filters)
 
-    def start_values(self):
+    def initial_values(self):
         return 0.0, self.initial_output_state  # Encoding overwrites the input state before it is read.
 
     def call(self, sequence, initial_state=None, mask=None, sequence_mask=None):

@@ -10,24 +10,37 @@ from keras_frnn.checks import (
     check_positive_integer,
     check_positive_integers,
     nearest_multiples,
+    refuse_quantization,
 )
 from keras_frnn.layers import layout
-from keras_frnn.layers.conv_gru_cell import refuse_quantization
 
 
 class FoldedLayer(keras.layers.Layer):
     """Base of layers that run in two directions over shared states.
 
-    A subclass implements `encode` and `decode` over whole sequences: tensors with time first and channels last,
-    whatever the `data_format` (see `layout`). Called as an ordinary Keras layer, a folded layer encodes a video
-    `(batch, time, ...)` in its `data_format`.
+    Called as an ordinary Keras layer, a folded layer encodes a video `(batch, time, ...)` in its `data_format`. A
+    `FoldedRNN` takes any subclass. Its contract, which `keras_frnn.testing.check_folded_layer` verifies:
 
-    Models build both directions of it, with `build_both_directions`. A layer used on its own carries no weights of
-    decoding, which would never get a gradient.
+    - `encode` and `decode` take and return *sequences*, `(time, batch, height, width, channels)`, whatever the
+      `data_format`, in the layer's `compute_dtype`.
+    - `encode` of a video at once, or of its parts one after the other from state to state, gives the same.
+    - `decode` reads the state and leaves it as it is. A step does not depend on later steps.
+    - `encoded_shape` is the shape that `encode` leads to; `downsampling` says by what it divides height and width.
+    - A layer with memory says what is in its state: `state_shapes` and `initial_values`.
+    - `build` makes the weights and keeps `sequence_shape`. Weights of decoding are made where `has_decoder` is true, as
+      in models; on its own, a layer would have them without a use.
+    - The last layer of a `FoldedRNN` also has `rollout(state, steps)`, which decodes without a layer above: it returns
+      a sequence of so many steps, as `decode` does.
+
+    docs/building_blocks.md has an example.
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
     """
+
+    decodes_by_upsampling = False
+    """Whether `decode` repeats pixels by `downsampling` and does nothing else. The layer below can then do it, with
+    less arithmetic: it gets the sequence as it is, and the factors as `upsampling`."""
 
     def __init__(self, data_format: str | None = None, **kwargs):
         check_keywords(type(self).__name__, kwargs)
@@ -49,13 +62,17 @@ class FoldedLayer(keras.layers.Layer):
         self._has_decoder = True
         self.build(sequence_shape)
 
+    def build(self, sequence_shape):
+        self.sequence_shape = sequence_shape
+        self.encoded_shape(sequence_shape)
+
     def encode(self, sequence, state=None, remat: bool = False):
         """Runs bottom to top, over all steps: takes their features, returns their outputs and the state after the last.
 
         Args:
             sequence: `(time, batch, ...)`, see `layout`.
             state: what `encode` returned for the steps before, or None at the first step.
-            remat: keep the states alone for the gradient, see `FoldedRNN`; nothing to layers without memory.
+            remat: keep less for the gradient, and compute it again, see `FoldedRNN`. A layer may ignore it.
 
         Returns:
             `(time, batch, ...)` and the new state; a layer without memory returns `()` for it.
@@ -68,7 +85,8 @@ class FoldedLayer(keras.layers.Layer):
         Args:
             sequence: `(steps, batch, ...)`, see `layout`.
             state: what `encode` returned last. It is read, not consumed.
-            upsampling: factors by which height and width of the sequence are still to be upsampled.
+            upsampling: factors by which height and width of the sequence are to be upsampled first, as
+                `keras_frnn.backend.upsample` does.
             remat: see `encode`.
 
         Returns:
@@ -84,20 +102,25 @@ class FoldedLayer(keras.layers.Layer):
         """Shapes of the state's tensors, `(batch, height, width, channels)`; none for a layer without memory."""
         return ()
 
-    def start_values(self) -> tuple:
-        """With what the state's tensors start: a number, or one value a channel, for each of `state_shapes`."""
+    @property
+    def has_state(self) -> bool:
+        """Whether encoding leaves a state."""
+        return type(self).state_shapes is not FoldedLayer.state_shapes
+
+    def initial_values(self) -> tuple:
+        """Initial values of the state: for each of `state_shapes` a number, or one value per channel."""
         return ()
 
     @property
-    def factors(self) -> tuple[int, int]:
-        """By what encoding divides the height and the width of frames."""
+    def downsampling(self) -> tuple[int, int]:
+        """The factors by which encoding divides height and width."""
         return (1, 1)
 
     @property
     def output_shape(self) -> tuple:
-        """What Keras' `summary` shows: in a network, a layer puts out every step."""
+        """What Keras' `summary` shows: in a network, a layer outputs every step."""
         if not self.has_decoder:
-            raise AttributeError(f"Layer '{self.name}' is no part of a network; see `compute_output_shape`.")
+            raise AttributeError(f"Layer '{self.name}' is not part of a network; see `compute_output_shape`.")
         return self.encoded_shape(self.sequence_shape)
 
     def compute_output_shape(self, sequence_shape):
@@ -112,7 +135,7 @@ class FoldedLayer(keras.layers.Layer):
         self._check_call(sequence.shape)
         return layout.from_sequence(self.encode(layout.to_sequence(sequence, self.data_format))[0], self.data_format)
 
-    def _check_sequence_shape(self, shape: tuple) -> tuple:
+    def size_and_channels(self, shape: tuple) -> tuple:
         """Height, width and channels of a video's shape; raises if it is not the shape of one."""
         if len(shape) != 5:
             axes = "time, height, width, channels"
@@ -132,13 +155,13 @@ class FoldedLayer(keras.layers.Layer):
 
     def _check_call(self, shape: tuple):
         """Raises where a video has another shape than this layer can take, now that it is built."""
-        *size, channels = self._check_sequence_shape(shape)
+        *size, channels = self.size_and_channels(shape)
         if 0 in (shape[1], *size, channels):
             raise ValueError(
                 f"Layer '{self.name}' expects videos of one frame or more, of one pixel or more. "
                 f"Received: shape={tuple(shape)}"
             )
-        *_, expected = self._check_sequence_shape(self.sequence_shape)
+        *_, expected = self.size_and_channels(self.sequence_shape)
         if self.weights and channels != expected:
             raise ValueError(
                 f"Layer '{self.name}' was built for videos of {expected} channel(s). "
@@ -150,15 +173,15 @@ class FoldedLayer(keras.layers.Layer):
 
     def _divided_size(self, sequence_shape: tuple) -> tuple:
         """Height and width of a video's shape divided by the layer's factors; raises where they do not divide it."""
-        size = self._check_sequence_shape(sequence_shape)[:2]
-        for length, factor, axis in zip(size, self.factors, ("height", "width"), strict=True):
+        size = self.size_and_channels(sequence_shape)[:2]
+        for length, factor, axis in zip(size, self.downsampling, ("height", "width"), strict=True):
             if length is not None and length % factor:
                 raise ValueError(
-                    f"Layer '{self.name}' divides frames by {self.factors}, not those of {axis} {length}; the "
+                    f"Layer '{self.name}' divides frames by {self.downsampling}, not those of {axis} {length}; the "
                     f"nearest that work: {nearest_multiples(length, factor)}. Received: shape={tuple(sequence_shape)}"
                 )
         return tuple(
-            None if length is None else length // factor for length, factor in zip(size, self.factors, strict=True)
+            None if length is None else length // factor for length, factor in zip(size, self.downsampling, strict=True)
         )
 
     def get_config(self) -> dict:
@@ -200,7 +223,7 @@ class FoldedKernelLayer(FoldedLayer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
-        height, width, _ = self._check_sequence_shape(sequence_shape)
+        height, width, _ = self.size_and_channels(sequence_shape)
         return (*sequence_shape[:2], *layout.frame_shape(height, width, self.filters, self.data_format))
 
     def get_config(self) -> dict:

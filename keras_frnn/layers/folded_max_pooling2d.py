@@ -30,13 +30,11 @@ class FoldedMaxPooling2D(FoldedLayer):
     Reference: https://arxiv.org/abs/1712.00311
     """
 
+    decodes_by_upsampling = True
+
     def __init__(self, pool_size: int | tuple[int, int] = 2, data_format: str | None = None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
         self.pool_size = check_positive_integers(pool_size, "pool_size", 2)
-
-    def build(self, sequence_shape):
-        self.sequence_shape = sequence_shape
-        self.encoded_shape(sequence_shape)
 
     def encode(self, sequence, state=None, remat=False):
         return layout.over_time(lambda x: backend.max_pool(x, self.pool_size), sequence), ()
@@ -45,11 +43,11 @@ class FoldedMaxPooling2D(FoldedLayer):
         return backend.upsample(sequence, tuple(a * b for a, b in zip(self.pool_size, upsampling, strict=True)))
 
     @property
-    def factors(self):
+    def downsampling(self):
         return self.pool_size
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
-        *_, channels = self._check_sequence_shape(sequence_shape)
+        *_, channels = self.size_and_channels(sequence_shape)
         height, width = self._divided_size(sequence_shape)
         return (*sequence_shape[:2], *layout.frame_shape(height, width, channels, self.data_format))
 

@@ -38,10 +38,6 @@ class FoldedPatch2D(FoldedLayer):
         super().__init__(data_format=data_format, **kwargs)
         self.patch_size = check_positive_integers(patch_size, "patch_size", 2)
 
-    def build(self, sequence_shape):
-        self.sequence_shape = sequence_shape
-        self.encoded_shape(sequence_shape)
-
     def encode(self, sequence, state=None, remat=False):
         return layout.over_time(lambda x: backend.space_to_depth(x, self.patch_size), sequence), ()
 
@@ -51,11 +47,11 @@ class FoldedPatch2D(FoldedLayer):
         )
 
     @property
-    def factors(self):
+    def downsampling(self):
         return self.patch_size
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
-        *_, channels = self._check_sequence_shape(sequence_shape)
+        *_, channels = self.size_and_channels(sequence_shape)
         (height, width), (rows, columns) = self._divided_size(sequence_shape), self.patch_size
         return (*sequence_shape[:2], *layout.frame_shape(height, width, channels * rows * columns, self.data_format))
 

@@ -78,3 +78,8 @@ def over_time(function, *sequences):
     """Applies `function`, which takes `(batch, ...)`, to all steps of one or more sequences in one call."""
     time, batch = ops.shape(sequences[0])[:2]
     return keras.tree.map_structure(lambda part: split_time(part, time, batch), function(*map(merge_time, sequences)))
+
+
+def at_every_pixel(values, frames, dtype: str):
+    """`values`, one per channel, at every pixel of frames as large as `frames`, `(batch, ...)`."""
+    return ops.broadcast_to(ops.cast(values, dtype), (*ops.shape(frames)[:3], values.shape[0]))

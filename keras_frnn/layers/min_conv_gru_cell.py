@@ -5,21 +5,32 @@ from keras import ops
 
 from keras_frnn import backend
 from keras_frnn.layers import layout
-from keras_frnn.layers.conv_gru_cell import ConvGRUCell, gate_biases
+from keras_frnn.layers.conv_gru_cell import ConvGRUCell
+from keras_frnn.layers.initializers import gate_biases
+
+
+def minimal_update(h, x):
+    """One step of the state `h`. With inputs `x`, `*` the elementwise product and `s` the logistic function:
+
+        z = s(conv(x, W_z) + b_z)        update gate
+        c = tanh(conv(x, W_c) + b_c)     candidate
+        h' = z * c + (1 - z) * h
+
+    Args:
+        h: tensor `(..., filters)`.
+        x: both convolutions with their biases, one after the other in the channels: `(..., 2 * filters)`.
+    """
+    x_z, x_c = ops.split(x, 2, axis=-1)
+    z, c = ops.sigmoid(x_z), backend.tanh(x_c)
+    return h + z * (c - h)
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class MinConvGRUCell(ConvGRUCell):
     """A minimal convolutional gated recurrent unit, one direction of a recurrent layer.
 
-    With state `h`, inputs `x`, `*` the elementwise product and `s` the logistic function:
-
-        z = s(conv(x, W_z) + b_z)        update gate
-        c = tanh(conv(x, W_c) + b_c)     candidate
-        h' = z * c + (1 - z) * h
-
-    Where the inputs of all steps are known, this is one convolution over all of them and one linear recurrence, which
-    needs no loop over convolutions. All else is as in a `ConvGRUCell`. The weights:
+    Its equation is `minimal_update`. Where the inputs of all steps are known, this is one convolution over all of them
+    and one linear recurrence, `backend.minimal_recurrence`. All else is as in a `ConvGRUCell`. The weights:
 
         kernel    (kh, kw, inputs, 2 * filters)    for z and c
         bias      (2 * filters,)                   for z and c
@@ -55,18 +66,23 @@ class MinConvGRUCell(ConvGRUCell):
         self.kernel = self.add_weight(shape=shape, initializer=draw_kernel, name="kernel")
         self.bias = self.add_weight(shape=shape[-1:], initializer=gate_biases(self.update_bias, 0), name="bias")
 
+    def call(self, inputs, states):
+        (h,) = states if isinstance(states, (list, tuple)) else (states,)
+        h = minimal_update(ops.cast(h, self.compute_dtype), self.make_projection()(inputs))
+        return h, [h]
+
     def make_projection(self, upsampling: tuple[int, int] = (1, 1)):
         """The convolution with biases added, as a function of `(batch, ...)`, with the channels of z and of c.
 
         Height and width of the inputs are upsampled first, by these factors. Weights are read now, not in a loop.
         """
-        kernel, bias = self._weights()
+        kernel, bias = self._input_weights()
         kernel = backend.packed(kernel)
         return lambda x: _project(ops.cast(x, self.compute_dtype), kernel, bias, upsampling)
 
     def make_transition(self):
         """The update as a function of the state and the projection of the inputs."""
-        return backend.minimal_update
+        return minimal_update
 
     def iterate(self, h, sequence, upsampling: tuple[int, int] = (1, 1), remat: bool = False, mask=None):
         """The states after every step, `(time, batch, ...)`.
@@ -80,13 +96,10 @@ class MinConvGRUCell(ConvGRUCell):
                 Not with `remat`.
         """
         sequence = ops.cast(sequence, self.compute_dtype)
-        kernel, bias = self._weights()
+        kernel, bias = self._input_weights()
         if remat:
             return _make_recomputing(upsampling)(sequence, kernel, bias, h)
         return backend.minimal_recurrence(h, _project_sequence(sequence, kernel, bias, upsampling), mask)
-
-    def _weights(self):
-        return backend.read_kernel(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
 
 
 def _project(x, kernel, bias, upsampling):
@@ -103,7 +116,7 @@ def _make_recomputing(upsampling):
     def iterate(sequence, kernel, bias, h):
         return backend.minimal_recurrence(h, _project_sequence(sequence, kernel, bias, upsampling))
 
-    def back_in_time(upstream, inputs, kept):
+    def gradient(upstream, inputs, residuals):
         sequence, kernel, bias, h = inputs
         (now,) = backend.delay_until(upstream, sequence)
         dh, dx = backend.minimal_recurrence_gradients(h, _project_sequence(now, kernel, bias, upsampling), upstream)
@@ -112,4 +125,4 @@ def _make_recomputing(upsampling):
         )
         return layout.split_time(dsequence, *ops.shape(sequence)[:2]), dkernel, ops.sum(dx, axis=(0, 1, 2, 3)), dh
 
-    return backend.with_written_gradient(lambda *inputs: (iterate(*inputs), ()), back_in_time, iterate)
+    return backend.custom_gradient(lambda *inputs: (iterate(*inputs), ()), gradient, iterate)

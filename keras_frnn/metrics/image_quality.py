@@ -118,7 +118,7 @@ def _to_float32(frames, name: str):
 def _window_moments(frames):
     """Gaussian-weighted means and variances over all window positions inside each frame."""
     # Autodiff would keep a copy of the frames for every pixel of the window, and JAX would compile for minutes.
-    moments = backend.with_written_gradient(_moments_and_keep, _moments_gradient, lambda x: ops.stack(_moments(x)))
+    moments = backend.custom_gradient(_moments_and_residuals, _moments_gradient, lambda x: ops.stack(_moments(x)))
     return ops.unstack(moments(frames))
 
 
@@ -131,13 +131,13 @@ def _moments(frames):
     return mean, variance + _weighted(ops.square(part - mean) for part in _shifted(columns, 2))
 
 
-def _moments_and_keep(frames):
+def _moments_and_residuals(frames):
     mean, variance = _moments(frames)
     return ops.stack([mean, variance]), (mean,)
 
 
-def _moments_gradient(upstream, inputs, kept):
-    (frames,), (mean,) = inputs, kept
+def _moments_gradient(upstream, inputs, residuals):
+    (frames,), (mean,) = inputs, residuals
     of_mean, of_variance = ops.unstack(upstream)
     return (2 * frames * _spread(of_variance) + _spread(of_mean - 2 * of_variance * mean),)
 

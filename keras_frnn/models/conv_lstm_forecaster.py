@@ -81,10 +81,15 @@ class ConvLSTMForecaster(VideoPredictor):
         for layer in self.forecaster:
             layer.build((None, None, *size, inputs))
             inputs = layer.filters
-        self.to_patches = keras.layers.Conv2D(
+        self.readout = keras.layers.Conv2D(
             channels * self.patch_size**2, 1, activation="tanh", data_format="channels_last", dtype=self.dtype_policy
         )
-        self.to_patches.build((None, *size, sum(self.filters)))
+        self.readout.build((None, *size, sum(self.filters)))
+
+    @property
+    def to_patches(self):
+        """`readout` under its name in files of version 0.2.0, where Keras looks for its weights."""
+        return self.readout
 
     def predict_frames(self, context, steps: int):
         context = check_frames(context)
@@ -102,7 +107,7 @@ class ConvLSTMForecaster(VideoPredictor):
         for layer, state in zip(self.forecaster, reversed(states), strict=True):
             x, *_ = layer(x, initial_state=state)
             outputs.append(x)
-        to_frames = lambda features: backend.depth_to_space(self.to_patches(features), side)  # noqa: E731
+        to_frames = lambda features: backend.depth_to_space(self.readout(features), side)  # noqa: E731
         frames = layout.over_time(to_frames, ops.concatenate(outputs, axis=-1))
         return ops.moveaxis(frames, -1, 2) if self.data_format == "channels_first" else frames
 

@@ -2,9 +2,9 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_layer import FoldedLayer
-from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.models.layer_stack import LayerStack
 
 
@@ -19,8 +19,9 @@ class FoldedRNN(LayerStack):
     the stack back to its bottom, and every layer runs over all time steps before the next one starts.
 
     Args:
-        layers: folded layers from the frame up; the last is a `FoldedConvGRU` or a `FoldedMinConvGRU`. They become this
-            model's: a layer that was called on its own before, or appears in it twice, is refused.
+        layers: folded layers from the frame up, any `FoldedLayer`; the last is a `FoldedConvGRU`, a `FoldedMinConvGRU`,
+            or has a `rollout` as they have. They become this model's: a layer that was called on its own before, or
+            appears in it twice, is refused.
         horizon: number of frames that a call predicts.
         remat: in training, keep only the states of recurrent layers, and compute their gates again for the gradient
             (recomputation). Takes less memory and more time; changes no result.
@@ -45,13 +46,17 @@ class FoldedRNN(LayerStack):
     """
 
     recurrent_layer = FoldedConvGRU
+    _last_layer = "a FoldedConvGRU, a FoldedMinConvGRU, or another layer with a `rollout`"
 
     def __init__(self, layers: Sequence[FoldedLayer], horizon: int, remat: bool = False, **kwargs):
         super().__init__(layers, horizon, **kwargs)
         self.remat = remat
 
-    def _encode(self, sequence, state):
-        new_state = []
+    def _can_be_last(self, layer):
+        return hasattr(layer, "rollout")
+
+    def _encode(self, frames, state):
+        sequence, new_state = layout.to_sequence(frames, self.data_format), []
         for layer, layer_state in zip(self.stack, state or [None] * len(self.stack), strict=True):
             sequence, layer_state = layer.encode(sequence, layer_state, remat=self.remat)
             new_state.append(layer_state)
@@ -61,17 +66,17 @@ class FoldedRNN(LayerStack):
         sequence = self.stack[-1].rollout(state[-1], steps)
         upsampling = (1, 1)
         for layer, layer_state in zip(self.stack[-2::-1], state[-2::-1], strict=True):
-            if isinstance(layer, FoldedMaxPooling2D) and layer is not self.stack[0]:
-                # The layer below convolves what is upsampled, and can do so without upsampling it.
-                upsampling = (upsampling[0] * layer.pool_size[0], upsampling[1] * layer.pool_size[1])
+            if layer.decodes_by_upsampling and layer is not self.stack[0]:
+                # Left to the layer below, which can convolve what is to be upsampled with less arithmetic.
+                upsampling = (upsampling[0] * layer.downsampling[0], upsampling[1] * layer.downsampling[1])
             else:
                 sequence, upsampling = layer.decode(sequence, layer_state, upsampling, self.remat), (1, 1)
-        return sequence
+        return self._to_frames(sequence)
 
     @property
     def depths(self) -> list[int]:
-        """The numbers of layers that this network can be cut to: up to each of its recurrent layers."""
-        return [depth for depth, layer in enumerate(self.stack, start=1) if isinstance(layer, FoldedConvGRU)]
+        """The numbers of layers that this network can be cut to: up to each layer that can be the last."""
+        return [depth for depth, layer in enumerate(self.stack, start=1) if self._can_be_last(layer)]
 
     def truncate(self, depth: int) -> "FoldedRNN":
         """The network of the first `depth` layers, sharing their weights; it predicts without being trained again.

@@ -101,6 +101,22 @@ def to_numpy(frames):
     return frames.numpy() if hasattr(frames, "numpy") else frames
 
 
+def finite_array(frames, model: keras.Model) -> np.ndarray:
+    """The frames that a model has predicted as a float32 array.
+
+    Raises:
+        FloatingPointError: some are NaN or infinite; names weights of the model that are, too.
+    """
+    frames = ops.convert_to_numpy(frames).astype("float32")
+    if not np.isfinite(frames).all():
+        broken = [v.path for v in model.weights if not np.isfinite(ops.convert_to_numpy(v)).all()]
+        raise FloatingPointError(
+            "The model's forecast has values that are NaN or infinite. "
+            + (f"So have its weights: {', '.join(broken[:3])}" if broken else "Its weights are finite.")
+        )
+    return frames
+
+
 def check_future(shape, predicted_shape):
     """Raises if true future frames have another shape than predicted ones; axes that are not known yet fit."""
     shape, predicted_shape = check_rank(shape), tuple(predicted_shape)

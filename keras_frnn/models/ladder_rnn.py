@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_frnn import backend
+from keras_frnn.layers import layout
 from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.models.layer_stack import LayerStack
 
@@ -16,7 +17,7 @@ class LadderRNN(LayerStack):
     input.
 
     Args:
-        layers: `FoldedConv2D`, `FoldedMaxPooling2D` and `BridgeLadder` layers from the frame up; the last is a
+        layers: from the frame up, `BridgeLadder` layers and any `FoldedLayer` without a state; the last is a
             `BridgeLadder`. They become this model's.
         horizon: number of frames that a call predicts.
 
@@ -39,8 +40,22 @@ class LadderRNN(LayerStack):
     """
 
     recurrent_layer = BridgeLadder
+    _last_layer = "a BridgeLadder"
 
-    def _encode(self, sequence, state):
+    def _check_layers(self, layers):
+        super()._check_layers(layers)
+        for index, layer in enumerate(layers):
+            if layer.has_state and not isinstance(layer, BridgeLadder):
+                raise ValueError(
+                    "The layers of a LadderRNN that have a state are BridgeLadder layers: the others would lose theirs "
+                    f"from step to step. Received: layers[{index}]={layer!r}"
+                )
+
+    def _can_be_last(self, layer):
+        return isinstance(layer, BridgeLadder)
+
+    def _encode(self, frames, state):
+        sequence = layout.to_sequence(frames, self.data_format)
         # What is below the first recurrent layer needs no state, and sees all frames at once.
         for layer in self._stem:
             sequence, _ = layer.encode(sequence)
@@ -64,7 +79,7 @@ class LadderRNN(LayerStack):
             carry = (state, frames[0])
             _, later = backend.scan(feed_back, carry, ops.arange(1, steps), select=lambda carry: carry[1])
             frames = ops.concatenate([frames, later])
-        return frames
+        return self._to_frames(frames)
 
     @property
     def _stem(self) -> list:

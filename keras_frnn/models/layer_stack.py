@@ -1,4 +1,4 @@
-"""What the two recurrent networks share: a stack of layers from a frame up, and what may go into it."""
+"""What the two recurrent networks share: a stack of layers from a frame up, and checks of its layers and states."""
 
 import math
 import os
@@ -11,10 +11,7 @@ from keras import ops
 from keras_frnn import backend
 from keras_frnn.checks import check_positive_integer, check_positive_integers, nearest_multiples, shapes_fit
 from keras_frnn.layers import layout
-from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedLayer
-from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
-from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.models.diagram import diagram
 from keras_frnn.models.frames import check_channels, check_frames, check_rank
 from keras_frnn.models.presets import BuiltInPresets, load_preset, save_preset
@@ -27,16 +24,18 @@ _FRAMES_AT_A_TIME = 16
 
 
 class LayerStack(VideoPredictor):
-    """Base of networks made of folded convolutions, folded pooling or patches, and one kind of recurrent layer.
+    """Base of networks that are a stack of folded layers.
 
-    A subclass names its `recurrent_layer` and implements `_encode(sequence, state)` and `_decode(state, steps)`.
+    A subclass names the `recurrent_layer` of topologies, checks that its layers can work together, and implements
+    `_encode` and `_decode`, which are what is compiled.
 
     Args:
-        layers: layers from the frame up; the last is recurrent.
+        layers: layers from the frame up.
         horizon: number of frames that a call predicts.
     """
 
     recurrent_layer: type[FoldedLayer]
+    _last_layer: str
     presets = BuiltInPresets()
 
     def __init__(self, layers: Sequence[FoldedLayer], horizon: int, **kwargs):
@@ -127,14 +126,15 @@ class LayerStack(VideoPredictor):
                 layer.build_both_directions(shape)
             shape = layer.encoded_shape(shape)
 
-    def encode(self, frames, state=None, training: bool = False):
-        """Runs the encoder alone. For streaming, it is compiled when it is called again with the same shapes.
+    def encode(self, frames, state=None, training: bool = False, compile_now: bool = False):
+        """Runs the encoder alone. It is compiled on the second call with the same shapes, as in streaming.
 
         Args:
             frames: `(batch, time, height, width, channels)`, values in [-1, 1]: one frame or more. Of an array, 16 at
                 a time are encoded, so that memory does not grow with its length.
             state: what `encode` returned for the frames before, to go on from there; None at the start of a video.
             training: see `VideoPredictor`.
+            compile_now: compile on the first call. Takes longer than to run it once.
 
         Returns:
             The state of the network: for each layer a tuple of tensors `(batch, height, width, channels)`, empty for
@@ -146,21 +146,22 @@ class LayerStack(VideoPredictor):
         frames = self._checked_input(frames)
         if state is not None:
             state = self._checked_state(state, tuple(frames.shape))
-        # A long video from memory takes no more of the backend's memory than a short one.
+        # An array is handed to the backend in parts, so that a long video needs no more of its memory than a short one.
         step = frames.shape[1] if ops.is_tensor(frames) else _FRAMES_AT_A_TIME
         for first in range(0, frames.shape[1], step):
             part = ops.convert_to_tensor(frames[:, first : first + step])
             with backend.gradients(training, part, state):
-                state = self._compiled_calls(self._encode_frames, part, state)
+                state = self._compiled_calls(self._encode, part, state, compile_now=compile_now)
         return state
 
-    def decode(self, state, steps: int | None = None, training: bool = False):
-        """Predicts from a state. The state is not consumed: it can be decoded again, or encoded on from.
+    def decode(self, state, steps: int | None = None, training: bool = False, compile_now: bool = False):
+        """Predicts from a state. The state stays as it is: it can be decoded again, or encoded on from.
 
         Args:
             state: what `encode` returned.
             steps: number of future frames; `horizon` by default.
             training: see `VideoPredictor`.
+            compile_now: compile on the first call with these shapes; by default on the second, as `encode`.
 
         Returns:
             Tensor `(batch, steps, height, width, channels)`, values in (-1, 1).
@@ -171,23 +172,11 @@ class LayerStack(VideoPredictor):
         steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
         state = self._checked_state(state)
         with backend.gradients(training, state):
-            return self._compiled_calls(self._decode_frames, state, steps=steps)
+            return self._compiled_calls(self._decode, state, compile_now=compile_now, steps=steps)
 
     def stream(self, frame_shape: tuple[int, int, int] | None = None) -> Stream:
         """Takes one video frame by frame, and forecasts when asked; see `Stream`, which has the same argument."""
         return Stream(self, frame_shape)
-
-    def _encode_at_once(self, frames, state):
-        """`encode` for a `Stream`, which has checked its frames and made its state: compiled in the first call."""
-        with backend.gradients(False):
-            return self._compiled_calls(self._encode_frames, frames, state, at_once=True)
-
-    def _decode_at_once(self, state, steps: int | None) -> np.ndarray:
-        """`decode` for a `Stream`, as a checked array: compiled in the first call."""
-        steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
-        with backend.gradients(False), backend.short_loops_written_out():
-            frames = self._compiled_calls(self._decode_frames, state, at_once=True, steps=steps)
-        return self._finite(frames)
 
     def streaming_models(self, frame_shape: Sequence[int], steps: int | None = None) -> StreamingModels:
         """The two directions as small functional models, one step each, which share the weights and can be exported.
@@ -216,35 +205,33 @@ class LayerStack(VideoPredictor):
         (1, 10, 32, 32, 1)
         """
         shape = (None, None, *check_positive_integers(tuple(frame_shape), "frame_shape", 3))
-        self._build_for(shape)
-        self._check_fit(shape)
+        self.build_for(shape)
         steps = check_positive_integer(self.horizon if steps is None else steps, "steps")
         return make_streaming_models(self, shape[2:], steps)
 
     def predict_frames(self, context, steps: int):
         context = ops.convert_to_tensor(self._checked_input(context))
-        return self._decode_frames(self._encode_frames(context, None), steps)
+        return self._decode(self._encode(context, None), steps)
 
-    def _encode_frames(self, frames, state):
-        return self._encode(layout.to_sequence(frames, self.data_format), state)
+    def _can_be_last(self, layer: FoldedLayer) -> bool:
+        raise NotImplementedError
 
-    def _decode_frames(self, state, steps: int):
-        frames = ops.cast(self._decode(state, steps), self.compute_dtype)
-        return layout.from_sequence(frames, self.data_format)
-
-    def _encode(self, sequence, state) -> tuple:
-        """The state after a sequence, see `layout`; the state before it is None at the start of a video."""
+    def _encode(self, frames, state) -> tuple:
+        """`encode` without checks: the state after these frames; that before them is None at the start of a video."""
         raise NotImplementedError
 
     def _decode(self, state: tuple, steps: int):
-        """The sequence of future frames."""
+        """`decode` without checks: the future frames."""
         raise NotImplementedError
+
+    def _to_frames(self, sequence):
+        """A decoded sequence, see `layout`, as the model returns it."""
+        return layout.from_sequence(ops.cast(sequence, self.compute_dtype), self.data_format)
 
     def _checked_input(self, frames):
         """Frames as `check_frames` returns them; builds the network if they are its first."""
         frames = check_frames(frames)
-        self._build_for(frames.shape)
-        self._check_fit(frames.shape)
+        self.build_for(frames.shape)
         return frames
 
     def _check_fit(self, shape):
@@ -252,12 +239,11 @@ class LayerStack(VideoPredictor):
         check_channels(shape, self.context_shape, self.data_format)
 
     def _check_layers(self, layers: list):
-        allowed = (FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, self.recurrent_layer)
         for index, layer in enumerate(layers):
-            if not isinstance(layer, allowed):
+            if not isinstance(layer, FoldedLayer):
                 raise ValueError(
-                    f"A {type(self).__name__} is made of {', '.join(kind.__name__ for kind in allowed)} layers. "
-                    f"Received: layers[{index}]={layer!r}"
+                    f"A {type(self).__name__} is made of folded layers, such as FoldedConv2D, or one of your own: a "
+                    f"subclass of keras_frnn.layers.FoldedLayer. Received: layers[{index}]={layer!r}"
                 )
             if layer.activity_regularizer is not None:
                 raise ValueError(
@@ -274,9 +260,9 @@ class LayerStack(VideoPredictor):
                 "A layer appears twice in the list. Received: layers="
                 f"{[layer.name for layer in layers]}. Make one layer for each place."
             )
-        if not layers or not isinstance(layers[-1], self.recurrent_layer):
+        if not layers or not self._can_be_last(layers[-1]):
             raise ValueError(
-                f"The last layer must be a {self.recurrent_layer.__name__}: it alone can go on without a layer above. "
+                f"The last layer must be {self._last_layer}, since it has to predict without a layer above. "
                 f"Received: layers={[type(layer).__name__ for layer in layers]}"
             )
         if len({layer.data_format for layer in layers}) > 1:
@@ -289,10 +275,10 @@ class LayerStack(VideoPredictor):
         """Raises, in terms of frames, where a layer would get a size that it cannot divide."""
         size = layout.frame_size_and_channels(check_rank(shape), self.data_format)[:2]
         for axis, (name, length) in enumerate(zip(("height", "width"), size, strict=True)):
-            total = math.prod([layer.factors[axis] for layer in self.stack])
+            total = math.prod([layer.downsampling[axis] for layer in self.stack])
             rows_or_columns = length or total  # A size that is not known yet fits.
             for index, layer in enumerate(self.stack):
-                rows_or_columns, rest = divmod(rows_or_columns, factor := layer.factors[axis])
+                rows_or_columns, rest = divmod(rows_or_columns, factor := layer.downsampling[axis])
                 if not rest:
                     continue
                 raise ValueError(
@@ -337,7 +323,7 @@ class LayerStack(VideoPredictor):
                 )
                 *_, channels = layout.frame_size_and_channels(self.context_shape, self.data_format)
                 return (batch, None, *layout.frame_shape(height, width, channels, self.data_format))
-            factors = tuple(a * b for a, b in zip(factors, layer.factors, strict=True))
+            factors = tuple(a * b for a, b in zip(factors, layer.downsampling, strict=True))
         return (None, *self.context_shape[1:])
 
     def get_config(self) -> dict:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import ops
 
+from keras_frnn import backend
 from keras_frnn.checks import check_positive_integers
-from keras_frnn.models.frames import check_frames, from_uint8, to_numpy
+from keras_frnn.models.frames import check_frames, finite_array, from_uint8, to_numpy
 
 if TYPE_CHECKING:
     from keras_frnn.models.layer_stack import LayerStack
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 class Stream:
     """Takes the frames of one video one at a time, and forecasts from what it has seen. `model.stream()` makes it.
 
-    It holds the network's state and no frame, so its memory does not grow with the video. What the network computes
-    is compiled when it comes first: the first frame, the second, which goes on from a state, and the first forecast
-    take long, all others are fast. Where the weights change, as by training, it goes on with the new ones.
+    It holds the network's state and no frame, so its memory does not grow with the video. What the network computes is
+    compiled on first use: the first frame, the second, which goes on from a state, and the first forecast take long,
+    all others are fast. When the weights change, as by training, it goes on with the new ones.
 
-    Several streams of one model share what is compiled. One stream is for one thread.
+    Streams of one model share the compiled functions. Use a stream from one thread only.
 
     Args:
         model: a `FoldedRNN` or a `LadderRNN`.
@@ -50,8 +51,7 @@ class Stream:
                     "shape of one frame, such as (64, 64, 1)."
                 )
         self.model, self.frame_shape = model, check_positive_integers(tuple(frame_shape), "frame_shape", 3)
-        model._build_for(shape := (1, 1, *self.frame_shape))
-        model._check_fit(shape)
+        model.build_for((1, 1, *self.frame_shape))
         self.reset()
 
     def reset(self):
@@ -77,7 +77,7 @@ class Stream:
         if frame.dtype == "uint8":
             frame = from_uint8(frame)
         frames = ops.convert_to_tensor(check_frames(frame[None, None]))
-        self._state = self.model._encode_at_once(frames, self._state)
+        self._state = self.model.encode(frames, self._state, compile_now=True)
         self.frames_seen += 1
 
     def forecast(self, steps: int | None = None) -> np.ndarray:
@@ -97,4 +97,6 @@ class Stream:
         """
         if self._state is None:
             raise ValueError("This stream has seen no frame yet. Call `update(frame)` before `forecast`.")
-        return self.model._decode_at_once(self._state, steps)[0]
+        with backend.unroll_short_loops():
+            frames = self.model.decode(self._state, steps, compile_now=True)
+        return finite_array(frames, self.model)[0]

@@ -65,10 +65,10 @@ def make_streaming_models(network, frame_shape: tuple, steps: int) -> StreamingM
     def encode(tensors):
         frame, *state = tensors
         # Not a list, of which Keras makes a tracked one, which JAX does not take.
-        return tuple(part for parts in network._encode_frames(frame[:, None], nested(state)) for part in parts)
+        return tuple(part for parts in network._encode(frame[:, None], nested(state)) for part in parts)
 
     def decode(state):
-        return network._decode_frames(nested(state), steps)
+        return network._decode(nested(state), steps)
 
     def model(function, inputs, output_shapes, name):
         step = _Step(network, function, output_shapes)
@@ -78,7 +78,7 @@ def make_streaming_models(network, frame_shape: tuple, steps: int) -> StreamingM
         return [keras.Input(shape[1:], name=f"state_{i}") for i, shape in enumerate(flat_shapes)]
 
     frame = keras.Input(frame_shape, name="frame")
-    values = [value for layer in network.stack for value in layer.start_values()]
+    values = [value for layer in network.stack for value in layer.initial_values()]
     start = [
         np.broadcast_to(np.asarray(ops.convert_to_numpy(value), "float32"), (1, *shape[1:])).copy()
         for value, shape in zip(values, flat_shapes, strict=True)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_frnn.layers.conv_gru_cell import independent_initializers
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
+from keras_frnn.layers.initializers import independent_initializers
 
 _LENGTHS = {"conv": 3, "minimal": 3, "patch": 2, "pool": 2, "recurrent": 3}
 

@@ -36,6 +36,46 @@ def test_only_the_backend_package_knows_backends():
     assert {file: lines for file, lines in found.items() if lines} == {}
 
 
+def public_names(source: str) -> set[str]:
+    """What a module defines, but for names that begin with an underscore."""
+    names = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
+
+
+@pytest.mark.once
+def test_engines_have_the_same_names():
+    engines = {
+        name: public_names((PACKAGE / "backend" / f"{name}.py").read_text(encoding="utf-8"))
+        for name in ("tensorflow", "jax", "torch")
+    }
+    assert len(engines["jax"]) > 20
+    assert engines["tensorflow"] == engines["jax"] == engines["torch"]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("file", sorted((PACKAGE / "backend").glob("*.py")), ids=lambda file: file.stem)
+def test_the_engine_is_chosen_once(file):
+    inside = [
+        ast.unparse(node)
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    assert inside == []
+    # Which formats a backend exports to is a table of all of them.
+    assert file.stem in ("__init__", "exports") or crossings_of_keras(file) == []
+
+
+def crossings_of_keras(file):
+    return [line for line in crossings(file.read_text(encoding="utf-8")) if "keras." in line]
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(
     "source",

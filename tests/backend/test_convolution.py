@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_frnn import layers
-from keras_frnn.backend import convolution, time_loop
+from keras_frnn import backend, layers
+from keras_frnn.backend import engine
 from keras_frnn.layers import layout
 
 
@@ -23,7 +23,7 @@ def test_upsampled_convolution(kernel_size, factors):
     conv.build(x.shape)
     conv.set_weights([kernel])
     expected = conv(x.repeat(factors[0], axis=1).repeat(factors[1], axis=2))
-    result = convolution.upsampled_conv(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel), factors)
+    result = backend.upsampled_conv(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel), factors)
     np.testing.assert_allclose(ops.convert_to_numpy(result), ops.convert_to_numpy(expected), rtol=0, atol=2e-5)
 
 
@@ -35,11 +35,11 @@ def test_gradients_of_upsampled_convolution(kernel_size, factors):
     gradient = array(2, 5 * factors[0], 4 * factors[1], 6)
 
     def product(x, kernel):
-        y = convolution.upsampled_conv(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel), factors)
+        y = backend.upsampled_conv(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel), factors)
         return np.sum(ops.convert_to_numpy(y) * gradient, dtype="float64")
 
     tensors = [ops.convert_to_tensor(part) for part in (x, kernel)]
-    dx, dkernel = convolution.upsampled_conv_gradients(*tensors, factors, ops.convert_to_tensor(gradient))
+    dx, dkernel = backend.upsampled_conv_gradients(*tensors, factors, ops.convert_to_tensor(gradient))
     for other in (array(2, 5, 4, 3)[::-1], array(2, 5, 4, 3)[:, ::-1]):
         expected = product(other.copy(), kernel)
         np.testing.assert_allclose(np.sum(other * ops.convert_to_numpy(dx), dtype="float64"), expected, atol=1e-3)
@@ -52,23 +52,23 @@ def test_gradients_of_upsampled_convolution(kernel_size, factors):
 @pytest.mark.parametrize(("cached", "cached_by_all", "parts"), [(1, 600, 7), (300, 600, 3), (300, 700, 1)])
 def test_gradient_of_a_kernel_from_parts_of_the_frames(cached, cached_by_all, parts, monkeypatch):
     x, gradient = (ops.convert_to_tensor(array(7, 5, 4, channels)) for channels in (3, 2))
-    expected = convolution.kernel_gradient(x, gradient, (3, 3))
-    calls, original = [], convolution._conv
-    monkeypatch.setattr(convolution, "_conv", lambda *inputs: calls.append(inputs) or original(*inputs))
-    monkeypatch.setattr(convolution, "_CACHED_VALUES", cached)
-    monkeypatch.setattr(convolution, "_CACHED_BY_ALL", cached_by_all)
-    result = convolution.kernel_gradient(x, gradient, (3, 3))
+    expected = backend.kernel_gradient(x, gradient, (3, 3))
+    calls, original = [], engine._conv
+    monkeypatch.setattr(engine, "_conv", lambda *inputs: calls.append(inputs) or original(*inputs))
+    monkeypatch.setattr(engine, "_CACHED_VALUES", cached)
+    monkeypatch.setattr(engine, "_CACHED_BY_ALL", cached_by_all)
+    result = backend.kernel_gradient(x, gradient, (3, 3))
     assert len(calls) == parts
     np.testing.assert_allclose(ops.convert_to_numpy(result), ops.convert_to_numpy(expected), rtol=0, atol=1e-5)
 
 
 def test_a_5x5_kernel_becomes_four_of_3x3(monkeypatch):
     shapes = []
-    original = convolution.same_conv
+    original = engine.same_conv
     monkeypatch.setattr(
-        convolution, "same_conv", lambda x, kernel: shapes.append(tuple(kernel.shape)) or original(x, kernel)
+        engine, "same_conv", lambda x, kernel: shapes.append(tuple(kernel.shape)) or original(x, kernel)
     )
-    convolution.upsampled_conv(ops.zeros((1, 4, 4, 2)), ops.zeros((5, 5, 2, 7)), (2, 2))
+    backend.upsampled_conv(ops.zeros((1, 4, 4, 2)), ops.zeros((5, 5, 2, 7)), (2, 2))
     assert shapes == [(3, 3, 2, 4 * 7)]
 
 
@@ -153,9 +153,9 @@ class StockConvolutions(keras.Model):
 class ConvolutionsInALoop(StockConvolutions):
     def states(self, sequence):
         def step(state, x):
-            return ops.tanh(convolution.same_conv(state, self.conv.kernel) + x)
+            return ops.tanh(backend.same_conv(state, self.conv.kernel) + x)
 
-        return time_loop.scan(step, sequence[0], sequence[1:])[1]
+        return backend.scan(step, sequence[0], sequence[1:])[1]
 
 
 @pytest.mark.parametrize("kernel_size", [(1, 1), (3, 3), (5, 3), (2, 4)])
@@ -195,7 +195,7 @@ def test_gradient_of_max_pooling_goes_to_the_first_of_the_greatest(size):
     x = np.random.default_rng(0).integers(-2, 2, (3, 6, 8, 4)).astype("float32")
     upstream = array(3, 6 // size[0], 8 // size[1], 4)
     (computed,) = gradients.of_number(
-        lambda x: ops.sum(ops.multiply(upstream, convolution.max_pool(ops.convert_to_tensor(x), size))), [x]
+        lambda x: ops.sum(ops.multiply(upstream, backend.max_pool(ops.convert_to_tensor(x), size))), [x]
     )
     expected = np.zeros_like(x)
     for image, row, column, channel in np.ndindex(*upstream.shape):

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.backend import linear_recurrence as module
+from keras_frnn.backend import engine
 
 
 def numbers(steps, shape=(2, 3, 1, 4), seed=0):
@@ -25,7 +25,7 @@ def by_definition(a, b, h, reverse):
 
 def compute(*arrays, reverse=False, dtype="float32"):
     def function(*tensors):
-        return module.linear_recurrence(*(ops.cast(tensor, dtype) for tensor in tensors), reverse)
+        return backend.linear_recurrence(*(ops.cast(tensor, dtype) for tensor in tensors), reverse)
 
     if keras.backend.backend() == "jax":  # Compiling all of it takes less time than each of its operations.
         import jax
@@ -36,7 +36,7 @@ def compute(*arrays, reverse=False, dtype="float32"):
 
 @pytest.fixture(params=["step_by_step", "all_at_once"])
 def way(request, monkeypatch):
-    monkeypatch.setattr(module, "_compute", getattr(module, f"_{request.param}"))
+    monkeypatch.setattr(engine, "_compute", getattr(engine, f"_{request.param}"))
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -52,7 +52,7 @@ def test_gradients(steps, reverse, way):
     arrays, directions = numbers(steps), numbers(steps, seed=1)
     weights = np.random.default_rng(2).normal(size=(steps + 1, *arrays[2].shape)).astype("float32")
     computed = gradients.of_number(
-        lambda *tensors: ops.sum(ops.multiply(weights, module.linear_recurrence(*tensors, reverse))), arrays
+        lambda *tensors: ops.sum(ops.multiply(weights, backend.linear_recurrence(*tensors, reverse))), arrays
     )
     expected = gradients.finite_differences(
         lambda *arrays: np.sum(weights * by_definition(*arrays, reverse)), arrays, directions
@@ -75,7 +75,7 @@ def test_gradients_of_gradients(way):
         return sum(3 * states[t] ** 2 * changes[t] for t in range(steps + 1)).sum()
 
     def by_backend(*tensors):
-        inner = gradients.inside(lambda *tensors: ops.sum(module.linear_recurrence(*tensors) ** 3), tensors)
+        inner = gradients.inside(lambda *tensors: ops.sum(backend.linear_recurrence(*tensors) ** 3), tensors)
         return sum(ops.sum(ops.multiply(direction, g)) for direction, g in zip(directions, inner, strict=True))
 
     computed = gradients.of_number(by_backend, arrays)
@@ -97,11 +97,11 @@ def test_sixteen_bits(dtype, way):
 def test_accelerators_take_all_steps_at_once(monkeypatch):
     taken = []
     for name in ("_step_by_step", "_all_at_once"):
-        monkeypatch.setattr(module, name, lambda a, b, h, reverse, name=name: taken.append(name))
+        monkeypatch.setattr(engine, name, lambda a, b, h, reverse, name=name: taken.append(name))
     tensors = [ops.convert_to_tensor(array) for array in numbers(5)]
     for device in (None, "gpu:0"):
-        monkeypatch.setattr(module, "accelerator", lambda device=device: device)
-        module._compute(*tensors, False)
+        monkeypatch.setattr(engine, "accelerator", lambda device=device: device)
+        engine._compute(*tensors, False)
     short = "_step_by_step" if keras.backend.backend() == "torch" else "_all_at_once"
     on_cpu = "_step_by_step" if backend.accelerator() is None or keras.backend.backend() != "torch" else short
     assert taken == [on_cpu, short]

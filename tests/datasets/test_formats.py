@@ -1,4 +1,4 @@
-"""Both faces of every dataset: the same batches, in a `tf.data.Dataset` and in a `keras.utils.PyDataset`."""
+"""Both formats of every dataset have the same batches: `tf.data.Dataset` and `keras.utils.PyDataset`."""
 
 import importlib.util
 import itertools
@@ -58,21 +58,21 @@ def make(kind, stored, split, **options):
 @needs_tensorflow
 @pytest.mark.parametrize("kind", ["moving_mnist", "from_arrays", "video_folder"])
 @pytest.mark.parametrize("options", [{}, dict(start=3, seed=5, num_shards=3, shard_index=1)])
-def test_both_have_the_same_batches(kind, stored, options):
+def test_both_formats_have_the_same_batches(kind, stored, options):
     for split, more in (("train", {}), ("test", dict(sequences=14))):
-        tf_face, keras_face = (make(kind, stored, split, format=f, **options, **more) for f in ("tf", "keras"))
-        assert_equal(first(tf_face, 9), first(keras_face, 9))
-        count = keras_face.num_batches
-        assert int(tf_face.cardinality()) == (-1 if split == "train" else count)
-        context, future = (tuple(spec.shape) for spec in tf_face.element_spec)
-        assert (context[1:], future[1:]) == tuple(part.shape[1:] for part in keras_face[0])
-        assert context[0] == future[0] == (len(keras_face[0][0]) if split == "train" else None)
+        as_tf, as_keras = (make(kind, stored, split, format=f, **options, **more) for f in ("tf", "keras"))
+        assert_equal(first(as_tf, 9), first(as_keras, 9))
+        count = as_keras.num_batches
+        assert int(as_tf.cardinality()) == (-1 if split == "train" else count)
+        context, future = (tuple(spec.shape) for spec in as_tf.element_spec)
+        assert (context[1:], future[1:]) == tuple(part.shape[1:] for part in as_keras[0])
+        assert context[0] == future[0] == (len(as_keras[0][0]) if split == "train" else None)
 
 
 @pytest.mark.once
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_workers_share_the_sequences(split):
-    """Of Moving MNIST; test_windows.py has that of videos."""
+    """Moving MNIST; see test_windows.py for videos."""
 
     def context(**options):
         sequences = 10 if split == "test" else None
@@ -88,12 +88,12 @@ def test_workers_share_the_sequences(split):
 
 
 @pytest.mark.once
-def test_a_batch_by_its_number(stored):
+def test_batches_by_number(stored):
     endless = datasets.moving_mnist("train", **DIGITS, format="keras")
     assert endless.num_batches is None
     with pytest.raises(TypeError, match="is endless and has no length. Pass `steps_per_epoch`"):
         len(endless)
-    # In any order, and in a row, where threads read ahead.
+    # In any order, including consecutive numbers, for which threads read ahead.
     numbers = [5, 0, 1, 2, 3, 4, 5, 2, 3, 4, 10**9, 0]
     for number, batch in zip(numbers, [endless[n] for n in numbers], strict=True):
         assert_equal([batch], first(datasets.moving_mnist("train", **DIGITS, start=3 * number, format="keras"), 1))
@@ -110,13 +110,13 @@ def test_a_batch_by_its_number(stored):
 @pytest.mark.once
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("kind", ["moving_mnist", "from_arrays", "video_folder"])
-def test_numbers_that_int64_does_not_hold(kind, stored, split):
+def test_numbers_beyond_int64(kind, stored, split):
     for options in (dict(start=2**63), dict(start=2**62, num_shards=2)):
         with pytest.raises(
             ValueError, match="numbers must be below 9,223,372,036,854,775,807. Received: `start`.* lead to 9,2"
         ):
             make(kind, stored, split, **options)
-    if split == "train":  # Up to there, all are as they should be.
+    if split == "train":  # Smaller numbers work.
         data = make(kind, stored, split, start=2**63 - 9, format="keras")
         assert data[1][0].min() >= -1
         with pytest.raises(IndexError, match="with numbers up to 1"):
@@ -124,7 +124,7 @@ def test_numbers_that_int64_does_not_hold(kind, stored, split):
 
 
 @pytest.mark.once
-def test_threads_make_what_follows(monkeypatch):
+def test_threads_prepare_the_following_batches(monkeypatch):
     data, made = datasets.moving_mnist("train", **DIGITS, format="keras"), {}
     of_one = formats.VideoBatches.batch
 
@@ -140,7 +140,7 @@ def test_threads_make_what_follows(monkeypatch):
 
 
 @pytest.mark.once
-def test_goes_to_another_process(stored):
+def test_datasets_can_be_pickled(stored):
     for kind in ("moving_mnist", "from_arrays", "video_folder"):
         data = make(kind, stored, "train", format="keras")
         expected = first(data, 3)
@@ -149,7 +149,7 @@ def test_goes_to_another_process(stored):
 
 @pytest.mark.once
 @needs_tensorflow
-def test_what_is_wrong_while_reading_is_told_by_tensorflow_too(stored, tmp_path):
+def test_errors_while_reading_pass_through_tensorflow(stored, tmp_path):
     import tensorflow as tf
 
     path = tmp_path / "some.hdf5"
@@ -170,14 +170,14 @@ def test_formats_are_checked():
         datasets.from_arrays(VIDEOS, **WINDOWS, format="")
 
 
-def test_the_format_is_that_of_the_backend(stored):
+def test_the_default_format_depends_on_the_backend(stored):
     for kind in ("moving_mnist", "from_arrays", "video_folder"):
         is_of_keras = isinstance(make(kind, stored, "test"), keras.utils.PyDataset)
         assert is_of_keras == (keras.backend.backend() != "tensorflow")
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow is the backend")
-def test_other_backends_load_no_tensorflow():
+def test_other_backends_do_not_load_tensorflow():
     script = (
         "import sys\n"
         "from keras_frnn import callbacks, datasets, evaluation, models\n"
@@ -192,9 +192,9 @@ def test_other_backends_load_no_tensorflow():
 
 
 @pytest.mark.once
-def test_what_needs_tensorflow_says_so(monkeypatch):
-    model = network()  # Before, as Keras itself may import TensorFlow for it.
-    monkeypatch.setitem(sys.modules, "tensorflow", None)  # As if it was not installed.
+def test_errors_without_tensorflow(monkeypatch):
+    model = network()  # First, since Keras itself may import TensorFlow for it.
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # As if it were not installed.
     with pytest.raises(ImportError, match=r"format='tf' needs TensorFlow.*`pip install tensorflow`. format='keras'"):
         datasets.moving_mnist("test", **DIGITS, format="tf")
     with pytest.raises(ImportError, match=r"authors' checkpoints needs TensorFlow.*Files that `model.save` wrote"):
@@ -204,14 +204,14 @@ def test_what_needs_tensorflow_says_so(monkeypatch):
 def network() -> keras.Model:
     keras.utils.set_random_seed(0)
     model = models.FoldedRNN.from_topology([("conv", 2, 3), ("recurrent", 2, 3)], horizon=2)
-    model.build((None, 2, 16, 16, 1))  # Now, as the seed is for all that draws.
+    model.build((None, 2, 16, 16, 1))  # Now, since every random draw depends on the seed.
     model.compile("sgd", "mse")
     return model
 
 
 @needs_tensorflow
-def test_networks_train_on_both_alike():
-    """Every batch once and in order, over several epochs, and in a test set."""
+def test_networks_train_alike_on_both_formats():
+    """Every batch is used once and in order, over several epochs, and in a test set."""
     weights, scores = [], []
     for format in ("tf", "keras"):
         model = network()
@@ -221,12 +221,12 @@ def test_networks_train_on_both_alike():
         model.fit(test, verbose=0)
         weights.append(model.get_weights())
         scores.append((model.evaluate(test, verbose=0), evaluation.evaluate(model, test).to_dict()["values"]))
-    # TensorFlow rounds otherwise where it knows the batch size. Another batch would make a difference of 1e-3.
+    # TensorFlow rounds differently if it knows the batch size. A different batch would change values by 1e-3.
     for one, other in zip(*(keras.tree.flatten(results) for results in zip(weights, scores, strict=True)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_training_goes_on_where_it_was():
+def test_training_continues_where_it_stopped():
     whole, parts = network(), network()
     fit = dict(epochs=1, verbose=0)
     whole.fit(datasets.moving_mnist("train", **DIGITS, format="keras"), steps_per_epoch=4, **fit)
@@ -237,7 +237,7 @@ def test_training_goes_on_where_it_was():
         np.testing.assert_array_equal(one, other)
 
 
-def test_what_has_no_end_or_no_batch():
+def test_endless_and_empty_datasets():
     model = network()
     with pytest.raises(ValueError, match="The test data is endless. Pass `sequences=`"):
         evaluation.evaluate(model, datasets.moving_mnist("train", **DIGITS, format="keras"))
@@ -249,7 +249,7 @@ def test_what_has_no_end_or_no_batch():
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # On a single core.
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="Keras takes a DataLoader on Torch alone")
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="Keras accepts a DataLoader only on Torch")
 def test_in_a_data_loader(stored):
     """The example of docs/data.md."""
     page = pathlib.Path(__file__).parent.parent.parent / "docs" / "data.md"

@@ -30,7 +30,7 @@ def test_shapes_and_values():
     assert 0.01 < (frames > 0).mean() < 0.3
 
 
-def test_a_sequence_depends_on_seed_split_and_number_alone():
+def test_a_sequence_depends_only_on_seed_split_and_number():
     make = datasets.moving_mnist
     first = sequences(make("train", "mnist-5k", batch_size=6, size=32))
     np.testing.assert_array_equal(sequences(make("train", "mnist-5k", batch_size=2, size=32), 3), first)
@@ -45,7 +45,7 @@ def test_a_sequence_depends_on_seed_split_and_number_alone():
 
 
 def test_no_two_streams_meet():
-    """A key is a place in the one sequence that SplitMix64 has; how far apart two are is a division modulo 2^64."""
+    """A key is a position in SplitMix64's single sequence; the distance of two is a division modulo 2^64."""
     pixel = np.full((1, 1, 1), 255, "uint8")
     keys = []
     for seed in range(31):
@@ -73,12 +73,12 @@ def test_training_never_replays_test_sequences():
         }
         for split in ("train", "test")
     }
-    # Shards and seeds share none either: what is there twice would be missing here.
+    # Shards and seeds do not share sequences, either: duplicates would reduce the count.
     assert len(seen["train"] | seen["test"]) == 2 * 31 * 2 * 8
 
 
 def test_test_sequences_are_those_of_the_published_scores():
-    """Written with 0.2.0: the motion of test sequence 0, of seed 0."""
+    """The motion of test sequence 0 of seed 0, as recorded with version 0.2.0."""
     pixel = np.full((1, 1, 1), 255, "uint8")
     frames = sequences(datasets.moving_mnist("test", pixel, size=64, num_digits=1, batch_size=1))[0]
     places = np.stack(np.unravel_index(frames.reshape(20, -1).argmax(axis=-1), (64, 64)), axis=-1)
@@ -87,9 +87,9 @@ def test_test_sequences_are_those_of_the_published_scores():
 
 def test_a_pair_of_arrays_is_split():
     dark, bright = (np.full((1, 4, 4), value, "uint8") for value in (100, 200))
-    for split, grey in (("train", 100), ("test", 200)):
+    for split, gray in (("train", 100), ("test", 200)):
         frames = sequences(datasets.moving_mnist(split, (dark, bright), size=16, batch_size=2))
-        np.testing.assert_allclose(frames.max(), grey / 127.5 - 1, atol=1e-6)
+        np.testing.assert_allclose(frames.max(), gray / 127.5 - 1, atol=1e-6)
 
 
 def expected_path(position, velocity, steps):
@@ -102,7 +102,7 @@ def expected_path(position, velocity, steps):
 
 
 def test_digits_move_on_lines_and_bounce():
-    # A digit that is one white pixel shows where it is.
+    # A digit of one white pixel shows its position.
     pixel = np.full((1, 1, 1), 255, "uint8")
     frames = sequences(
         datasets.moving_mnist("train", pixel, batch_size=50, size=101, num_digits=1, context=15, horizon=15, speed=0.2)
@@ -116,10 +116,10 @@ def test_digits_move_on_lines_and_bounce():
         steps = np.diff(path, axis=0)
         inside = ((path > 0) & (path < 100)).all(axis=1)
         free = np.flatnonzero(inside[:-1] & inside[1:])
-        # Away from the sides a step is 0.2 of the free range of 100 pixels, as far as whole pixels tell.
+        # Away from the sides, a step is 0.2 of the free range of 100 pixels, up to rounding to whole pixels.
         lengths = np.hypot(*steps[free].T)
         np.testing.assert_allclose(lengths, 20, atol=1.5)
-        # Velocity changes its sign at a side, and only there.
+        # The velocity only changes its sign at a side.
         for axis in range(2):
             turns = np.flatnonzero(np.diff(np.sign(steps[:, axis])) != 0)
             touching = [{0, 100} & set(path[t : t + 3, axis].tolist()) for t in turns if abs(steps[t, axis]) > 1]
@@ -144,16 +144,16 @@ def test_starts_and_directions_are_uniform():
 
 
 def test_digits_are_combined_by_maximum():
-    grey = np.full((1, 8, 8), 100, "uint8")
-    frames = sequences(datasets.moving_mnist("train", grey, batch_size=20, size=16, num_digits=3))
+    gray = np.full((1, 8, 8), 100, "uint8")
+    frames = sequences(datasets.moving_mnist("train", gray, batch_size=20, size=16, num_digits=3))
     np.testing.assert_allclose(np.unique(frames), [-1, 100 / 127.5 - 1], atol=1e-6)
-    # Three digits of 64 pixels overlap in a frame of 256, and each is there entirely.
+    # Three digits of 64 pixels overlap in a frame of 256, and each is completely visible.
     counts = (frames > -1).sum(axis=(2, 3))
     assert counts.min() >= 64
     assert counts.max() <= 3 * 64
 
 
-def test_one_own_digits_appear_unchanged():
+def test_own_digits_appear_unchanged():
     digit = np.random.default_rng(0).integers(0, 256, (1, 9, 9)).astype("uint8")
     digit[:, [0, -1]] = digit[:, :, [0, -1]] = 255
     frames = sequences(datasets.moving_mnist("test", digit, batch_size=5, size=20, num_digits=1, sequences=5))
@@ -162,7 +162,7 @@ def test_one_own_digits_appear_unchanged():
         np.testing.assert_array_equal(frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], digit[0])
 
 
-def test_digits_inside_the_package():
+def test_digits_included_in_the_package():
     (train, train_labels), (test, test_labels) = (datasets.mnist_5k(split) for split in ("train", "test"))
     assert train.shape == (4_000, 28, 28)
     assert test.shape == (1_000, 28, 28)
@@ -170,7 +170,7 @@ def test_digits_inside_the_package():
     assert (np.bincount(train_labels) == 400).all()
     assert (np.bincount(test_labels) == 100).all()
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
-    # Images belong to their labels: a mean image a class recognises most digits that it has not seen.
+    # Images belong to their labels: mean images of the classes classify most unseen digits correctly.
     means = np.stack([train[train_labels == label].mean(axis=0) for label in range(10)])
     distances = ((test[:, None] - means) ** 2).sum(axis=(2, 3))
     assert (distances.argmin(axis=1) == test_labels).mean() > 0.75
@@ -187,7 +187,7 @@ def test_digits_of_the_split_move(split):
         assert any(window.tobytes() in digits for window in windows)
 
 
-def test_test_split_ends_and_training_does_not():
+def test_the_test_split_is_finite_and_training_is_endless():
     assert len(datasets.moving_mnist("test", "mnist-5k", sequences=10, batch_size=4)) == 3
     assert len(datasets.moving_mnist("test", "mnist-5k", batch_size=100)) == 100
     assert sum(len(c) for c, _ in datasets.moving_mnist("test", "mnist-5k", sequences=10, batch_size=4)) == 10
@@ -213,7 +213,7 @@ class TestMnist:
         for frame in frames.reshape(-1, 64, 64):
             assert ((frame > 0).any(axis=1).sum(), (frame > 0).any(axis=0).sum()) == size
 
-    def test_smaller_frames_shrink_the_scene(self):
+    def test_smaller_frames_have_smaller_digits(self):
         frames = sequences(datasets.moving_mnist("train", batch_size=4, num_digits=1, sequences=4, size=32))
         assert ((frames > -1).any(axis=3).sum(axis=2) <= 7).all()
 

@@ -1,4 +1,4 @@
-"""Video files to HDF5: what is stored, what is refused, and what an interruption leaves."""
+"""Preparing video files: stored contents, errors, and interruptions."""
 
 import contextlib
 import hashlib
@@ -25,10 +25,10 @@ from keras_frnn.datasets.video_files import decode_worker, decoder_pool, prepare
 from keras_frnn.datasets.video_folder import _drawn
 from keras_frnn.files import held
 
-# Videos are decoded without Keras.
+# Decoding does not involve Keras.
 pytestmark = pytest.mark.once
 
-# Written like the published ones, HandStandPushups included.
+# Spelled like the published lists, including HandStandPushups.
 LISTS = {
     "trainlist01.txt": """ApplyEyeMakeup/v_ApplyEyeMakeup_g02_c01.avi 1
 HandStandPushups/v_HandStandPushups_g02_c01.avi 2
@@ -48,7 +48,7 @@ def contents(folder: pathlib.Path) -> dict[str, str]:
 
 
 def stored(path) -> dict[str, tuple[np.ndarray, dict]]:
-    """Source to frames and attributes."""
+    """Frames and attributes by source."""
     with h5py.File(path) as file:
         return {dataset.attrs["source"]: (dataset[()], dict(dataset.attrs)) for dataset in file.values()}
 
@@ -76,14 +76,14 @@ def real_frames():
 
 
 @pytest.mark.parametrize("size", [(85, 64), (80, 64), (64, 64), (40, 32), (200, 150), (320, 240)])
-def test_shrinking_is_pillows_antialiased_bilinear(real_frames, size):
+def test_shrinking_is_close_to_pillows_antialiased_bilinear(real_frames, size):
     frames = real_frames + [frame[..., 0] for frame in real_frames]
     ours, area = [], []
     for frame in frames:
         expected = pillow(frame, size)
         ours.append(np.abs(decode_worker.shrink(frame, size[1], size[0]) - expected).mean())
         area.append(np.abs(cv2.resize(frame, size, interpolation=cv2.INTER_AREA) - expected).mean())
-    assert np.mean(ours) < 1.1  # Of 255.
+    assert np.mean(ours) < 1.1  # Out of 255.
     assert np.mean(ours) < np.mean(area) or size == (320, 240)
 
 
@@ -108,7 +108,7 @@ def test_kth(kth_videos, tmp_path, capsys):
         assert list(file) == ["00000", "00001", "00002", "00003"]
 
 
-def test_ucf101_official_split_and_colours(ucf101_videos, tmp_path):
+def test_ucf101_official_split_and_colors(ucf101_videos, tmp_path):
     datasets.prepare_ucf101(ucf101_videos, tmp_path / "out", "official-1", progress=False)
     train, test = stored(tmp_path / "out" / "train.hdf5"), stored(tmp_path / "out" / "test.hdf5")
     assert {(a["label"], a["group"], a["clip"]) for _, a in train.values()} == {
@@ -135,7 +135,7 @@ def test_ucf101_paper_split_is_seeded_and_three_to_one(tmp_path):
     assert sides == _paper_split(dict(reversed(labels.items())), 0) != _paper_split(labels, 1)
 
 
-def test_ucf101_lists_are_asked_for(tmp_path):
+def test_ucf101_lists_are_required(tmp_path):
     write_clip(tmp_path / "videos" / "sub" / "v_Walk_g01_c01.avi", (320, 240), 3)
     with pytest.raises(FileNotFoundError, match="UCF101TrainTestSplits-RecognitionTask.zip"):
         datasets.prepare_ucf101(tmp_path / "videos" / "sub", tmp_path / "out", "official-2")
@@ -168,7 +168,7 @@ def test_real_videos_equal_a_direct_decode(tmp_path, color):
         assert frames.shape == (len(source), 48, 64, 3 if color else 1)
         assert attributes["frames"] == len(source)
         height, width = source.shape[1:3]
-        # The largest part that is shown in the shape 48:64, at the centre.
+        # The largest central part that has the displayed aspect ratio 48:64.
         aspect = 64 / 48 / pixel_aspect(tmp_path / "videos" / name)
         inner = (height, round(height * aspect)) if width > height * aspect else (round(width / aspect), width)
         top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
@@ -180,7 +180,7 @@ def test_real_videos_equal_a_direct_decode(tmp_path, color):
             assert error.max() < 16
 
 
-def test_one_video_is_for_training(tmp_path):
+def test_a_single_video_is_for_training(tmp_path):
     write_clip(tmp_path / "videos" / "only.avi", (64, 48), 30)
     datasets.prepare_videos(tmp_path / "videos", tmp_path / "out", 16, progress=False)
     assert len(stored(tmp_path / "out" / "train.hdf5")) == 1
@@ -192,7 +192,7 @@ def drawn_names(names: list[str], test_fraction: float, seed: int) -> set[str]:
     return _drawn({name: name for name in names}, test_fraction, seed)
 
 
-def test_videos_keep_their_side_when_others_come():
+def test_videos_keep_their_split_when_others_are_added():
     names = [f"{i // 7}/{i}.mp4" for i in range(400)]
     test = drawn_names(names, 0.25, 0)
     assert 75 < len(test) < 125
@@ -203,7 +203,7 @@ def test_videos_keep_their_side_when_others_come():
     assert drawn_names(names, 0, 0) == set()
 
 
-def test_no_side_is_empty_and_no_more_videos_change_sides_than_that_needs():
+def test_no_split_is_empty_and_as_few_videos_as_possible_move():
     names = [f"{i}.mp4" for i in range(12)]
     for seed in range(20):
         for fraction in (1e-9, 0.5, 1 - 1e-9):
@@ -212,7 +212,7 @@ def test_no_side_is_empty_and_no_more_videos_change_sides_than_that_needs():
                 test = drawn_names(names[:count], fraction, seed)
                 assert len(test) < count
                 assert test or count == 1
-                # What was for training has been seen. It stays there, unless nothing else would be for training.
+                # Training videos have been seen. They stay there, unless the training split would be empty.
                 seen = set(names[: count - 1]) - before
                 assert not seen & test or len(seen) == 1 == count - len(test)
                 before = test
@@ -246,7 +246,7 @@ REASONS = {
 }
 
 
-def test_bad_files_are_named_and_the_rest_is_stored(bad_videos, tmp_path):
+def test_bad_files_are_listed_and_the_others_stored(bad_videos, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(ValueError, match="7 of 10 videos are bad; the other 3 are stored") as error:
         datasets.prepare_kth(bad_videos, out, progress=False)
@@ -261,11 +261,11 @@ def test_bad_files_are_named_and_the_rest_is_stored(bad_videos, tmp_path):
     bad = datasets.prepare_kth(bad_videos, out, accept_bad_videos=True, progress=False)
     assert set(bad) == set(REASONS)
     kept = stored(out / "train.hdf5")
-    assert len(kept) == 5  # What stops early and what has another size, as far as they go.
+    assert len(kept) == 5  # Including the readable parts of the truncated file and of the one with another size.
     cut, attributes = kept["person06_boxing_d1.avi"]
     whole, _ = kept["Person01_boxing_d1.avi"]
     assert 0 < len(cut) < 30
-    np.testing.assert_array_equal(cut[:-1], whole[: len(cut) - 1])  # The last is in the file in part.
+    np.testing.assert_array_equal(cut[:-1], whole[: len(cut) - 1])  # The file has only a part of the last frame.
     assert attributes["damage"].startswith("stops early")
     assert kept["person07_boxing_d1.avi"][0].shape == (12, 64, 80, 1)
     assert "damage" not in kept["Person01_boxing_d1.avi"][1]
@@ -276,16 +276,16 @@ def test_bad_files_are_named_and_the_rest_is_stored(bad_videos, tmp_path):
 
 
 @pytest.mark.parametrize("codec", ["MJPG", "mpg1", "mpg2", "XVID", "VP80", "VP90", "H264"])
-def test_a_change_of_the_frames_size_is_bad(tmp_path, codec):
+def test_a_change_of_the_frame_size_is_bad(tmp_path, codec):
     suffix = {"VP80": "webm", "VP90": "webm"}.get(codec, "avi")
-    if codec == "H264":  # OpenCV does not write it.
+    if codec == "H264":  # OpenCV cannot write it.
         large, small = real_clips()[1:]
         same = [small, small.with_name("carphone_distorted.mp4")]
         sizes = ("272x640", "144x176")
     else:
         large = write_clip(tmp_path / f"large.{suffix}", (96, 64), 31, codec)
         small = write_clip(tmp_path / f"small.{suffix}", (64, 48), 9, codec)
-        # Another header, by the rate, and the same size.
+        # The rate changes the header, but not the size.
         same = [small, write_clip(tmp_path / f"same.{suffix}", (64, 48), 9, codec, rate=30)]
         sizes = ("64x96", "48x64")
     (tmp_path / "videos").mkdir()
@@ -295,7 +295,7 @@ def test_a_change_of_the_frames_size_is_bad(tmp_path, codec):
         tmp_path / "videos", tmp_path / "out", 16, test_fraction=0, accept_bad_videos=True, progress=False
     )
     with av.open(str(changes)) as video:
-        # At the change, FFmpeg's MPEG-1 and MPEG-2 lose a frame.
+        # FFmpeg's MPEG-1 and MPEG-2 decoders lose a frame at the change.
         count = sum(f"{frame.height}x{frame.width}" == sizes[0] for frame in video.decode(video=0))
     assert len(decoded(large)) - count <= codec.startswith("mpg")
     reason = f"frame {count + 1} is {sizes[1]} (height x width), those before {sizes[0]}"
@@ -306,8 +306,8 @@ def test_a_change_of_the_frames_size_is_bad(tmp_path, codec):
     assert not list(tmp_path.glob("out/.*"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8 need a file system that takes them")
-def test_names_of_any_bytes(tmp_path, monkeypatch):
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8 need a file system that allows them")
+def test_file_names_of_any_bytes(tmp_path, monkeypatch):
     good = write_clip(tmp_path / "videos" / "a.avi", (64, 48), 22)
     names = ["caf\udce9/caf\udce9.avi", "new\nline.avi", "日本.avi", "file:b%03d.avi"]
     for name in names:
@@ -320,7 +320,7 @@ def test_names_of_any_bytes(tmp_path, monkeypatch):
     for name in names:
         np.testing.assert_array_equal(train[name][0], train["a.avi"][0])
     assert train[names[0]][1]["label"] == "caf\udce9"
-    monkeypatch.setattr(prepare, "write_store", None)  # What is stored is found again.
+    monkeypatch.setattr(prepare, "write_store", None)  # The stored videos are recognized.
     datasets.prepare_videos(".", tmp_path / "out", 16, test_fraction=0, progress=False)
     monkeypatch.undo()
     for name in ("bad\n\udce9.avi", "bad.avi"):
@@ -329,7 +329,7 @@ def test_names_of_any_bytes(tmp_path, monkeypatch):
         datasets.prepare_videos(tmp_path / "videos", tmp_path / "out", 16, test_fraction=0, progress=False)
 
 
-def test_clips_of_one_recording_stay_on_one_side(tmp_path):
+def test_clips_of_one_recording_belong_to_one_split(tmp_path):
     names = [f"{day}/{walk}_part{part}.avi" for day in ("monday", "tuesday") for walk in "abc" for part in (1, 2, 3)]
     first = write_clip(tmp_path / "videos" / names[0], (32, 32), 3)
     for name in names[1:]:
@@ -390,13 +390,13 @@ def test_source_and_output_are_checked(kth_videos, tmp_path):
             datasets.prepare_videos(kth_videos, tmp_path / "out", **arguments)
 
 
-def test_other_peoples_files_are_not_overwritten(kth_videos, tmp_path):
+def test_other_files_are_not_overwritten(kth_videos, tmp_path):
     datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
     before = contents(tmp_path)
     with pytest.raises(ValueError, match=r"train.hdf5 was prepared with other settings.*Choose another output folder"):
         datasets.prepare_videos(kth_videos, tmp_path, 32, progress=False)
     assert contents(tmp_path) == before
-    with h5py.File(tmp_path / "train.hdf5", "r+") as file:  # Split when the others in the folder mattered.
+    with h5py.File(tmp_path / "train.hdf5", "r+") as file:  # From a version whose split depended on the other videos.
         file.attrs["format"] = file.attrs["format"].decode().replace(", by name", "")
     with pytest.raises(ValueError, match=r"train.hdf5 was prepared with other settings"):
         datasets.prepare_videos(kth_videos, tmp_path, 16, progress=False)
@@ -406,7 +406,7 @@ def test_other_peoples_files_are_not_overwritten(kth_videos, tmp_path):
     assert (tmp_path / "train.hdf5").read_text() == "mine"
 
 
-def test_a_full_disk_is_an_error_that_leaves_no_file(kth_videos, tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_without_a_partial_file(kth_videos, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
@@ -414,7 +414,7 @@ def test_a_full_disk_is_an_error_that_leaves_no_file(kth_videos, tmp_path, monke
             datasets.prepare_kth(kth_videos, tmp_path / "out", progress=False)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
     with monkeypatch.context() as patch:
-        # The worker's file may not grow beyond a few frames.
+        # The worker's file is limited to a few frames.
         script = "import resource,runpy,signal,sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
         script += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
         popen = subprocess.Popen
@@ -427,7 +427,7 @@ def test_a_full_disk_is_an_error_that_leaves_no_file(kth_videos, tmp_path, monke
     assert contents(tmp_path / "out") == contents(tmp_path / "other")
 
 
-def test_an_interrupted_run_goes_on(kth_videos, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed(kth_videos, tmp_path, monkeypatch):
     datasets.prepare_kth(kth_videos, tmp_path / "whole", progress=False)
 
     def interrupted(answers, total, draw):
@@ -449,7 +449,7 @@ def test_an_interrupted_run_goes_on(kth_videos, tmp_path, monkeypatch):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_new_and_changed_videos_alone_are_decoded(tmp_path, monkeypatch):
+def test_only_new_and_changed_videos_are_decoded(tmp_path, monkeypatch):
     videos = write_kth(tmp_path / "videos", persons=(1, 17))
     datasets.prepare_kth(videos, tmp_path / "out", progress=False)
     write_clip(videos / "person02_running_d1.avi", frames=7)
@@ -470,7 +470,7 @@ def test_new_and_changed_videos_alone_are_decoded(tmp_path, monkeypatch):
         assert train[name][1] == fresh[name][1]
 
 
-def test_two_runs_in_one_folder_are_kept_apart(kth_videos, tmp_path):
+def test_only_one_run_at_a_time_in_a_folder(kth_videos, tmp_path):
     with (
         held(tmp_path / ".partial"),
         pytest.raises(ValueError, match="Another run is writing to"),
@@ -479,7 +479,7 @@ def test_two_runs_in_one_folder_are_kept_apart(kth_videos, tmp_path):
     datasets.prepare_kth(kth_videos, tmp_path, progress=False)
 
 
-def test_a_video_that_brings_the_decoder_down_is_named(tmp_path, monkeypatch):
+def test_a_video_that_crashes_the_decoder_is_reported(tmp_path, monkeypatch):
     for name in ("a", "b", "killer", "c"):
         write_clip(tmp_path / "videos" / f"{name}.avi", (32, 32), 5)
     worker = tmp_path / "worker.py"
@@ -503,7 +503,7 @@ def test_a_video_that_brings_the_decoder_down_is_named(tmp_path, monkeypatch):
         datasets.prepare_videos(tmp_path / "videos", tmp_path / "other", 16, progress=False)
 
 
-def test_an_error_of_opencv_amid_a_video_leaves_nothing_of_it(tmp_path, monkeypatch):
+def test_an_error_of_opencv_during_a_video_removes_its_frames(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "a.avi", (32, 32), 5)
     frames = []
 
@@ -521,7 +521,7 @@ def test_an_error_of_opencv_amid_a_video_leaves_nothing_of_it(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
 
 
-def test_corrupted_files_harm_nothing(tmp_path):
+def test_corrupted_files_do_no_harm(tmp_path):
     generator = random.Random(0)
     videos = tmp_path / "videos"
     originals = [write_clip(videos / f"good-{codec}.avi", (64, 48), 12, codec) for codec in ("XVID", "MJPG")]
@@ -536,7 +536,7 @@ def test_corrupted_files_harm_nothing(tmp_path):
                 data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
         (videos / f"bad-{i:03d}{original.suffix}").write_bytes(data)
     bad = datasets.prepare_videos(videos, tmp_path / "all", 16, test_fraction=0, accept_bad_videos=True, progress=False)
-    assert 50 < len(bad) < 132  # Some flips do no visible harm; few truncations do not.
+    assert 50 < len(bad) < 132  # Some flips have no visible effect, and so have few truncations.
     with pytest.raises(ValueError, match=f"{len(bad)} of 135 videos are bad"):
         datasets.prepare_videos(videos, tmp_path / "whole", 16, test_fraction=0, progress=False)
     accepted, whole = stored(tmp_path / "all" / "train.hdf5"), stored(tmp_path / "whole" / "train.hdf5")
@@ -560,7 +560,7 @@ def test_killed_at_any_moment(tmp_path):
     videos = write_kth(tmp_path / "videos", persons=(1, 2, 3, 17))
     datasets.prepare_kth(videos, tmp_path / "reference", progress=False)
     reference = contents(tmp_path / "reference")
-    # One process imports everything, and forks one run after the other: importing takes seconds.
+    # Importing takes seconds, so one process imports everything and forks for each run.
     script = (
         "import os, sys\nfrom keras_frnn import datasets\nprint('ready', flush=True)\n"
         "for line in sys.stdin:\n"
@@ -580,7 +580,7 @@ def test_killed_at_any_moment(tmp_path):
         begun = time.perf_counter()
         if seconds is not None:
             time.sleep(seconds)
-            with contextlib.suppress(ProcessLookupError):  # It was faster.
+            with contextlib.suppress(ProcessLookupError):  # The run was faster.
                 os.kill(child, signal.SIGKILL)
         return int(process.stdout.readline()), time.perf_counter() - begun
 
@@ -595,7 +595,7 @@ def test_killed_at_any_moment(tmp_path):
             status, _ = run(output, generator.uniform(0, duration))
             killed += status == signal.SIGKILL
             if output.exists():
-                # What is there under its name is whole.
+                # Files with their final names are complete.
                 assert {name: digest for name, digest in contents_of_files(output).items()}.items() <= reference.items()
             assert run(output)[0] == 0
             assert contents(output) == reference

@@ -1,4 +1,4 @@
-"""Stored videos that are damaged, or made to do harm, end in a sentence."""
+"""Damaged or malicious stored videos raise clear errors."""
 
 import json
 import pathlib
@@ -57,7 +57,7 @@ def _external(file, secret):
         (_external, "'0' keeps its frames in other files"),
     ],
 )
-def test_a_store_leads_to_no_other_file(tmp_path, put, message):
+def test_stores_do_not_refer_to_other_files(tmp_path, put, message):
     secret = stored(tmp_path / "secret.hdf5")
     with h5py.File(tmp_path / "some.hdf5", "w") as file:
         put(file, str(secret))
@@ -76,7 +76,7 @@ def test_a_store_leads_to_no_other_file(tmp_path, put, message):
             dict(shape=(2**40, 4, 6, 1)),
             r"'0' has .* 26,388,279,066,624 bytes, but the file cannot hold more than",
         ),
-        (dict(shape=SHAPE), "the file cannot hold more than 0"),  # None of it was ever written.
+        (dict(shape=SHAPE), "the file cannot hold more than 0"),  # No data was ever written.
         (dict(shape=(2**62, 4, 6, 1), chunks=(1, 4, 6, 1)), "the file cannot hold more than"),
         (dict(shape=(2**62, 4, 6, 1), chunks=(1, 4, 6, 1), compression="gzip"), "the file cannot hold more than"),
         (dict(shape=SHAPE, chunks=(1, 4, 6, 1)), "'0' has 0 of its 7 chunks"),
@@ -150,7 +150,7 @@ def test_attributes_are_checked(tmp_path, changed, message):
         windows(stored(tmp_path / "some.hdf5", attributes))
 
 
-def test_a_prepared_file_without_any_attribute_is_refused(tmp_path):
+def test_a_prepared_file_without_attributes_is_rejected(tmp_path):
     path = stored(tmp_path / "some.hdf5")
     with h5py.File(path, "r+") as file:
         file["0"].attrs["source_mtime_ns"] = 1
@@ -158,7 +158,7 @@ def test_a_prepared_file_without_any_attribute_is_refused(tmp_path):
         windows(path)
 
 
-def test_a_store_that_goes_away_is_named(tmp_path):
+def test_a_store_that_disappears(tmp_path):
     for i, (happens, message) in enumerate(
         (
             (
@@ -191,9 +191,9 @@ def error_of(path) -> str:
 
 
 @pytest.mark.parametrize("options", [dict(), dict(compression="gzip", chunks=(2, 4, 6, 1))])
-def test_damage_anywhere_ends_in_a_sentence(tmp_path, options):
+def test_damage_anywhere_raises_a_clear_error(tmp_path, options):
     whole = stored(tmp_path / "whole.hdf5", ATTRIBUTES, **options).read_bytes()
-    # HDF5 1.14 itself never ends where the lengths of strings are damaged; this is where they are.
+    # HDF5 1.14 itself loops forever if the lengths of strings, which are stored here, are damaged.
     strings = range(whole.index(b"GCOL"), whole.index(b"GCOL") + 4096)
     generator = np.random.default_rng(0)
     errors = []

@@ -1,4 +1,4 @@
-"""Video files as people have them: what is stored is what FFmpeg shows, and what is cut short is named."""
+"""Real-world video files: frames are stored as FFmpeg shows them, and truncated files are reported."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture
 def prepared(tmp_path):
-    """Prepares the folder `videos`; returns the bad ones, frames by name and attributes by name."""
+    """Prepares the folder `videos`; returns the bad videos, and frames and attributes by name."""
 
     def prepared(size=(48, 64), output="out", **arguments):
         options = dict(size=size, test_fraction=0, accept_bad_videos=True, workers=1, progress=False)
@@ -38,7 +38,7 @@ def prepared(tmp_path):
 
 
 def moving(count, size=(64, 48)):
-    """A textured scene that moves, RGB uint8; `size` is (width, height)."""
+    """A moving textured scene, RGB uint8; `size` is (width, height)."""
     generator = np.random.default_rng(0)
     width, height = size
     scene = cv2.GaussianBlur(generator.normal(0, 1, (height + count, width + 5 * count, 3)), (0, 0), 3)
@@ -47,7 +47,7 @@ def moving(count, size=(64, 48)):
 
 
 def filtered(frames, *filters, rate=25):
-    """What a chain of FFmpeg's filters makes of PyAV's frames."""
+    """PyAV frames passed through a chain of FFmpeg filters."""
     graph = av.filter.Graph()
     first = frames[0]
     source = graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=Fraction(1, rate))
@@ -116,7 +116,7 @@ CUT = {
 
 
 @pytest.mark.parametrize("name", CUT)
-def test_files_that_are_cut_short_are_named(tmp_path, prepared, name):
+def test_truncated_files_are_reported(tmp_path, prepared, name):
     codec, container = CUT[name]
     whole = write_video(tmp_path / "videos" / f"whole-{name}", moving(60), codec, container=container)
     data = whole.read_bytes()
@@ -141,16 +141,16 @@ def test_av1(tmp_path, prepared, name, monkeypatch):
     assert attributes[name]["frame_rate"] == 25
 
 
-def test_what_ffmpeg_shows_without_an_error_comes_without_complaint(tmp_path, prepared):
+def test_files_that_ffmpeg_shows_without_an_error_are_good(tmp_path, prepared):
     videos, shown = tmp_path / "videos", {}
     for name in ("late.mkv", "late.mp4", "late.avi"):
         write_video(videos / name, levels(20), times=range(90, 110))
         shown[name] = range(20)
-    # More than 4,096 packets of sound come before the first frame.
+    # More than 4,096 packets of sound precede the first frame.
     write_video(videos / "sound.mkv", levels(20), times=range(25 * 100, 25 * 100 + 20), audio=5000)
     write_video(videos / "sound.avi", levels(20), audio=5000)
     shown |= {"sound.mkv": range(20), "sound.avi": range(20)}
-    # As editors cut without encoding again: all packets from the keyframe on, and an edit list that hides the first.
+    # Like a cut without reencoding: all packets from the keyframe on, and an edit list that hides the first ones.
     source = write_video(tmp_path / "source.mp4", levels(45), "libx264", options={"x264-params": "keyint=24"})
     with av.open(str(source)) as old, av.open(str(videos / "edit.mp4"), "w", options={"avoid_negative_ts": "0"}) as new:
         (stream,) = old.streams.video
@@ -162,7 +162,7 @@ def test_what_ffmpeg_shows_without_an_error_comes_without_complaint(tmp_path, pr
                 packet.stream = copy
                 new.mux(packet)
     shown["edit.mp4"] = range(33, 45)
-    # In AVI, packets without bytes stand for the frames between.
+    # In AVI, empty packets stand for the frames in between.
     write_video(videos / "dropped.avi", levels(20), times=range(0, 60, 3))
     shown["dropped.avi"] = range(20)
     bad, stored, attributes = prepared()
@@ -173,7 +173,7 @@ def test_what_ffmpeg_shows_without_an_error_comes_without_complaint(tmp_path, pr
     assert attributes["dropped.avi"]["frame_rate"] == pytest.approx(25 / 3)
 
 
-def test_pixels_that_are_not_square(tmp_path, prepared):
+def test_non_square_pixels(tmp_path, prepared):
     frames = moving(3, (96, 96))
     path = write_video(
         tmp_path / "videos" / "wide.mkv", frames, "libx264", options={"qp": "5"}, aspect=Fraction(64, 45)
@@ -192,7 +192,7 @@ def test_pixels_that_are_not_square(tmp_path, prepared):
 
 
 @pytest.mark.parametrize("degrees", [90, 180, -90])
-def test_turned_videos_are_upright_as_opencv_has_them(tmp_path, prepared, degrees):
+def test_rotated_videos_are_upright_as_in_opencv(tmp_path, prepared, degrees):
     path = write_video(tmp_path / "videos" / "phone.mp4", moving(3, (64, 48)), turn=degrees)
     upright = cv2.cvtColor(cv2.VideoCapture(str(path)).read()[1], cv2.COLOR_BGR2RGB)
     _, stored, _ = prepared(upright.shape[:2])
@@ -200,7 +200,7 @@ def test_turned_videos_are_upright_as_opencv_has_them(tmp_path, prepared, degree
 
 
 @pytest.mark.parametrize("color", [dict(colorspace="bt709"), dict(color_range="pc"), dict(form="yuv420p10le")])
-def test_colours_are_ffmpegs(tmp_path, prepared, color):
+def test_colors_are_those_of_ffmpeg(tmp_path, prepared, color):
     options = {"qp": "4"} | {name: value for name, value in color.items() if name != "form"}
     path = write_video(tmp_path / "videos" / "a.mp4", moving(3), "libx264", options=options, form=color.get("form"))
     shown = filtered(plain(path), ("format", "bgr24"))
@@ -208,7 +208,7 @@ def test_colours_are_ffmpegs(tmp_path, prepared, color):
     assert np.abs(stored["a.mp4"].astype(int) - [frame.to_ndarray()[..., ::-1] for frame in shown]).mean() < 1
 
 
-def test_varying_frame_rates(tmp_path, prepared, caplog):
+def test_variable_frame_rates(tmp_path, prepared, caplog):
     times = [0, 1, 2, 3, 40, 41, 80, 81, 100, 130]  # In 1/30 seconds.
     videos = tmp_path / "videos"
     write_video(videos / "vary.mkv", levels(10), times=times, rate=30)
@@ -250,7 +250,7 @@ SUFFIXES = {
 }
 
 
-def test_any_suffix_and_what_is_left_out(tmp_path, prepared):
+def test_video_suffixes_and_skipped_files(tmp_path, prepared):
     videos = tmp_path / "videos"
     for suffix, codec in SUFFIXES.items():
         made = write_video(videos / f"a{'.avi' if suffix == '.divx' else suffix}", levels(12), codec)
@@ -267,7 +267,7 @@ def test_any_suffix_and_what_is_left_out(tmp_path, prepared):
     assert text[2].startswith("train.hdf5: 9 videos, 0 windows of 20 frames, 25")
 
 
-def test_names_with_a_colon_and_names_that_are_not_utf8(tmp_path, prepared, monkeypatch):
+def test_names_with_a_colon_and_names_not_in_utf8(tmp_path, prepared, monkeypatch):
     names = ["2026-09-30T10:15:00.mp4", "concat:a|b.mp4"]
     if sys.platform == "linux":
         names.append("caf\udce9.mp4")
@@ -282,7 +282,7 @@ def test_names_with_a_colon_and_names_that_are_not_utf8(tmp_path, prepared, monk
         np.testing.assert_allclose(frames, stored[name] / 127.5 - 1, atol=1e-6)
 
 
-def test_a_list_of_other_files_is_no_video(tmp_path):
+def test_a_list_of_other_files_is_not_a_video(tmp_path):
     write_video(tmp_path / "secret.mp4", levels(6))
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
     with pytest.raises(OSError, match=r"list.mp4 does not decode: no video that FFmpeg knows"):
@@ -295,7 +295,7 @@ def test_counts_and_a_single_bad_video(tmp_path, prepared):
         write_video(videos / f"{i}.mp4", levels(count), rate=rate)
     (videos / "bad.mp4").write_text("no video")
     with pytest.raises(ValueError, match="1 of 4 videos is bad; the other 3 are stored in"):
-        prepared(np.int64(16), accept_bad_videos=False)  # NumPy's integers, too.
+        prepared(np.int64(16), accept_bad_videos=False)  # A NumPy integer.
     bad, _, _ = prepared(16)
     lines = summary(bad, videos, tmp_path / "out").splitlines()
     assert lines[0].startswith("accepted: bad.mp4: does not decode")
@@ -303,8 +303,8 @@ def test_counts_and_a_single_bad_video(tmp_path, prepared):
     assert lines[3] == f"Written to {tmp_path / 'out'}: test.hdf5, train.hdf5"
 
 
-def test_a_folder_of_before_goes_on(tmp_path, prepared):
-    """What an earlier version wrote as its format, word for word, with a video that a decoder would show otherwise."""
+def test_a_folder_of_an_earlier_version_is_continued(tmp_path, prepared):
+    """The exact format of an earlier version, with stored frames that differ from those of the decoder."""
     path = write_video(tmp_path / "videos" / "a.mp4", levels(6))
     prepared()
     before = (
@@ -321,8 +321,8 @@ def test_a_folder_of_before_goes_on(tmp_path, prepared):
     np.testing.assert_allclose(shades(stored["b.mp4"]), 20 + 4 * np.arange(6), atol=2)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes among files need Linux or macOS")
-def test_pipes_are_not_waited_for(tmp_path, prepared):
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes need Linux or macOS")
+def test_pipes_do_not_block(tmp_path, prepared):
     write_video(tmp_path / "videos" / "a.mp4", levels(6))
     os.mkfifo(tmp_path / "videos" / "pipe.mp4")
     assert list(prepared()[1]) == ["a.mp4"]
@@ -334,7 +334,7 @@ def test_pipes_are_not_waited_for(tmp_path, prepared):
         prepared()
 
 
-def test_damaged_stores_are_named_and_stay(tmp_path, prepared):
+def test_damaged_stores_are_reported_and_kept(tmp_path, prepared):
     write_video(tmp_path / "videos" / "a.mp4", levels(6))
     prepared()
     path = tmp_path / "out" / "train.hdf5"
@@ -375,12 +375,12 @@ def test_damaged_stores_are_named_and_stay(tmp_path, prepared):
         flipped[place] ^= 1 << generator.integers(8)
         damaged.append(bytes(flipped))
     damaged.append(good[: len(good) // 2])
-    # Another video comes, so that what is stored is copied.
+    # Another video is added, so that the stored one is copied.
     write_video(tmp_path / "videos" / "b.mp4", levels(6))
     told = []
     for content in damaged:
         path.write_bytes(content)
-        # Some flips do no harm.
+        # Some flips have no effect.
         with contextlib.suppress(ValueError):
             prepared()
             continue

@@ -1,4 +1,4 @@
-"""Windows of stored videos: which there are, in which order, and what they show."""
+"""Windows of stored videos: their number, order and contents."""
 
 import itertools
 import os
@@ -19,14 +19,14 @@ SMALL = dict(context=2, horizon=2, batch_size=5)
 
 
 def video(number: int, frames: int, height=4, width=6, channels=3) -> np.ndarray:
-    """Every pixel tells its video, frame and column."""
+    """Every pixel encodes its video, frame and column."""
     values = 40 * number + 3 * np.arange(frames)[:, None, None, None] + 0 * np.arange(height)[:, None, None]
     return (values + np.arange(width)[:, None] + np.zeros(channels)).astype("uint8")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """As the authors' scripts write them: string keys, no attributes."""
+    """A folder as the authors' scripts write it: string keys, no attributes."""
     folder = tmp_path_factory.mktemp("store")
     for split in ("train", "test"):
         with h5py.File(folder / f"{split}.hdf5", "w") as file:
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 
 def pixels(data, batches: int | None = None) -> np.ndarray:
-    """Windows of some batches as uint8 `(windows, frames, height, width, channels)`."""
+    """The windows of some batches as uint8 `(windows, frames, height, width, channels)`."""
     joined = [np.concatenate([context, future], axis=1) for context, future in itertools.islice(data, batches)]
     return np.rint((np.concatenate(joined) + 1) * 127.5).astype("uint8")
 
@@ -79,7 +79,7 @@ def test_values_are_in_minus_one_to_one(folder):
     np.testing.assert_array_equal(future[0], video(0, 9)[2:4] / np.float32(127.5) - 1)
 
 
-def test_integers_of_numpy_count(folder):
+def test_numpy_integers_are_accepted(folder):
     options = dict(context=2, horizon=2, batch_size=2, seed=3, start=4, num_shards=3, shard_index=1, frame_step=2)
     expected = pixels(datasets.video_folder(folder, "train", **options), 2)
     for dtype in ("int64", "uint8"):
@@ -87,7 +87,7 @@ def test_integers_of_numpy_count(folder):
         np.testing.assert_array_equal(pixels(datasets.video_folder(folder, "train", **theirs), 2), expected)
 
 
-def test_what_is_used_is_in_the_log(folder, capsys, caplog):
+def test_windows_are_logged(folder, capsys, caplog):
     caplog.set_level("INFO", "absl")
     datasets.video_folder(folder, "test", **SMALL)
     count = len(all_windows())
@@ -105,7 +105,7 @@ def test_training_shows_every_window_once_an_epoch(folder):
     assert not np.array_equal(first, epoch(folder, 0, seed=1))
 
 
-def test_training_goes_on_at_any_step(folder):
+def test_training_resumes_at_any_step(folder):
     options = dict(**SMALL, crop=(2, 3), seed=3)
     whole = list(itertools.islice(datasets.video_folder(folder, "train", **options), 9))
     rest = list(itertools.islice(datasets.video_folder(folder, "train", start=4 * 5, **options), 5))
@@ -141,14 +141,14 @@ def test_mirroring_and_crops_are_drawn_for_each_window(folder):
     slopes = windows[:, 0, 0, 1, 0] - windows[:, 0, 0, 0, 0]
     assert set(slopes) == {1, -1}
     assert 0.45 < (slopes == -1).mean() < 0.55
-    corners = windows[:, 0].min(axis=(1, 2, 3)) % 40 % 3  # Frames count in threes.
+    corners = windows[:, 0].min(axis=(1, 2, 3)) % 40 % 3  # Frames increase in steps of three.
     assert [(corners == corner).mean() > 0.25 for corner in range(3)] == [True] * 3
     # One crop and one direction for the whole window.
     steps = np.diff(windows, axis=1)
     assert (steps == 3).all()
 
 
-def test_the_protocols_mirror_and_nothing_else_does(tmp_path):
+def test_only_the_protocols_mirror(tmp_path):
     for name, shape in (("kth", (64, 80, 1)), ("ucf101", (64, 85, 3))):
         with h5py.File(tmp_path / f"{name}_train.hdf5", "w") as file:
             file["0"] = video(0, 40, *shape)
@@ -183,13 +183,13 @@ def test_permutation(count):
     order = permuted(np.arange(3 * count), 7, count).reshape(3, count)
     assert (np.sort(order, axis=1) == np.arange(count)).all()
     if count == 1000:
-        # Pinned: a training that is resumed under another version of NumPy goes on in the same order.
+        # Recorded, so that a training resumed under another version of NumPy continues in the same order.
         assert order[:2, :4].tolist() == PINNED
         assert abs(np.corrcoef(order[0], np.arange(count))[0, 1]) < 0.1
         assert abs(np.corrcoef(order[0], order[1])[0, 1]) < 0.1
 
 
-def test_grey_videos_without_channels(tmp_path):
+def test_gray_videos_without_channels(tmp_path):
     with h5py.File(tmp_path / "some.h5", "w") as file:
         file["0"] = video(1, 6, channels=1)[..., 0]
     windows = pixels(datasets.video_folder(tmp_path / "some.h5", "test", **SMALL))
@@ -264,7 +264,7 @@ def test_files_are_checked(folder, tmp_path):
         datasets.kth(folder, "train", protocol="mcnet")
 
 
-def test_a_process_reads_through_its_own_handle(folder):
+def test_each_process_has_its_own_handle(folder):
     from keras_frnn.datasets.video_files.video_store import VideoStore
 
     store = VideoStore(folder / "test.hdf5")
@@ -295,7 +295,7 @@ def test_arrays_of_any_layout(layout):
     assert as_set(train) == as_set(expected)
 
 
-def test_one_grey_video():
+def test_one_gray_video():
     frames = video(0, 5, channels=1)[..., 0]
     windows = pixels(datasets.from_arrays(frames, layout="THW", **SMALL))
     np.testing.assert_array_equal(windows[..., 0], [frames[:4], frames[1:]])

@@ -1,4 +1,4 @@
-"""Files that `save_animation` and `live` write, as FFmpeg and Pillow read them."""
+"""Files written by `save_animation` and `live`, read with FFmpeg and Pillow."""
 
 import contextlib
 import fractions
@@ -23,7 +23,7 @@ COLORS = np.array([(255, 176, 0), (31, 119, 180), (255, 0, 0), (0, 255, 0), (0, 
 
 
 def pages(count=7, size=(35, 45)) -> np.ndarray:
-    """Flat ones, each of another colour."""
+    """Flat pages, each with a different color."""
     return np.broadcast_to(COLORS[np.arange(count) % len(COLORS)][:, None, None], (count, *size, 3))
 
 
@@ -39,7 +39,7 @@ def read(path) -> np.ndarray:
 
 
 def boxes(content: bytes) -> list[bytes]:
-    """Names of an MP4's outer boxes, each a length, a name and what it holds."""
+    """Names of the outer boxes of an MP4; each box consists of a length, a name and its contents."""
     names, place = [], 0
     while place < len(content):
         length, name = struct.unpack(">I4s", content[place : place + 8])
@@ -52,7 +52,7 @@ def boxes(content: bytes) -> list[bytes]:
     ("rate", "expected"),
     [(5, 5), (30000 / 1001, fractions.Fraction(30000, 1001)), (12.5, fractions.Fraction(25, 2)), (0.2, 0.2)],
 )
-def test_mp4_is_what_browsers_play(tmp_path, monkeypatch, rate, expected):
+def test_browsers_can_play_the_mp4(tmp_path, monkeypatch, rate, expected):
     monkeypatch.chdir(tmp_path)
     path = pathlib.Path("2026-09-30T10:15:00 \udce9.mp4")  # A colon, and a name that is not UTF-8.
     write(path, pages(), rate)
@@ -68,13 +68,13 @@ def test_mp4_is_what_browsers_play(tmp_path, monkeypatch, rate, expected):
     np.testing.assert_allclose(frames, pages(size=(36, 46)).astype(int), atol=4)
 
 
-def test_pages_that_make_no_mp4(tmp_path):
+def test_pages_that_cannot_become_an_mp4(tmp_path):
     path = tmp_path / "a.mp4"
     with pytest.raises(OSError, match="a.mp4 is not written: there was no frame"):
         write(path, [])
     with pytest.raises(ValueError, match=r"pages of one size. Received: shape=\(16, 18, 3\) after \(16, 16, 3\)"):
         write(path, [*pages(2, (16, 16)), *pages(1, (16, 18))])
-    with pytest.raises(ValueError, match="up to 16384 pixels a side. Received: 2x16386"):
+    with pytest.raises(ValueError, match="up to 16384 pixels per side. Received: 2x16386"):
         write(path, pages(1, (2, 16386)))
     assert not list(tmp_path.iterdir())
     path.mkdir()
@@ -83,7 +83,7 @@ def test_pages_that_make_no_mp4(tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["a.mp4"]
 
 
-@pytest.mark.parametrize("size", [(8, 8), (256, 256)])  # Noticed at the end, and meanwhile.
+@pytest.mark.parametrize("size", [(8, 8), (256, 256)])  # The error comes at the end, or while writing.
 def test_no_space_for_an_mp4(tmp_path, size):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"of an earlier run")
@@ -99,13 +99,13 @@ def test_no_space_for_an_mp4(tmp_path, size):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_interrupted_while_it_writes(tmp_path, monkeypatch):
-    """The page that is being written then comes whole, too."""
+def test_interrupted_while_writing(tmp_path, monkeypatch):
+    """The page that is being written is completed."""
     real = animation._Mp4.add
 
     def interrupted(self, page):
         if self.pages == 2:
-            # To the main thread, which waits: another one would only leave a word for it.
+            # To the main thread, which is waiting; from another thread it would only be scheduled.
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         real(self, page)
 
@@ -118,7 +118,7 @@ def test_interrupted_while_it_writes(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rate", [5, 24, 30000 / 1001, 50, 60, 120, 240])
 def test_time_in_a_gif(tmp_path, rate):
-    """Each page comes when it should, and none is shorter than what browsers show."""
+    """Each page is shown at the right time, and none for less time than browsers support."""
     frames = np.broadcast_to(np.arange(60, dtype="uint8").reshape(2, 1, 30, 1, 1, 1) * 4, (2, 1, 30, 32, 32, 1))
     evaluation.save_animation(*frames, {}, tmp_path / "a.gif", rate, height=32)
     with Image.open(tmp_path / "a.gif") as gif:
@@ -130,6 +130,6 @@ def test_time_in_a_gif(tmp_path, rate):
     assert (numbers[-1], durations[-1]) == (59, 1000)
     begins = np.cumsum([0, *durations[:-1]])
     expected = np.array(numbers) * 1000 / rate
-    # They are whole hundredths of a second, counted from the first that is shown.
+    # Times are whole hundredths of a second, relative to the first page.
     np.testing.assert_allclose(begins, expected - expected[0], atol=10)
     assert len(shown) >= min(60, 60 * 30 / rate)

@@ -12,18 +12,18 @@ def paper(family):
     return evaluation.cost(model, FRAME, context=10, horizon=10)
 
 
-def test_paper_topology_costs_what_the_paper_says():
+def test_cost_of_the_paper_topology():
     frnn, rladder = paper(models.FoldedRNN), paper(models.LadderRNN)
     assert round(frnn.macs / 1e9) == 194
     assert round(rladder.macs / 1e9) == 540
     assert rladder.macs / frnn.macs == pytest.approx(2.8, abs=0.05)
-    # Input and output state of each recurrent layer, in float32.
+    # Input and output state of each recurrent layer in float32.
     states = [(32, 64 + 128), (32, 256), (16, 128 + 256), (16, 512), (8, 256 + 512), (8, 1024), (4, 768), (4, 512)]
     assert frnn.state_bytes == rladder.state_bytes == 4 * sum(size**2 * channels for size, channels in states)
 
 
 def multiplications(layer, inputs):
-    """Of a stock convolution, counted from its weights: one product for each kernel entry at each output position."""
+    """Products in a stock convolution: one per kernel entry at each output position."""
     outputs = layer(inputs)
     return np.prod(outputs.shape[1:3]) * np.prod(layer.kernel.shape)
 
@@ -32,7 +32,7 @@ def test_counts_like_stock_convolutions():
     model = models.FoldedRNN.from_topology([("conv", 3, 5), ("pool", 2), ("recurrent", 4, 3)], horizon=3)
     cost = evaluation.cost(model, (8, 12, 2), context=5, horizon=3)
     convolution = multiplications(keras.layers.Conv2D(3, 5, padding="same"), np.zeros((1, 8, 12, 2)))
-    # Three gates over the concatenation of input and state.
+    # Three gates over the concatenated input and state.
     encoder = 3 * multiplications(keras.layers.Conv2D(4, 3, padding="same"), np.zeros((1, 4, 6, 3 + 4)))
     decoder = 3 * multiplications(keras.layers.Conv2D(3, 3, padding="same"), np.zeros((1, 4, 6, 4 + 3)))
     assert cost.encode_macs == 5 * (convolution + encoder)
@@ -72,7 +72,7 @@ def test_counts_the_stock_conv_lstm():
 
 
 @pytest.mark.parametrize("family", [models.FoldedRNN, models.LadderRNN])
-def test_measuring_leaves_the_model_as_it_is(family):
+def test_measuring_does_not_change_the_model(family):
     model = family.from_topology([("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)], horizon=2)
     model.build((None, None, 8, 8, 1))
     before = [np.array(keras.ops.convert_to_numpy(weight)) for weight in model.weights]
@@ -97,7 +97,7 @@ def test_states_of_every_dtype(dtype, size):
         model = family.from_topology(topology, horizon=2, dtype=dtype, kernel_initializer="zeros")
         numbers = 4 * 6 * (3 + 4 + 4 + 5)
         assert evaluation.cost(model, (8, 12, 1), context=2, horizon=2).state_bytes == size * numbers
-    # A policy of mixed precision, as Torch cannot draw ConvLSTM2D's orthogonal kernels in 16 bits.
+    # Mixed precision, since Torch cannot draw ConvLSTM2D's orthogonal kernels in 16 bits.
     policy = f"mixed_{dtype}" if size == 2 else dtype
     model = models.ConvLSTMForecaster(horizon=2, filters=(4, 2), kernel_size=3, patch_size=2, dtype=policy)
     assert evaluation.cost(model, (8, 12, 1), 2, 2).state_bytes == size * 4 * 6 * 2 * (4 + 2)

@@ -17,7 +17,7 @@ from keras_frnn.files import atomic_path
 @pytest.fixture(scope="module")
 def golden_scores():
     context, future = golden.frames()
-    # In two batches, as a dataset would come.
+    # In two batches, like a dataset.
     return evaluation.evaluate(golden.network(), [(context[:1], future[:1]), (context[1:], future[1:])])
 
 
@@ -63,7 +63,7 @@ def test_csv(golden_scores, tmp_path):
             assert float(row[metric]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_perfect_frames_are_left_out_of_psnr_and_counted():
+def test_perfect_frames_are_excluded_from_psnr_and_counted():
     frames = np.random.default_rng(0).uniform(-1, 1, (3, 4, 16, 16, 1)).astype("float32")
     frames[0, 3] = frames[0, 2] = frames[0, 1]  # Nothing moves in the first sequence.
     scores = evaluation.evaluate(models.CopyLastFrame(2), [(frames[:, :2], frames[:, 2:])])
@@ -74,7 +74,7 @@ def test_perfect_frames_are_left_out_of_psnr_and_counted():
     assert "2 frames with infinite PSNR excluded" in scores.table()
 
 
-def test_perfect_frames_alone_have_an_infinite_psnr(tmp_path):
+def test_the_psnr_of_only_perfect_frames_is_infinite(tmp_path):
     frames = np.zeros((2, 4, 16, 16, 1), "float32")
     frames[0, 3] = 0.5
     scores = evaluation.evaluate(models.CopyLastFrame(2), [(frames[:, :2], frames[:, 2:])])
@@ -88,7 +88,7 @@ def test_perfect_frames_alone_have_an_infinite_psnr(tmp_path):
 
 
 class Stranger:
-    """A model of somebody else: all there is to it is `forecast`."""
+    """A foreign model, which only has `forecast`."""
 
     def __init__(self, fill, extra=0):
         self.fill, self.extra = fill, extra
@@ -97,7 +97,7 @@ class Stranger:
         return np.full((len(context), steps + self.extra, *context.shape[2:]), self.fill, "float32")
 
 
-def test_models_of_others_and_of_other_horizons():
+def test_foreign_models_and_other_horizons():
     context, future = batch(horizon=3)
     compared = {"stranger": Stranger(1.0), "short": models.CopyLastFrame(1), "long_one": models.CopyLastFrame(9)}
     scores = evaluation.evaluate(compared, [(context, future)])
@@ -184,7 +184,7 @@ def test_samples_are_seeded_and_uniform(tmp_path):
     assert evaluation.save_samples(model, data, tmp_path / "b", count=4, seed=1) == chosen
     assert len(set(chosen)) == 4
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
-        f"sequence-{number:05d}.{ending}" for number in chosen for ending in ("png", "gif")
+        f"sequence-{number:05d}.{suffix}" for number in chosen for suffix in ("png", "gif")
     }
     assert (tmp_path / "a" / f"sequence-{chosen[0]:05d}.gif").read_bytes() == (
         tmp_path / "b" / f"sequence-{chosen[0]:05d}.gif"
@@ -193,7 +193,7 @@ def test_samples_are_seeded_and_uniform(tmp_path):
     assert evaluation.save_samples({}, frames, tmp_path / "c", count=10) == [0, 1, 2, 3, 4, 5]
 
 
-def test_samples_choose_every_sequence_alike(tmp_path, monkeypatch):
+def test_samples_choose_all_sequences_equally_often(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_frnn.evaluation.samples.plot_strip", lambda *args, **kwargs: None)
     monkeypatch.setattr("keras_frnn.evaluation.samples.save_animation", lambda *args, **kwargs: None)
     frames = [(np.zeros((5, 1, 2, 2, 1)), np.zeros((5, 1, 2, 2, 1)))] * 2
@@ -245,7 +245,7 @@ def test_models_that_cannot_be_compared(compared, message):
         evaluation.evaluate(compared, [batch()])
 
 
-def test_a_network_has_one_colour_in_all_pictures():
+def test_a_network_has_the_same_color_in_all_pictures():
     blue = model_colors(["fRNN"])["fRNN"]
     assert model_colors(["shipped"])["shipped"] == blue
     cut = model_colors(["7 layers", "5 layers", "copy_last_frame"])
@@ -292,13 +292,13 @@ def test_pictures(golden_scores, tmp_path, channels):
             assert len(np.unique(np.asarray(image.convert("L")))) > 20
     with Image.open(tmp_path / "animation.gif") as image:
         assert image.n_frames == 8
-        # The pixels of the last predicted frame of the first sequence are where they belong, twice as large.
+        # The pixels of the last predicted frame of the first sequence are in place and twice as large.
         image.seek(7)
         page = np.asarray(image.convert("RGB")).astype(int)
     shown = np.clip((prediction[0, 3] + 1) * 127.5, 0, 255).repeat(2, axis=0).repeat(2, axis=1)
     windows = itertools.product(range(page.shape[0] - 32), range(page.shape[1] - 40))
     distance = min(np.abs(page[y : y + 32, x : x + 40] - shown).mean() for y, x in windows)
-    # A GIF has 256 colours: exact for grey, near for colour noise.
+    # A GIF has 256 colors, which is exact for gray and approximate for color noise.
     assert distance < (1 if channels == 1 else 30)
 
 
@@ -328,7 +328,7 @@ def test_animation_of_bytes_is_that_of_floats(tmp_path, suffix):
     np.testing.assert_array_equal(pages[0], pages[1])
     assert (tmp_path / "bytes.png").read_bytes() == (tmp_path / "floats.png").read_bytes()
     expected = videos[2, 1, 3, ..., 0].repeat(2, axis=0).repeat(2, axis=1)[:, :, None]
-    # The last sequence of the last row is at the lower right, but for a margin.
+    # The last sequence of the last row is at the lower right, inside a margin.
     height, width = expected.shape[:2]
     errors = [
         np.abs(pages[0][7][-6 - height - dy : -6 - dy, -6 - width - dx : -6 - dx].astype(int) - expected).mean()
@@ -347,11 +347,11 @@ def test_pictures_without_a_future(tmp_path, name):
     evaluation.save_animation(context, None, {"a_model": prediction}, path, frame_rate=1, height=64)
     pages = shown(path) if name.endswith("gif") else shown(path.rename(tmp_path / "a.mp4"))
     assert len(pages) == 5
-    truth, predicted = (slice(60, 78), slice(10, 60)), (slice(60, 78), slice(-70, -30))  # Beside each other.
+    truth, predicted = (slice(60, 78), slice(10, 60)), (slice(60, 78), slice(-70, -30))  # Side by side.
     assert pages[0][truth].mean() < 4
     nothing = pages[0][predicted].mean(axis=(0, 1))  # The model has not predicted yet.
     assert nothing[0] + 15 < nothing[2]
-    np.testing.assert_allclose(pages[4][truth].mean(axis=(0, 1)), nothing, atol=4)  # Nobody knows it.
+    np.testing.assert_allclose(pages[4][truth].mean(axis=(0, 1)), nothing, atol=4)  # It is unknown.
     assert abs(pages[4][predicted].mean() - 128) < 4
     evaluation.plot_strip(context, None, {"a_model": prediction}, tmp_path / "strip.png", steps=[2])
     evaluation.plot_strip(context, None, {}, tmp_path / "given.png")
@@ -376,7 +376,7 @@ def test_channels_first_and_the_default_of_keras(tmp_path):
 
 @pytest.mark.once
 def test_only_the_first_future_frames_are_known(tmp_path, monkeypatch):
-    """The truth ends, and predictions go on; steps in any order take their own frames."""
+    """Predictions continue after the truth ends; steps in any order select their own frames."""
     context, future, predicted = (
         np.random.default_rng(0).uniform(-1, 1, (1, time, 8, 8, 1)).astype("float32") for time in (2, 2, 4)
     )

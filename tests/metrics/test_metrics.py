@@ -59,12 +59,12 @@ def hard_for_dssim(size=(17, 12), channels=2):
     half[: size[0] // 2] = 1
     return {
         **{
-            f"{kind} {grey} and {change} less": (
-                grey * flat + scale * noise,
-                (grey - change) * flat + scale * noise[::-1],
+            f"{kind} {gray} and {change} less": (
+                gray * flat + scale * noise,
+                (gray - change) * flat + scale * noise[::-1],
             )
             for kind, scale in (("flat", 0), ("nearly flat", 1e-3))
-            for grey, change in ((0.9, 1e-4), (0.9, 4e-3), (1, 1e-7), (0.5, 0.5), (0.3, 0))
+            for gray, change in ((0.9, 1e-4), (0.9, 4e-3), (1, 1e-7), (0.5, 0.5), (0.3, 0))
         },
         "inverted": (noise, 1 - noise),
         "inverted halves": (half, 1 - half),
@@ -77,7 +77,7 @@ def hard_for_dssim(size=(17, 12), channels=2):
     }
 
 
-def test_dssim_is_never_below_zero_and_that_of_scikit_image():
+def test_dssim_is_never_negative_and_equals_scikit_images():
     pairs = {name: np.float32(pair) for name, pair in hard_for_dssim().items()}
     frames = np.stack(list(pairs.values()), axis=1)[:, None]
     ssim = dict(data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
@@ -122,7 +122,7 @@ def test_metric_is_the_mean_of_the_function(name):
     assert twin.get_config() == metric.get_config()
 
 
-def test_infinite_psnr_is_left_out_of_the_mean():
+def test_infinite_psnr_is_excluded_from_the_mean():
     true, predicted = videos()
     predicted[0, 0] = true[0, 0]
     values = keras.ops.convert_to_numpy(metrics.psnr(true, predicted, (0, 1)))
@@ -136,7 +136,7 @@ def test_infinite_psnr_is_left_out_of_the_mean():
 
 class TestValuesThatAreNotFinite:
     @pytest.mark.parametrize("name", CLASSES)
-    def test_nan_shows(self, name):
+    def test_nan_is_visible(self, name):
         true, predicted = videos()
         predicted[1, 2, 5, 5, 0] = np.nan
         values = keras.ops.convert_to_numpy(FUNCTIONS[name](true, predicted, (0, 1)))
@@ -147,12 +147,12 @@ class TestValuesThatAreNotFinite:
             m.update_state(true, true)
         assert np.isnan(float(metric.result()))
         np.testing.assert_array_equal(np.isnan(keras.ops.convert_to_numpy(steps.result())), [False, False, True])
-        # What has no weight does not count.
+        # Frames without weight do not count.
         metric.reset_state()
         metric.update_state(true, predicted, sample_weight=np.array([1.0, 0.0]))
         assert float(metric.result()) == pytest.approx(values[0].mean(), rel=1e-5)
 
-    def test_perfect_frames_alone(self):
+    def test_only_perfect_frames(self):
         true, _ = videos()
         perfect = {"mse": 0, "psnr": np.inf, "dssim": 0}
         for name, expected in perfect.items():
@@ -162,7 +162,7 @@ class TestValuesThatAreNotFinite:
             assert float(metric.result()) == expected
             assert keras.ops.convert_to_numpy(steps.result()).tolist() == [expected] * 3
 
-    def test_only_the_psnr_of_equal_frames_is_left_out(self):
+    def test_only_the_psnr_of_equal_frames_is_excluded(self):
         true, predicted = videos()
         predicted[0, 0, 0, 0, 0] = np.inf
         for cls, expected in ((metrics.MSE, np.inf), (metrics.PSNR, -np.inf)):
@@ -208,7 +208,7 @@ def test_weighted_in_fit(weights):
     each = [CLASSES[name](value_range=(0, 1), per_step=True, name=f"{name}_steps") for name in names]
     together = [CLASSES[name](value_range=(0, 1)) for name in names]
 
-    def loss(y_true, y_pred):  # One value for each weight.
+    def loss(y_true, y_pred):  # One value per weight.
         return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=tuple(range(weights.ndim, 5)))
 
     model.compile(keras.optimizers.SGD(0.0), loss, weighted_metrics=[*together, *each])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_frnn import layers, models
+from keras_frnn.backend import engine
 from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -159,7 +160,7 @@ def test_fit_and_predict(family, policy, data_format):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
 def test_sixteen_bits_learn_on_any_processor(policy, monkeypatch):
     # As on a processor without wide vectors; only Torch asks.
-    monkeypatch.setattr("keras_frnn.backend.convolution.torch_convolves", lambda x: "16" not in str(x.dtype))
+    monkeypatch.setattr(engine, "_convolves", lambda x: "16" not in str(x.dtype), raising=False)
     model = tiny(horizon=2)
     model.compile(keras.optimizers.Adam(1e-2), "mse")
     losses = model.fit(video(), video(time=2), epochs=12, verbose=0).history["loss"]
@@ -388,7 +389,7 @@ class TestErrors:
             (lambda: [layers.FoldedConvGRU(2, 3), layers.FoldedConv2D(2, 3)], "last layer must be a FoldedConvGRU"),
             (
                 lambda: [keras.layers.Dense(2), layers.FoldedConvGRU(2, 3)],
-                r"made of FoldedConv2D.* layers\. Received: layers\[0\]",
+                r"made of folded layers, .*a subclass of keras_frnn.layers.FoldedLayer\. Received: layers\[0\]=<Dense",
             ),
             (lambda: [layers.FoldedConvGRU(2, 3)] * 2, "A layer appears twice"),
             (
@@ -406,13 +407,19 @@ class TestErrors:
 
     def test_layers_of_the_other_family(self):
         with pytest.raises(
-            ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, BridgeLadder layers"
+            ValueError, match=r"last layer must be a BridgeLadder, .*Received: layers=\['FoldedConvGRU'"
         ):
             models.LadderRNN([layers.FoldedConvGRU(2, 3)], horizon=2)
-        with pytest.raises(
-            ValueError, match=r"made of FoldedConv2D, FoldedMaxPooling2D, FoldedPatch2D, FoldedConvGRU layers"
-        ):
+        with pytest.raises(ValueError, match=r"layers of a LadderRNN that have a state are BridgeLadder.*layers\[0\]="):
+            models.LadderRNN([layers.FoldedConvGRU(2, 3), layers.BridgeLadder(2, 3)], horizon=2)
+        with pytest.raises(ValueError, match="another layer with a `rollout`.*Received: layers=.'BridgeLadder'"):
             models.FoldedRNN([layers.BridgeLadder(2, 3)], horizon=2)
+
+    def test_a_bridge_ladder_below_a_top_layer_that_rolls_out(self):
+        model, frames = models.FoldedRNN([layers.BridgeLadder(3, 3), layers.FoldedConvGRU(2, 3)], horizon=2), video()
+        assert model.depths == [2]
+        state = model.encode(frames[:, 3:], model.encode(frames[:, :3]))
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(model.decode(state)), model.forecast(frames), atol=1e-6)
 
     def test_layer_used_on_its_own_before(self):
         layer = layers.FoldedConvGRU(2, 3)

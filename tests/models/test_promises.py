@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_frnn import backend, evaluation, layers, models
-from keras_frnn.backend.time_loop import writes_out_short_loops
+from keras_frnn.backend.common import unrolls_short_loops
 
 FAMILIES = {
     "frnn": lambda **kwargs: models.FoldedRNN.from_topology(
@@ -105,13 +105,13 @@ class TestCompiled:
         calls = backend.CompiledCalls(model)
 
         def function(frames):
-            seen.append(writes_out_short_loops())
+            seen.append(unrolls_short_loops())
             return frames
 
         for _ in range(2):
-            calls(function, keras.ops.ones(3), at_once=True)
-            with backend.short_loops_written_out():
-                calls(function, keras.ops.ones(3), at_once=True)
+            calls(function, keras.ops.ones(3), compile_now=True)
+            with backend.unroll_short_loops():
+                calls(function, keras.ops.ones(3), compile_now=True)
         assert seen == [False, True] * (2 if keras.backend.backend() == "torch" else 1)
 
     def test_training_does_not_cross_the_streaming_code(self, network, monkeypatch):
