@@ -322,6 +322,11 @@ class TestOwnVideos:
         assert "no record" in run("train", "gray.prepared", "--output=foreign.keras", code=1)
         assert (tmp_path / "model.keras").read_bytes() == trained
         assert (tmp_path / "foreign.keras").read_bytes() == foreign
+        damaged = bytearray(trained)
+        damaged[len(damaged) // 3] ^= 0xFF
+        (tmp_path / "damaged.keras").write_bytes(damaged)
+        assert "damaged.keras is " in run("train", "gray.prepared", "--output=damaged.keras", "--steps=2", code=1)
+        assert (tmp_path / "damaged.keras").read_bytes() == damaged
 
         # The record is in the file, so a copy can be continued, also with the same videos in another folder. Flags that
         # are not given keep their values; a new learning rate takes effect.

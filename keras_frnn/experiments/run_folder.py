@@ -31,8 +31,8 @@ _RECORD = "run.json"
 _KEPT = 5
 # These change nothing in what a run computes: it may go on on other devices, with its data in another folder.
 _FREE = {"device", "devices", "data", "test_array", "checkpoint_every"}
-# These may change if the learning rate does not fall: where it falls depends on both.
-_FREE_WITHOUT_DECAY = {"iterations", "learning_rate"}
+# These may change if the learning rate does not fall and there are no phases.
+_FREE_AT_ONE_RATE = {"iterations", "learning_rate"}
 _WHERE_BEGUN = {"recipe", "preset", "seed", "machine", "revision"}
 _TEST_DATA = {
     "test_sequences",
@@ -120,12 +120,14 @@ class RunFolder:
         return [RunFolder(path) for path in sorted(found, key=lambda path: int(path.name.removeprefix("phase-")))]
 
     def newest(self, compile: bool = True) -> tuple[keras.Model, dict] | None:
-        """The network of the newest good checkpoint, and its record; None if there is none."""
-        for path in [*self.checkpoints(), *([self.output] if self.output and self.output.exists() else [])]:
+        """The network of the newest good checkpoint, else of `output`, and its record; None if there is neither."""
+        for path in self.checkpoints():
             try:
                 return load(path, compile)
             except ValueError as error:
                 logging.warning("%s It is skipped.", error)
+        if self.output and self.output.exists():
+            return load(self.output, compile)  # If it is damaged, nothing is left to go on from: it is not overwritten.
         return None
 
     def trained(self) -> tuple[keras.Model, dict]:
@@ -234,7 +236,7 @@ def check_finite(model: keras.Model, when: str):
 def identity(settings: dict) -> dict:
     """What must be the same for a run to go on: the flags of its experiment and its data, but not their location."""
     stored = stored_flags(settings)
-    free = _FREE if stored.get("decay") else _FREE | _FREE_WITHOUT_DECAY
+    free = _FREE if stored.get("decay") or stored.get("phases") else _FREE | _FREE_AT_ONE_RATE
     flags = {name: value for name, value in stored.items() if name not in free}
     return {"recipe": settings.get("recipe"), "preset": settings.get("preset"), **flags, "data": settings["data"]}
 
@@ -255,7 +257,7 @@ def stored_flags(settings: dict) -> dict:
 
 def _gone_on(begun: dict, now: dict) -> dict:
     """The settings of a run that goes on, with the iterations and the learning rate of now."""
-    flags = {name: value for name, value in stored_flags(now).items() if name in _FREE_WITHOUT_DECAY}
+    flags = {name: value for name, value in stored_flags(now).items() if name in _FREE_AT_ONE_RATE}
 
     def changed(part: dict) -> dict:
         return {

@@ -17,7 +17,7 @@ from keras_frnn import layers, losses, models, optimizers
 from keras_frnn.experiments.data import fits, identity_of_data, train_data
 from keras_frnn.experiments.devices import Place
 from keras_frnn.experiments.experiment import Experiment, phases
-from keras_frnn.experiments.run_folder import RunError, RunFolder, load, stored_flags
+from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of, stored_flags
 
 
 def train(
@@ -63,9 +63,9 @@ def _train_in_phases(experiment: Experiment, folder: RunFolder, place: Place):
         train(phase, part, place, start=done[-average:])
         done.append(part)
     with place.scope():
-        trained = [load(part.model, compile=False) for part in done]
-        model, _ = trained[-1]
-        iterations, seconds = (sum(record[key] for _, record in trained) for key in ("iteration", "seconds"))
+        model, _ = load(done[-1].model, compile=False)
+        records = [record_of(part.model) for part in done]
+        iterations, seconds = (sum(record[key] for record in records) for key in ("iteration", "seconds"))
         place.alone(folder.save_trained, model, iterations, seconds)
 
 
@@ -94,7 +94,7 @@ def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Seque
     elif done:
         model.optimizer.finalize_variable_values(model.trainable_variables)  # As `fit` does at its end.
     if not place.process:
-        place.alone(folder.save_trained, model, iterations, checkpoints.seconds)
+        place.alone(folder.save_trained, model, max(done, iterations), checkpoints.seconds)
 
 
 class Checkpoints(keras.callbacks.Callback):

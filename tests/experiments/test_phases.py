@@ -62,6 +62,11 @@ def test_phases_are_interrupted_and_go_on(tmp_path, monkeypatch, capsys):
     assert record["iteration"] == 6
     first = keras.saving.load_model(tmp_path / "run" / "phase-1" / "model.keras")
     assert first.horizon == 1
+    one_rate = replace(TINY, decay=None, phases=(dict(iterations=1),))
+    run(tmp_path / "one", "train", experiment=one_rate)
+    assert "learning_rate: 0.002 in the folder, 0.1 now" in fails(
+        tmp_path / "one", "train", "--learning_rate=0.1", experiment=one_rate
+    )
     assert "phases: [{" in fails(tmp_path / "run", "train", "--phases=({},)", experiment=PHASES)
 
 

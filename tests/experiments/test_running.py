@@ -284,6 +284,24 @@ def test_another_run_is_refused_field_by_field(tmp_path, undisturbed):
 
 
 @pytest.mark.once
+def test_more_iterations_at_another_rate(tmp_path, capsys):
+    """Where the rate does not fall, nothing that was done depends on how long the training is to be."""
+    experiment = replace(TINY, decay=None, ema=None)
+    run(tmp_path / "six", "train", experiment=experiment)
+    run(tmp_path / "six_more", "train", "--iterations=4", experiment=experiment)
+    run(tmp_path / "six_more", "train", experiment=experiment)
+    assert "Going on from iteration 4 of 6." in capsys.readouterr().out
+    assert_same_weights(weights(tmp_path / "six_more"), weights(tmp_path / "six"))
+    run(tmp_path / "six_more", "train", "--iterations=7", "--learning_rate=0", experiment=experiment)
+    assert_same_weights(weights(tmp_path / "six_more"), weights(tmp_path / "six"))
+    stored = run_folder.stored_flags(json.loads((tmp_path / "six_more" / "settings.json").read_text()))
+    assert (stored["iterations"], stored["learning_rate"]) == (7, 0)
+    # Fewer are had already.
+    run(tmp_path / "six_more", "train", "--iterations=5", experiment=experiment)
+    assert "model.keras has had its 7 iterations." in capsys.readouterr().out
+
+
+@pytest.mark.once
 def test_nan_loss(tmp_path):
     message = fails(tmp_path, "train", "--learning_rate=1e38", "--checkpoint_every=3")
     assert "The loss became nan in iteration 2. There is no checkpoint yet." in message
