@@ -36,6 +36,8 @@ class FoldedConvGRU(FoldedKernelLayer):
             many steps: they change slowly, and gradients reach far back.
         go_backwards: whether a call reads the last step first, and returns its outputs in that order, as
             `keras.layers.Bidirectional` expects. Layers of a `FoldedRNN` only read forwards.
+        decoder_update_bias: initial bias of the update gates in decoding; `update_bias` by default. If it is far
+            below zero, such as -5, an untrained layer decodes the input state of the last frame almost unchanged.
 
     Call arguments:
         sequence: videos or features, `(batch, time, height, width, channels)`.
@@ -76,6 +78,7 @@ class FoldedConvGRU(FoldedKernelLayer):
         data_format: str | None = None,
         update_bias: float = 0.0,
         go_backwards: bool = False,
+        decoder_update_bias: float | None = None,
         **kwargs,
     ):
         if kwargs.pop("stateful", False):
@@ -90,8 +93,11 @@ class FoldedConvGRU(FoldedKernelLayer):
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.update_bias = check_finite(update_bias, "update_bias")
+        self.decoder_update_bias = decoder_update_bias
+        if decoder_update_bias is not None:
+            check_finite(decoder_update_bias, "decoder_update_bias")
         self._direction_initializers = independent_initializers(self.kernel_initializer, 2)
-        self.encoder = self._make_cell(self.filters, self._direction_initializers[0], "encoder")
+        self.encoder = self._make_cell(self.filters, self._direction_initializers[0], self.update_bias, name="encoder")
 
     def build(self, sequence_shape):
         if self.has_decoder and self.go_backwards:
@@ -106,12 +112,13 @@ class FoldedConvGRU(FoldedKernelLayer):
         self.encoder.build((None, None, None, channels))
         if self.has_decoder:
             # The state above has as many channels as this layer's output: pooling between them keeps channels.
-            self.decoder = self._make_cell(channels, self._direction_initializers[1], "decoder")
+            bias = self.update_bias if self.decoder_update_bias is None else self.decoder_update_bias
+            self.decoder = self._make_cell(channels, self._direction_initializers[1], bias, name="decoder")
             self.decoder.build((None, None, None, self.filters))
 
-    def _make_cell(self, filters: int, kernel_initializer, name: str):
+    def _make_cell(self, filters: int, kernel_initializer, update_bias: float, name: str):
         return self._cell(
-            filters, self.kernel_size, kernel_initializer, self.update_bias, dtype=self.dtype_policy, name=name
+            filters, self.kernel_size, kernel_initializer, update_bias, dtype=self.dtype_policy, name=name
         )
 
     def encode(self, sequence, state=None, remat=False, mask=None):
@@ -221,5 +228,6 @@ class FoldedConvGRU(FoldedKernelLayer):
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
             "update_bias": self.update_bias,
+            "decoder_update_bias": self.decoder_update_bias,
             "go_backwards": self.go_backwards,
         }

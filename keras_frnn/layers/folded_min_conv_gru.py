@@ -31,7 +31,7 @@ class FoldedMinConvGRU(FoldedConvGRU):
         data_format: `"channels_last"` or `"channels_first"`; `keras.config.image_data_format()` by default.
         update_bias: initial bias of the update gates, z, in both directions. Below zero, states begin as averages over
             many steps: they change slowly, and gradients reach far back.
-        go_backwards: as of `FoldedConvGRU`.
+        go_backwards, decoder_update_bias: as of `FoldedConvGRU`.
 
     Call arguments, Output shape, Raises: as of `FoldedConvGRU`.
 

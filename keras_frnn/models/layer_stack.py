@@ -55,10 +55,10 @@ class LayerStack(VideoPredictor):
                 `("recurrent", filters, kernel_size)`; in a `FoldedRNN` also `("minimal", filters, kernel_size)`.
             horizon: number of frames that a call predicts.
             name: name of the model.
-            kwargs: for the layers: `kernel_initializer`, `update_bias`, `data_format`, `dtype`; others are arguments of
-                the model.
+            kwargs: for the layers: `kernel_initializer`, `update_bias`, `decoder_update_bias`, `data_format`, `dtype`;
+                others are arguments of the model.
         """
-        names = ("kernel_initializer", "update_bias", "data_format", "dtype")
+        names = ("kernel_initializer", "update_bias", "decoder_update_bias", "data_format", "dtype")
         of_layers = {name: kwargs.pop(name) for name in names if name in kwargs}
         return cls(layers_from_topology(topology, cls.recurrent_layer, **of_layers), horizon, name=name, **kwargs)
 

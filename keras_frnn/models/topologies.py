@@ -21,13 +21,13 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
     Args:
         topology: see this module.
         recurrent_layer: class of the layers for `"recurrent"` entries. `"minimal"` entries require `FoldedConvGRU`.
-        kwargs: arguments of every layer that has a kernel; `update_bias` only of those with a state, `data_format` and
-            `dtype` of all layers.
+        kwargs: arguments of every layer that has a kernel; `update_bias` and `decoder_update_bias` only of those with a
+            state, `data_format` and `dtype` of all layers.
 
     Raises:
         ValueError: an entry that is not one of these kinds.
     """
-    of_states = {"update_bias": kwargs.pop("update_bias")} if "update_bias" in kwargs else {}
+    of_states = {name: kwargs.pop(name) for name in ("update_bias", "decoder_update_bias") if name in kwargs}
     general = {key: kwargs[key] for key in ("data_format", "dtype") if key in kwargs}
     # One initializer object would draw the same values for every layer.
     initializer = keras.initializers.get(kwargs.pop("kernel_initializer", "glorot_uniform"))

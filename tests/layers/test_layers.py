@@ -467,6 +467,9 @@ def test_sizes_are_positive_integers(make, name, value):
 def test_update_bias_is_a_number(value):
     with pytest.raises(ValueError, match="`update_bias` must be a finite number. Received: update_bias="):
         layers.FoldedConvGRU(4, 3, update_bias=value)
+    if value is not None:
+        with pytest.raises(ValueError, match="`decoder_update_bias` must be a finite number"):
+            layers.FoldedConvGRU(4, 3, decoder_update_bias=value)
 
 
 def test_update_bias_is_that_of_the_update_gates():
@@ -474,6 +477,10 @@ def test_update_bias_is_that_of_the_update_gates():
     layer.build_both_directions((None, None, 8, 8, 3))
     np.testing.assert_array_equal(array(layer.encoder.bias), [0, 0, -1.5, -1.5, 0, 0])
     np.testing.assert_array_equal(array(layer.decoder.bias), [0] * 3 + [-1.5] * 3 + [0] * 3)
+    layer = layers.FoldedMinConvGRU(2, 3, decoder_update_bias=-5)
+    layer.build_both_directions((None, None, 8, 8, 3))
+    np.testing.assert_array_equal(array(layer.encoder.bias), [-2, -2, 0, 0])
+    np.testing.assert_array_equal(array(layer.decoder.bias), [-5] * 3 + [0] * 3)
 
 
 def test_data_format_is_one_of_two():

@@ -77,6 +77,25 @@ def test_update_bias_of_a_topology():
     assert [layer.update_bias for layer in default.stack[2:]] == [0, -2]
 
 
+@pytest.mark.parametrize("lowest", ["recurrent", "minimal"])
+def test_an_untrained_network_whose_decoder_begins_shut_copies_the_last_frame(lowest):
+    topology = [("patch", 4), (lowest, 8, 5), ("pool", 2), ("recurrent", 8, 3)]
+    keras.utils.set_random_seed(0)
+    model = models.FoldedRNN.from_topology(topology, horizon=5, decoder_update_bias=-5)
+    twin = models.FoldedRNN.from_config(model.get_config())
+    assert [layer.decoder_update_bias for layer in (twin.stack[1], twin.stack[3])] == [-5, -5]
+    # Waves that move by two pixels per frame.
+    places = np.arange(32) / 5
+    frames = [np.sin(places[:, None] - 0.4 * t) * np.cos(places - 0.4 * t) for t in range(10)]
+    context, future = np.split(np.stack(frames).astype("float32")[None, ..., None], 2, axis=1)
+    error = np.square(model.forecast(context) - future).mean()
+    copying = np.square(context[:, -1:] - future).mean()
+    assert 0.9 < error / copying < 1.02
+    far = models.FoldedRNN.from_topology(topology, horizon=5, update_bias=0.0)
+    assert np.square(far.forecast(context) - context[:, -1:]).mean() > 0.1
+    np.testing.assert_allclose(model.forecast(context)[:, 0], context[:, -1], atol=0.05)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_forecast_any_number_of_steps(family, steps):
     model, context = tiny(family), video()
