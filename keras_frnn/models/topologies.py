@@ -2,6 +2,7 @@
 `("recurrent", filters, kernel_size)` and `("minimal", filters, kernel_size)`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -27,7 +28,7 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
     Raises:
         ValueError: an entry that is not one of these kinds.
     """
-    of_states = {name: kwargs.pop(name) for name in ("update_bias", "decoder_update_bias") if name in kwargs}
+    of_states: dict[str, Any] = {name: kwargs.pop(name) for name in ("update_bias", "decoder_update_bias") if name in kwargs}
     general = {key: kwargs[key] for key in ("data_format", "dtype") if key in kwargs}
     # One initializer object would draw the same values for every layer.
     initializer = keras.initializers.get(kwargs.pop("kernel_initializer", "glorot_uniform"))

@@ -301,6 +301,10 @@ def test_counts_and_a_single_bad_video(tmp_path, prepared):
     assert lines[0].startswith("accepted: bad.mp4: does not decode")
     assert lines[2] == ("train.hdf5: 3 videos, 16 windows of 20 frames, 25 (2 videos), 30 (1 video) frames per second")
     assert lines[3] == f"Written to {tmp_path / 'out'}: test.hdf5, train.hdf5"
+    for i in range(1, 3):
+        (videos / f"{i}.mp4").unlink()
+    prepared(16, output="one")
+    assert "train.hdf5: 1 video, 5 windows of 20 frames" in summary({}, videos, tmp_path / "one")
 
 
 def test_a_folder_of_an_earlier_version_is_continued(tmp_path, prepared):

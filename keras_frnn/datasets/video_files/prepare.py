@@ -167,11 +167,16 @@ def summary(bad: dict[str, str], source: str | os.PathLike, output: str | os.Pat
     for path in paths:
         videos = _lengths_and_rates(path)
         windows = sum(max(length - _WINDOW + 1, 0) for length, _ in videos)
-        line = f"{path.name}: {len(videos):,} videos, {windows:,} windows of {_WINDOW} frames"
+        counts = f"{_counted(len(videos), 'video')}, {_counted(windows, 'window')}"
+        line = f"{path.name}: {counts} of {_WINDOW} frames"
         if rates := [rate for _, rate in videos if rate > 0]:
             line += f", {_rates(rates)} frames per second"
         lines.append(line)
     return "\n".join([*lines, f"Written to {output}: {', '.join(path.name for path in paths)}"])
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _lengths_and_rates(path: pathlib.Path) -> list[tuple[int, float]]:
@@ -184,5 +189,5 @@ def _rates(rates: list[float], limit: int = 4) -> str:
     counts = collections.Counter(f"{rate:.4g}" for rate in rates)
     if len(counts) == 1:
         return next(iter(counts))
-    parts = [f"{rate} ({count} {'video' if count == 1 else 'videos'})" for rate, count in counts.most_common(limit)]
+    parts = [f"{rate} ({_counted(count, 'video')})" for rate, count in counts.most_common(limit)]
     return ", ".join(parts) + (f" and {len(counts) - limit} other" if len(counts) > limit else "")
