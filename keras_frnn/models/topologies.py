@@ -28,7 +28,8 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
     Raises:
         ValueError: an entry that is not one of these kinds.
     """
-    of_states: dict[str, Any] = {name: kwargs.pop(name) for name in ("update_bias", "decoder_update_bias") if name in kwargs}
+    names = ("update_bias", "decoder_update_bias")
+    of_states: dict[str, Any] = {name: kwargs.pop(name) for name in names if name in kwargs}
     general = {key: kwargs[key] for key in ("data_format", "dtype") if key in kwargs}
     # One initializer object would draw the same values for every layer.
     initializer = keras.initializers.get(kwargs.pop("kernel_initializer", "glorot_uniform"))
