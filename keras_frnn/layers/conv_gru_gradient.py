@@ -20,6 +20,8 @@ the loop has ended: `dx_rz = da_rz` and `dx_c = da_c`, and each kernel's gradien
 steps, of `h` for `W_rz` and of `r * h` for `W_c`. Autodiff would take it step by step, and add.
 """
 
+import functools
+
 from keras import ops
 
 from keras_frnn import backend
@@ -38,8 +40,15 @@ def make_iterate(update):
         Function of `x_rz` and `x_c` of all steps, `(time, batch, ...)`, the state before the first step, `W_rz` and
         `W_c`, that returns the states after every step.
     """
-    return backend.custom_gradient(
-        lambda *inputs: _iterate_with_residuals(update, *inputs), _gradient, lambda *inputs: _iterate(update, *inputs)
+    return backend.custom_gradient(*_functions(update))
+
+
+@functools.cache  # The same functions in each trace: Torch checks an exported trace against a second one.
+def _functions(update):
+    return (
+        lambda *inputs: _iterate_with_residuals(update, *inputs),
+        _gradient,
+        lambda *inputs: _iterate(update, *inputs),
     )
 
 
