@@ -60,8 +60,6 @@ Loops over time:
         Iterates `state = step(state, x)` over the first axis of `inputs`; all may be nested tuples. Returns the last
         state and `select` of every state. With `reverse`, it begins with the last input; outputs have the order of
         inputs. `differentiable=False` if autodiff does not go through the loop.
-    unchecked_traces()
-        A context in which Torch does not compare the graph of a trace with that of a second one.
     unroll_short_loops()
         A context in which TensorFlow unrolls loops of few steps.
     linear_recurrence(a, b, h, reverse)
@@ -101,7 +99,6 @@ sigmoid_gradient = engine.sigmoid_gradient
 split_channels = engine.split_channels
 tanh = engine.tanh
 tanh_gradient = engine.tanh_gradient
-unchecked_traces = engine.unchecked_traces
 upsample = engine.upsample
 
 __all__ = [
@@ -134,7 +131,6 @@ __all__ = [
     "tanh",
     "tanh_gradient",
     "transposed",
-    "unchecked_traces",
     "unroll_short_loops",
     "upsample",
     "upsampled_conv",

@@ -1,7 +1,6 @@
 """Keras on Torch."""
 
 import contextlib
-import functools
 from collections.abc import Callable
 
 import keras
@@ -219,14 +218,3 @@ def _step_by_step(a, b, h, reverse):
     for t in reversed(steps) if reverse else steps:
         torch.addcmul(b[t], a[t], states[t + before], out=states[t + after])
     return states
-
-
-@contextlib.contextmanager
-def unchecked_traces():
-    # The check traces again and compares graphs as text, in which a module's type may have got another number.
-    trace = torch.jit.trace
-    torch.jit.trace = functools.partial(trace, check_trace=False)
-    try:
-        yield
-    finally:
-        torch.jit.trace = trace

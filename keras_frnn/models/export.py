@@ -7,7 +7,7 @@ import pathlib
 import warnings
 from typing import TYPE_CHECKING
 
-from keras_frnn.backend import export_options, export_refusal, missing_export_modules, unchecked_traces
+from keras_frnn.backend import export_options, export_refusal, missing_export_modules
 from keras_frnn.checks import check_suffix
 from keras_frnn.files import atomic_path
 
@@ -82,7 +82,7 @@ class Exportable(_Model):
         at = contextlib.nullcontext(filepath) if suffix in (None, ".xml") else atomic_path(filepath)
         if format == "openvino":
             pathlib.Path(filepath).parent.mkdir(parents=True, exist_ok=True)
-        with quiet, at as path, warnings.catch_warnings(), unchecked_traces():
+        with quiet, at as path, warnings.catch_warnings():
             # Converters warn of their own deprecations, and that our checks of shapes are not traced.
             warnings.simplefilter("default" if verbose else "ignore")
             super().export(os.fspath(path), format, verbose=verbose, input_signature=input_signature, **kwargs)
