@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import filelock
 
+RECORD = "run.json"  # Name in a .keras file, beside Keras' own members, of the settings and the step of its training.
 _LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # The errors of file systems without locks.
 

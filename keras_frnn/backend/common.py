@@ -17,6 +17,18 @@ def accelerator() -> str | None:
     return None if "cpu" in device.lower() else device
 
 
+def batch_shards() -> int:
+    return 1
+
+
+def batch_processes() -> int:
+    return 1
+
+
+def export_options(format: str, options: dict) -> dict:
+    return options
+
+
 @contextlib.contextmanager
 def unroll_short_loops() -> Iterator[None]:
     """A context in which TensorFlow unrolls loops of few steps.

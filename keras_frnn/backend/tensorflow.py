@@ -8,6 +8,9 @@ from keras import ops
 
 from keras_frnn.backend import common
 
+batch_shards = common.batch_shards
+batch_processes = common.batch_processes
+export_options = common.export_options
 tanh = ops.tanh
 upsample = common.upsample
 minimal_gates = common.minimal_gates
@@ -18,18 +21,6 @@ def accelerator() -> str | None:
     # What is being traced for compilation is not on any device yet.
     with tf.init_scope():
         return common.accelerator()
-
-
-def batch_shards() -> int:
-    return 1
-
-
-def batch_processes() -> int:
-    return 1
-
-
-def export_options(format: str, options: dict) -> dict:
-    return options
 
 
 def gradients(wanted: bool, *tensors):

@@ -13,26 +13,14 @@ from keras_frnn.backend import common
 # time that the distance doubles. On a GPU, short sequences spend their time in calls.
 _STEPS = 32
 
+accelerator = common.accelerator
+batch_shards = common.batch_shards
+batch_processes = common.batch_processes
+export_options = common.export_options
 tanh = ops.tanh
 upsample = common.upsample
 minimal_gates = common.minimal_gates
 _all_at_once = common.all_at_once
-
-
-def accelerator() -> str | None:
-    return common.accelerator()
-
-
-def batch_shards() -> int:
-    return 1
-
-
-def batch_processes() -> int:
-    return 1
-
-
-def export_options(format: str, options: dict) -> dict:
-    return options
 
 
 def gradients(wanted: bool, *tensors):

@@ -13,9 +13,8 @@ import zipfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from keras_frnn.files import check_writable
+from keras_frnn.files import RECORD, check_writable
 
-RECORD = "run.json"  # Name in a .keras file, beside Keras' own members, of the settings and the step of its training.
 NETWORK = "model.keras"  # What `train` writes and `evaluate` reads by default, and what is looked for in a folder.
 WINDOWS = {"context": 10, "horizon": 10, "frame_step": 1}
 TRAINING = {"network": "quick", "batch": 2, **WINDOWS, "learning_rate": 2e-3, "mirror": False}

@@ -3,7 +3,6 @@
 from typing import Any
 
 from keras_frnn import datasets, evaluation
-from keras_frnn.checks import check_suffix
 from keras_frnn.command.before_keras import NETWORK, TrainedOn, find_model, flag, forecast_windows, trained_on
 from keras_frnn.command.networks import load_model, verdict
 from keras_frnn.datasets.video_files.video_store import open_store
@@ -20,8 +19,6 @@ def evaluate(
     output: str | None,
 ):
     """Scores networks on the test videos, and copying the last given frame for comparison."""
-    if output is not None:
-        check_suffix(output, ".csv")
     names = model or [NETWORK]
     compared = {name: load_model(name) for name in names}
     trained = {name: trained_on(find_model(name)) for name in names}

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from keras_frnn import callbacks, models
-from keras_frnn.checks import check_suffix
 from keras_frnn.command.before_keras import WINDOWS, pictures_folder, run_folder, training_settings
 from keras_frnn.command.networks import mean_squared_error, verdict
 from keras_frnn.evaluation.scores import checked_batches
@@ -47,7 +46,6 @@ def train(
 
     If `output` exists, its training continues, and a flag that is None keeps its value from there.
     """
-    check_suffix(output, ".keras")
     path = pathlib.Path(output)
     flags = dict(network=network, batch=batch, context=context, horizon=horizon, frame_step=frame_step)
     settings, record = training_settings(path, steps, flags | dict(learning_rate=learning_rate, mirror=mirror))

@@ -25,9 +25,8 @@ from keras_frnn.experiments.experiment import (
     flat,
     replace,
 )
-from keras_frnn.files import atomic_path
+from keras_frnn.files import RECORD, atomic_path
 
-_RECORD = "run.json"
 _KEPT = 5
 # These change nothing in what a run computes: it may go on on other devices, with its data in another folder.
 _FREE = {"device", "devices", "data", "test_array", "checkpoint_every"}
@@ -180,7 +179,7 @@ class RunFolder:
             temporary.parent.mkdir(parents=True, exist_ok=True)
             model.save(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(_RECORD, json.dumps(record))
+                archive.writestr(RECORD, json.dumps(record))
             os.replace(temporary, path)
         # A full disk shows in errors of the system, zipfile and h5py.
         except Exception as error:
@@ -217,7 +216,7 @@ def record_of(path: pathlib.Path) -> dict:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            record = json.loads(archive.read(_RECORD))
+            record = json.loads(archive.read(RECORD))
         _settings(record["settings"], path)
         return {**record, "iteration": int(record["iteration"]), "seconds": float(record["seconds"])}
     # A damaged zip file shows in many ways.
