@@ -127,7 +127,7 @@ def card(metadata: dict) -> str:
         **means,
         **unseen,
         name=_NAME.value,
-        weights=metadata["weights"],
+        weights=metadata["parameter_count"],
         sequences=metadata["scores"]["sequences"],
         by_step="\n".join(f"| +{i} | {a:.4f} | {b:.2f} | {c:.4f} |" for i, (a, b, c) in enumerate(by_step, start=1)),
     )
