@@ -186,7 +186,7 @@ class TestPredictSeveralClips:
         write_clip("large.avi", size=(64, 64), frames=12)
         (tmp_path / "bad.avi").write_bytes(b"no video")
         (tmp_path / "empty").mkdir()
-        clips = ["bad.avi", "no.avi", "good.avi", "empty", "short.avi", "large.avi"]
+        clips = ["bad.avi", "0", "good.avi", "empty", "short.avi", "large.avi"]
         assert keras_frnn_command.main(["predict", *clips, *DIGITS, "--start=5", "--steps=1"]) == 1
         out, error = capfd.readouterr()
         *sentences, _, end = error.splitlines()

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from keras_frnn import evaluation
-from keras_frnn.command.before_keras import find_model, forecast_windows, results_folder, trained_on
+from keras_frnn.command.before_keras import check_file, find_model, forecast_windows, results_folder, trained_on
 from keras_frnn.command.networks import (
     FRAME_RATE,
     forecast,
@@ -54,6 +54,7 @@ def predict(clips: list[str], output: str, **settings):
                 continue
             predictor.seen.add(content)
             try:
+                check_file(clip)  # Otherwise, a number would be a camera.
                 path = _unused(stem, suffix)
                 print(f"{shown(clip)} ->", *predictor.write(clip, path), flush=True)
                 written += 1
