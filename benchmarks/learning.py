@@ -19,7 +19,7 @@ import time
 import keras
 import numpy as np
 from absl import app, flags
-from transfer import rebuilt, start_from
+from transfer import rebuilt
 
 from keras_frnn import datasets, evaluation, layers, losses, models, optimizers
 from keras_frnn.files import atomic_path
@@ -75,7 +75,7 @@ def make_model():
     if _INITIAL.value:
         starts = []
         for path in _INITIAL.value:
-            start_from(model, keras.saving.load_model(path, compile=False))
+            models.start_from(model, keras.saving.load_model(path, compile=False))
             starts.append(model.get_weights())
         model.set_weights([np.mean(weights, axis=0) for weights in zip(*starts, strict=True)])
     return model

@@ -79,30 +79,6 @@ def test_learning_begins_with_the_mean_of_weights(tmp_path):
         np.testing.assert_allclose(weight, (one + other) / 2, atol=1e-6)
 
 
-def test_a_wider_network_begins_with_the_forecasts_of_a_narrower_one(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import transfer
-
-    generator = np.random.default_rng(0)
-    frames = generator.uniform(-1, 1, (2, 3, 8, 8, 1)).astype("float32")
-    narrow, wide = (
-        models.FoldedRNN.from_topology([("conv", a, 3), ("recurrent", b, 3), ("pool", 2), ("recurrent", c, 3)], 4)
-        for a, b, c in [(2, 3, 4), (3, 5, 4)]
-    )
-    narrow.forecast(frames)
-    narrow.set_weights([weight + 0.1 * generator.normal(size=weight.shape) for weight in narrow.get_weights()])
-    forecast, other = narrow.forecast(frames), wide.forecast(frames)
-    assert np.abs(forecast - other).max() > 0.01
-    transfer.start_from(wide, narrow)
-    np.testing.assert_allclose(wide.forecast(frames), forecast, atol=1e-6)
-    before = wide.get_weights()
-    wide.compile(keras.optimizers.SGD(0.1), "mse")
-    for _ in range(3):
-        wide.train_on_batch(frames, np.ones((2, 4, 8, 8, 1), "float32"))
-    for old, new in zip(before, wide.get_weights(), strict=True):
-        assert (old != new).reshape(-1, old.shape[-1]).any(axis=0).all()  # Every filter learns.
-
-
 def test_what_could_be_known_of_moving_digits(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARK.parent)
     import limits
