@@ -35,47 +35,6 @@ def test_measures_one_model_in_a_process(monkeypatch):
     assert f"{twice.training_step_seconds:.2f} (2.00)" in table
 
 
-def test_a_wider_network_begins_with_the_forecasts_of_a_narrower_one(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import transfer
-
-    generator = np.random.default_rng(0)
-    frames = generator.uniform(-1, 1, (2, 3, 8, 8, 1)).astype("float32")
-    narrow, wide = (
-        models.FoldedRNN.from_topology([("conv", a, 3), ("recurrent", b, 3), ("pool", 2), ("recurrent", c, 3)], 4)
-        for a, b, c in [(2, 3, 4), (3, 5, 4)]
-    )
-    narrow.forecast(frames)
-    narrow.set_weights([weight + 0.1 * generator.normal(size=weight.shape) for weight in narrow.get_weights()])
-    forecast, other = narrow.forecast(frames), wide.forecast(frames)
-    assert np.abs(forecast - other).max() > 0.01
-    transfer.start_from(wide, narrow)
-    np.testing.assert_allclose(wide.forecast(frames), forecast, atol=1e-6)
-    before = wide.get_weights()
-    wide.compile(keras.optimizers.SGD(0.1), "mse")
-    for _ in range(3):
-        wide.train_on_batch(frames, np.ones((2, 4, 8, 8, 1), "float32"))
-    for old, new in zip(before, wide.get_weights(), strict=True):
-        assert (old != new).reshape(-1, old.shape[-1]).any(axis=0).all()  # Every filter learns.
-
-
-def test_a_network_rebuilt_in_float32_with_another_horizon(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import transfer
-
-    layers = [("conv", 2, 3), ("recurrent", 3, 3)]
-    network = models.FoldedRNN.from_topology(layers, 2, dtype="mixed_bfloat16", name="trained")
-    network.build((None, 3, 8, 8, 1))
-    for twin, dtype in (
-        (transfer.rebuilt(network, horizon=4), "mixed_bfloat16"),
-        (transfer.rebuilt(network, in_float32=True, horizon=4), "float32"),
-    ):
-        assert (twin.horizon, twin.name) == (4, "trained")
-        assert {layer.dtype_policy.name for layer in twin.stack} == {dtype}
-        for one, other in zip(network.get_weights(), twin.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
 def test_table_of_speed(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARK.parent)
     import speed

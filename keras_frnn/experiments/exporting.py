@@ -41,8 +41,6 @@ def export(experiment: Experiment, folder: RunFolder):
     path, temporary = folder.path / "preset", folder.path / "saving-preset"
     shutil.rmtree(temporary, ignore_errors=True)
     network = in_float32(trained, horizon=experiment.windows.horizon, name=folder.settings["recipe"])
-    network.build(trained.context_shape)
-    network.set_weights(trained.get_weights())
     network.save_to_preset(temporary, dtype="float16")
     rounded = type(network).from_preset(temporary)
     metadata = {

@@ -215,10 +215,10 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
 
 
 def in_float32(model: keras.Model, lowest_only: bool = False, **changes) -> keras.Model:
-    """A network with new weights whose layers compute in float32: all, or those up to the lowest kernel.
+    """A network with the same weights whose layers compute in float32: all, or those up to the lowest kernel.
 
     Args:
-        model: a network of folded layers.
+        model: a network of folded layers; if it is not built, the other one is not, either.
         lowest_only: whether the layers above keep their precision.
         **changes: to the network's configuration, such as `horizon`.
     """
@@ -227,7 +227,11 @@ def in_float32(model: keras.Model, lowest_only: bool = False, **changes) -> kera
         layer["config"]["dtype"] = "float32"
         if lowest_only and "kernel_size" in layer["config"]:
             break
-    return type(model).from_config(config)
+    twin = type(model).from_config(config)
+    if model.built:
+        twin.build(model.context_shape)
+        twin.set_weights(model.get_weights())
+    return twin
 
 
 def _named(name: str, flag: str, *modules):

@@ -85,13 +85,17 @@ def test_one_command_trains_and_exports_a_preset(tmp_path, monkeypatch):
     np.testing.assert_allclose(preset.forecast(context), forecast, atol=0.02)
 
 
-def test_pixels_stay_float32(tmp_path):
+def test_pixels_stay_float32():
     """In bfloat16, black would not be exactly black."""
     experiment, _ = phases(TINY)[2]
     model = training.make_model(experiment, (2, 3, 16, 16, 1))
     assert [layer.compute_dtype for layer in model.stack] == ["float32", "bfloat16", "bfloat16"]
     assert model.loss.get_config()["weight"] == 0.1
     assert model.optimizer.global_clipnorm == 1.0
+    twin = training.in_float32(model, horizon=4)
+    assert (twin.horizon, {layer.compute_dtype for layer in twin.stack}) == (4, {"float32"})
+    for one, other in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_kinds_of_batches_take_turns():
