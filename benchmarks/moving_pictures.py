@@ -275,7 +275,7 @@ def card(metadata: dict) -> str:
     (training,), videos = metadata["training"], pathlib.Path("benchmarks/results/video.md")
     return CARD.format(
         size=_SIZE.value,
-        weights=metadata["weights"],
+        weights=metadata.get("parameter_count", metadata.get("weights")),
         ratio=np.mean(mine) / np.mean(copy),
         sequences=metadata["scores"]["sequences"],
         videos=videos.read_text().partition("\n\n")[2] if videos.exists() else "",

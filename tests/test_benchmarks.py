@@ -110,3 +110,29 @@ def test_convolutions_alone_are_those_of_the_network(monkeypatch):
     # The gradient of the frames is not computed.
     frames = 2 * 4 * 8 * 8 * 3 * 3 * 2
     assert macs == {"forward": forward, "inputs": forward - frames, "kernels": forward}
+
+
+def test_table_of_training_cost(monkeypatch, tmp_path):
+    command = [sys.executable, BENCHMARK.with_name("training_cost.py"), "--only=quick:16:3", "--batch_size=1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    measured = evaluation.Cost(**json.loads(result.stdout.splitlines()[-1]))
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    import training_cost
+    from training_cost import Row
+
+    counted = {row.key: row for row in training_cost.count()}
+    assert len(counted) == 4 * 2 * 3
+    for key in ("quick:128:1", "moving-pictures:256:3"):
+        assert counted[key].macs == training_cost.cost(key, None).macs
+    assert measured.weights == counted["quick:64:3"].parameters
+    assert 16 * measured.macs == counted["quick:64:3"].macs
+    # Arithmetic and memory of what is not measured follow from what is.
+    rows = [Row("a", 64, 1, 10, 10**9, 0.3, 1e9, True), Row("a", 128, 1, 10, 4 * 10**9, 1.2, 1.75e9, True)]
+    rows += [Row("a", 256, 1, 10, 16 * 10**9), Row("b", 64, 3, 20, 2 * 10**9)]
+    training_cost.compute(rows)
+    table = training_cost.table(rows, batch_size=2)
+    assert "| a | 128x128 gray | 10 | 4.0 | 1.8 | 20 |" in table
+    assert "| a | 256x256 gray | 10 | 16.0 | about 4.8 | about 80 |" in table
+    assert "| b | 64x64 color | 20 | 2.0 |  | about 10 |" in table
+    assert "trained at 40 to 40 GFLOP/s" in table.replace("\n", " ")

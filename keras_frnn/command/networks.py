@@ -1,6 +1,5 @@
 """What the commands share: loading a network, fitting a video to it, forecasting, and saying how good that is."""
 
-import json
 import math
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 
 from keras_frnn import models
 from keras_frnn.command.before_keras import TrainedOn, find_model
+from keras_frnn.hub import is_on_hub
 from keras_frnn.layers import layout
 from keras_frnn.models.strangers import check_keras_file
 
@@ -16,25 +16,22 @@ _GRAY = 3.0  # Codecs store gray videos in color: the largest mean difference of
 
 
 def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
-    """Loads a preset of the package, a .keras file, or a folder with a preset or model.keras.
+    """Loads a preset of the package or of the Hugging Face Hub, a .keras file, or what is in a folder.
 
     Args:
-        name: name or path.
+        name: name or path; a folder holds a preset or model.keras.
         compile: whether to load the optimizer and the loss of a .keras file, too.
 
     Raises:
         ValueError: there is no such model, it does not load, or it is not a model of this package.
+        OSError, ImportError: it cannot be downloaded.
     """
-    families = (models.FoldedRNN, models.LadderRNN)
+    if is_on_hub(name):
+        return models.VideoPredictor.from_preset(name)
     path = find_model(name)
     if path.is_dir():
-        try:
-            class_name = json.loads((path / "metadata.json").read_text())["class_name"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path / 'metadata.json'} is damaged ({error}).") from error
-        family = next((family for family in families if family.__name__ == class_name), models.FoldedRNN)
-        return family.from_preset(path)
-    check_keras_file(path, (*families, models.ConvLSTMForecaster, models.CopyLastFrame))
+        return models.VideoPredictor.from_preset(path)
+    check_keras_file(path, (models.FoldedRNN, models.LadderRNN, models.ConvLSTMForecaster, models.CopyLastFrame))
     try:
         return keras.saving.load_model(path, compile=compile)
     # Damaged files raise errors of many kinds in zipfile, h5py and Keras.
@@ -80,11 +77,6 @@ def forecast(model, frames: np.ndarray, context: int, steps: int) -> tuple[np.nd
     return given, future, predicted
 
 
-def score(future: np.ndarray, predicted: np.ndarray, last: np.ndarray) -> str:
-    """A line with the mean squared errors of a forecast and of the last given frame, on frames in [0, 1]."""
-    return verdict(*(mean_squared_error(future, frames) for frames in (predicted, last[None])))
-
-
 def mean_squared_error(future: np.ndarray, frames: np.ndarray) -> float:
     """Takes frames in [-1, 1]; the error is that of frames in [0, 1]."""
     return float(np.square((future - frames) / 2).mean())
@@ -96,8 +88,10 @@ def verdict(error: float, copied: float) -> str:
     return f"MSE {error:.4f}; copying the last given frame: {copied:.4f}. The forecast is {better} copying."
 
 
-def print_misfit(name: str, trained: TrainedOn, network, source: str, frame: np.ndarray, frame_step: int | None = None):
-    """Prints a line if a network was trained on frames of another kind than a video's.
+def misfits(
+    name: str, trained: TrainedOn, network, source: str, frame: np.ndarray, frame_step: int | None = None
+) -> list[str]:
+    """Lines for the user if a network was trained on frames of another kind than a video's.
 
     Args:
         name: name of the network.
@@ -113,15 +107,17 @@ def print_misfit(name: str, trained: TrainedOn, network, source: str, frame: np.
         f" of {frame.shape[0]}x{frame.shape[1]}" if trained.digits and [*size] != [*frame.shape[:2]] else "",
         " in color" if is_color and channels == 1 else " in gray" if not is_color and channels == 3 else "",
     ]
+    lines = []
     if trained.data and any(found):
         about = [trained.data, *[f"{size[0]}x{size[1]}"] * (None not in size), "gray" if channels == 1 else "in color"]
-        print(
+        lines.append(
             f"{name} was trained on {', '.join(about)}; {source} has frames{''.join(found)}. For a network of your own "
             "videos, see `keras-frnn prepare --help` and `keras-frnn train --help`."
         )
     step = trained.windows.get("frame_step", frame_step)
     if frame_step is not None and step != frame_step:
-        print(f"{name} was trained with --frame-step={step}. Received: --frame-step={frame_step}")
+        lines.append(f"{name} was trained with --frame-step={step}. Received: --frame-step={frame_step}")
+    return lines
 
 
 def _data_format(model) -> str:

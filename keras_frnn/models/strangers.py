@@ -17,14 +17,12 @@ import h5py
 import keras
 
 from keras_frnn.checks import shapes_fit
-from keras_frnn.layers import layout
+from keras_frnn.hub import LARGEST_TEXT
 from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
-from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 
-_LARGEST_TEXT = 2**24  # Bytes of JSON.
 _LARGEST_RATIO = 8  # The largest compression ratio of a .keras file, which Keras does not compress.
 # The modules whose classes may be in a network's configuration, besides registered classes.
 _MODULES = ("keras.initializers", "keras.random", "keras.dtype_policies")
@@ -37,8 +35,8 @@ def parse_json(text: bytes, name: str) -> Any:
     Raises:
         ValueError: it is damaged, larger than 16 MiB, or nested too deeply.
     """
-    if len(text) > _LARGEST_TEXT:
-        raise ValueError(f"{name} is damaged: it has more than {_LARGEST_TEXT:,} bytes.")
+    if len(text) > LARGEST_TEXT:
+        raise ValueError(f"{name} is damaged: it has more than {LARGEST_TEXT:,} bytes.")
     try:
         return json.loads(text)
     except ValueError as error:
@@ -50,7 +48,7 @@ def parse_json(text: bytes, name: str) -> Any:
 def read_text(path: pathlib.Path) -> bytes:
     """The contents of a file for `parse_json`, up to the largest size that it accepts plus one byte."""
     with open(path, "rb") as file:
-        return file.read(_LARGEST_TEXT + 1)
+        return file.read(LARGEST_TEXT + 1)
 
 
 def make_network(cls: type[keras.Model], config: dict, context_shape, name: str, **kwargs) -> keras.Model:
@@ -90,11 +88,8 @@ def check_count(network: keras.Model, context_shape, held: int, name: str):
 def count_weights(network: keras.Model, context_shape) -> int:
     """The number of weights that a network will have for frames of this shape; it is not built."""
     count = 0
-    for layer, channels in _stack(network, context_shape):
-        if isinstance(layer, keras.layers.ConvLSTM2D):
-            area = math.prod(layer.kernel_size)
-            count += 4 * layer.filters * (area * (channels + layer.filters) + 1)
-        elif isinstance(layer, FoldedConv2D):
+    for layer, channels in network.layers_and_inputs(context_shape):
+        if isinstance(layer, FoldedConv2D):
             count += math.prod(layer.kernel_size) * channels * layer.filters + layer.filters + channels
         elif isinstance(layer, FoldedMinConvGRU):
             area = math.prod(layer.kernel_size)
@@ -106,31 +101,16 @@ def count_weights(network: keras.Model, context_shape) -> int:
             area = math.prod(layer.kernel_size)
             both = _directions(channels, layer.filters)
             count += layer.filters + channels + sum(3 * b * (area * (2 * a + b) + 1) for a, b in both)
-    if isinstance(network, ConvLSTMForecaster):
-        *_, channels = layout.frame_size_and_channels(context_shape, network.data_format)
-        count += (sum(network.filters) + 1) * channels * network.patch_size**2
+        elif isinstance(layer, keras.layers.ConvLSTM2D):
+            count += 4 * layer.filters * (math.prod(layer.kernel_size) * (channels + layer.filters) + 1)
+        elif isinstance(layer, keras.layers.Conv2D):
+            count += layer.filters * (math.prod(layer.kernel_size) * channels + 1)
     return count
 
 
 def _directions(channels: int, filters: int):
     """Channels of the inputs and states of encoding and of decoding."""
     return (channels, filters), (filters, channels)
-
-
-def _stack(network: keras.Model, context_shape):
-    """The layers with weights, and the input channels of each."""
-    if isinstance(network, ConvLSTMForecaster):
-        *_, channels = layout.frame_size_and_channels(context_shape, network.data_format)
-        for layers, inputs in ((network.encoder, channels * network.patch_size**2), (network.forecaster, 1)):
-            for layer in layers:
-                yield layer, inputs
-                inputs = layer.filters
-        return
-    shape = tuple(context_shape)
-    for layer in getattr(network, "stack", ()):
-        *_, channels = layout.frame_size_and_channels(shape, network.data_format)
-        yield layer, channels
-        shape = layer.encoded_shape(shape)
 
 
 def check_weights(file: h5py.File, held: int):
@@ -179,7 +159,7 @@ def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], 
             if sum(sizes.values()) > _LARGEST_RATIO * path.stat().st_size:
                 raise ValueError(f"{path} is damaged: it unpacks to {sum(sizes.values()):,} bytes.")
             with archive.open("config.json") as file:
-                content = parse_json(file.read(_LARGEST_TEXT + 1), f"config.json in {path}")
+                content = parse_json(file.read(LARGEST_TEXT + 1), f"config.json in {path}")
             weights = archive.read("model.weights.h5")
     # The exceptions of zipfile.
     except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
