@@ -12,9 +12,18 @@ import keras
 import numpy as np
 
 from keras_frnn.files import atomic_path
-from keras_frnn.models.strangers import check_count, check_weights, make_network, parse_json, read_text
+from keras_frnn.models.strangers import (
+    check_count,
+    check_weights,
+    how_to_compress,
+    make_network,
+    parse_json,
+    read_text,
+)
 
 BUILT_IN = pathlib.Path(__file__).parent.parent / "presets"
+_BITS = 8
+_LARGEST = (2**_BITS - 1) * 2 ** (16 - _BITS)  # Of the numbers of float16 with so many bits.
 _CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
 
 
@@ -100,14 +109,18 @@ def save_preset(model: keras.Model, folder: str | os.PathLike, metadata: dict | 
 
 
 def _to_float16(path: pathlib.Path):
-    """Converts the weights to float16, which halves the file; Keras loads them without conversion."""
+    """Rounds the weights to eight significant bits, as bfloat16 has, and stores them as compressed float16.
+
+    Keras loads them without conversion.
+    """
     with h5py.File(path) as file:
         values = {}
         file.visititems(lambda name, item: values.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    largest = np.finfo("float16").max
-    beyond = [name for name, value in values.items() if np.abs(value).max(initial=0) > largest]
+    beyond = [name for name, value in values.items() if np.abs(value).max(initial=0) > _LARGEST]
     if beyond:
-        raise ValueError(f"float16 cannot hold the weights {', '.join(beyond)}, which exceed {largest}.")
+        raise ValueError(f"float16 cannot hold the weights {', '.join(beyond)}, which exceed {_LARGEST}.")
     with h5py.File(path, "w") as file:
         for name, value in values.items():
-            file.create_dataset(name, data=value.astype("float16"))
+            fraction, exponent = np.frexp(value)
+            rounded = np.ldexp(np.rint(fraction * 2**_BITS) / 2**_BITS, exponent).astype("float16")
+            file.create_dataset(name, data=rounded, **how_to_compress(rounded))
