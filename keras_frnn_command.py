@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(parser=added)
         return functools.partial(_add, added)
 
-    def model(default: str) -> dict:
+    def model(default: str | None) -> dict:
         known = "moving-pictures or moving-digits, a .keras file, a folder, or hf://user/name"
         return dict(default=default, metavar="MODEL", help=known)
 
@@ -221,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     add = command(
         "app", "[--FLAG=VALUE ...]", "Open a page on this machine to play with a network; needs keras-frnn[app]."
     )
-    add("--model", **model("moving-digits"))
+    add("--model", **model(None), otherwise="moving-pictures, and moving-digits for digits")
     add("--port", type=_positive, default=7860, metavar="N", help="the page is http://127.0.0.1:N")
     return parser
 

@@ -131,10 +131,11 @@ def _evaluate(folder: str, model: list[str] | None, output: str | None, **flags)
     forecast_windows(trained, **{name: flags[name] for name in WINDOWS})
 
 
-def _app(model: str, port: int):
+def _app(model: str | None, port: int):
     if port > 65535:
         raise ValueError(f"Expected a port up to 65535. Received: --port={port}")
-    find_model(model)
+    if model is not None:
+        find_model(model)
     if importlib.util.find_spec("gradio") is None:
         raise ImportError("The page needs Gradio: `pip install keras-frnn[app]`.")
 
