@@ -30,13 +30,13 @@ class VideoParts:
 def split_off(videos: Videos, names: list[str], fraction: float, span: int) -> tuple[VideoParts, VideoParts]:
     """The videos to train on, and those that are held out.
 
-    The choice depends on the names alone, so other videos do not change it, and neither side is empty. If a single
-    video has a window, its last frames are held out.
+    The choice depends on the names alone, and neither side is empty. If a single video has a window, its last frames
+    are held out.
 
     Args:
         videos: the training videos.
         names: their names.
-        fraction: approximate fraction of the videos, or of the single video's frames, to hold out.
+        fraction: fraction of the videos, or of the single video's frames, to hold out.
         span: frames that a window covers.
 
     Raises:
@@ -44,10 +44,8 @@ def split_off(videos: Videos, names: list[str], fraction: float, span: int) -> t
     """
     whole = [(video, 0, int(length)) for video, length in enumerate(videos.lengths) if length >= span]
     if len(whole) > 1:
-        numbers = [_number(names[video]) for video, _, _ in whole]
-        held = {part for part, number in zip(whole, numbers, strict=True) if number < fraction}
-        held.add(whole[int(np.argmin(numbers))])
-        held.discard(whole[int(np.argmax(numbers))])
+        count = min(max(round(len(whole) * fraction), 1), len(whole) - 1)
+        held = sorted(whole, key=lambda part: _digest(names[part[0]]))[:count]
         parts = [part for part in whole if part not in held], [part for part in whole if part in held]
     else:
         video, _, length = whole[0] if whole else (0, 0, 0)
@@ -62,6 +60,5 @@ def split_off(videos: Videos, names: list[str], fraction: float, span: int) -> t
     return VideoParts(videos, videos.name, parts[0]), VideoParts(videos, f"{videos.name}, held out", parts[1])
 
 
-def _number(name: str) -> float:
-    """A number in [0, 1) that depends on the name of a video."""
-    return int.from_bytes(hashlib.sha256(os.fsencode(f"validation\0{name}")).digest()[:8]) / 2**64
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(os.fsencode(f"validation\0{name}")).digest()

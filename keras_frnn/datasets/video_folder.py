@@ -206,8 +206,9 @@ def video_folder(
         crop: (height, width) of the crop: at a random position in training, at the center in testing.
         mirror: in training, mirror half of the windows left to right. Unsuitable for text, maps, traffic and anything
             else in which left and right differ.
-        held_out: approximate fraction of the training videos that is held out for validation, in [0, 1). The choice
-            depends on their names. Of a single video, the last frames are held out.
+        held_out: fraction of the training videos that is held out for validation, in [0, 1), rounded to a number of
+            videos from one to all but one. The choice depends on their names. Of a single video, the last frames are
+            held out.
         seed: any integer.
         sequences: for validation and testing: number of windows to select with `seed`; all by default.
         start: number of windows that each worker skips at the beginning; `start=k * batch_size` continues after k

@@ -382,12 +382,13 @@ class TestHeldOut:
         folder = self.write(tmp_path / "ten", dict.fromkeys(names, 3))
         train, validation = (self.shades(folder, split) for split in ("train", "validation"))
         assert not train & validation
-        assert len(train) + len(validation) == 30
-        assert 3 <= len(validation) <= 12
+        assert (len(train), len(validation)) == (24, 6)
         assert self.shades(folder, "train", seed=1) == train
         assert self.shades(folder, "test") == self.shades(folder, "train", held_out=0.0) == train | validation
-        more = self.write(tmp_path / "more", dict.fromkeys([*names, "another", "one more"], 3))
-        assert {shade for shade in self.shades(more, "validation") if shade < 100} == validation
+        # In another order, and with other frames, the same videos are held out.
+        other = self.write(tmp_path / "other", dict.fromkeys(names[::-1], 4))
+        shades = self.shades(other, "validation")
+        assert {9 - shade // 10 for shade in shades} == {shade // 10 for shade in validation}
 
     def test_neither_side_is_empty(self, tmp_path):
         folder = self.write(tmp_path / "two", {"a": 4, "b": 4, "short": 1})
