@@ -94,8 +94,8 @@ class PresetModel(_Model):
         Args:
             folder: created if it does not exist.
             metadata: what else to put into `metadata.json`: how it was trained, its scores.
-            dtype: of the stored weights: `"float32"`, or `"float16"`, rounded to two digits and compressed, for about a third
-                of the size.
+            dtype: of the stored weights: `"float32"`, or `"float16"`, rounded to two digits and compressed, for about a
+                third of the size.
 
         Raises:
             ValueError: the network is not built; the folder is a file; metadata that JSON cannot hold; or weights that
