@@ -11,10 +11,12 @@ import math
 import os
 import pathlib
 import zipfile
+import zlib
 from typing import Any
 
 import h5py
 import keras
+import numpy as np
 
 from keras_frnn.checks import shapes_fit
 from keras_frnn.hub import LARGEST_TEXT
@@ -24,6 +26,9 @@ from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 
 _LARGEST_RATIO = 8  # The largest compression ratio of a .keras file, which Keras does not compress.
+_LARGEST_WEIGHTS_RATIO = 2  # The largest compression ratio of the weights of a preset.
+_LEVEL = 9  # Of gzip.
+_LEAST_COMPRESSED = 4096  # Bytes of a weight. For less, HDF5's index would take more space than compression saves.
 # The modules whose classes may be in a network's configuration, besides registered classes.
 _MODULES = ("keras.initializers", "keras.random", "keras.dtype_policies")
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy")
@@ -78,7 +83,7 @@ def make_network(cls: type[keras.Model], config: dict, context_shape, name: str,
 def check_count(network: keras.Model, context_shape, held: int, name: str):
     """Raises a ValueError if a network would have more weights than a file of `held` bytes can hold."""
     count = count_weights(network, context_shape)
-    if 2 * count > held:  # float16
+    if 2 * count > _LARGEST_WEIGHTS_RATIO * held:  # float16
         raise ValueError(
             f"{name} is damaged: its network has {count:,} weights, but the {held:,} bytes of its weights file hold "
             "fewer."
@@ -113,6 +118,17 @@ def _directions(channels: int, filters: int):
     return (channels, filters), (filters, channels)
 
 
+def how_to_compress(weight: np.ndarray) -> dict:
+    """Arguments of h5py's `create_dataset` for a weight; `check_weights` accepts no other compression."""
+    inflated = weight.nbytes
+    if inflated < _LEAST_COMPRESSED:
+        return {}
+    planes = weight.reshape(-1).view("uint8").reshape(-1, weight.itemsize).T  # As the filter `shuffle` orders bytes.
+    if _LARGEST_WEIGHTS_RATIO * len(zlib.compress(planes.tobytes(), _LEVEL)) <= inflated:
+        return {}
+    return {"chunks": weight.shape, "shuffle": True, "compression": "gzip", "compression_opts": _LEVEL}
+
+
 def check_weights(file: h5py.File, held: int):
     """Raises a ValueError if an HDF5 file of `held` bytes does not hold all its weights, or holds anything else."""
     claimed = 0
@@ -132,14 +148,34 @@ def check_weights(file: h5py.File, held: int):
             return f"{path!r} has dtype {item.dtype}, not floating-point numbers"
         size = math.prod(item.shape or ()) * item.dtype.itemsize
         claimed += size
-        if item.id.get_storage_size() < size or claimed > held:
+        is_compressed = _is_compressed(item)
+        ratio = _LARGEST_WEIGHTS_RATIO if is_compressed else 1
+        if ratio * item.id.get_storage_size() < size or claimed > _LARGEST_WEIGHTS_RATIO * held:
             return f"{path!r} has the shape {item.shape}, but less data is stored"
+        if properties.get_nfilters() and not (is_compressed and _inflates_to(item, size)):
+            return f"{path!r} is compressed in another way than by `save_to_preset`"
         return None
 
     # h5py swallows exceptions raised during a visit.
     fault = file.visititems_links(fault_of_link) or file.visititems(fault_of_item)
     if fault:
         raise ValueError(fault)
+
+
+def _is_compressed(item: h5py.Dataset) -> bool:
+    """Whether a weight is stored as `how_to_compress` says."""
+    is_whole = item.chunks == item.shape and item.id.get_num_chunks() == 1
+    return is_whole and item.shuffle and item.compression == "gzip" and item.id.get_create_plist().get_nfilters() == 2
+
+
+def _inflates_to(item: h5py.Dataset, size: int) -> bool:
+    """Whether a compressed weight has so many bytes. HDF5 would inflate any number."""
+    unused_filters, chunk = item.id.read_direct_chunk((0,) * item.ndim)
+    inflater = zlib.decompressobj()
+    try:
+        return not unused_filters and len(inflater.decompress(chunk, size + 1)) == size and inflater.eof
+    except zlib.error:
+        return False
 
 
 def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], ...]):

@@ -343,8 +343,8 @@ def test_initial_weights(tmp_path, undisturbed):
     assert_same_weights(weights(tmp_path / "b"), weights(undisturbed))
     flags = (f"--initial_weights={undisturbed}", "--topology=(('conv',2,3),('recurrent',3,3))")
     message = fails(tmp_path / "c", "train", *flags)
-    assert "Expected: FoldedRNN, conv(2, 3) recurrent(3, 3), 1 channel(s)." in message
-    assert "with FoldedRNN, conv(2, 3) pool(2) recurrent(3, 3) recurrent(3, 3), 1 channel(s)" in message
+    assert f"Training cannot start from {undisturbed}. Layer 2 cannot start from the source's." in message
+    assert "Expected: FoldedMaxPooling2D(size 2x2). Received: FoldedConvGRU(3 filters, 3x3)." in message
 
 
 def test_devices(tmp_path):
@@ -475,6 +475,7 @@ def test_help_needs_no_keras(recipe):
         (["--remat=perhaps"], "--remat: must be BOOL"),
         (["--mirror"], "unrecognized arguments: --mirror"),
         (["--show"], "--show is for the stage predict"),
+        (["--turns=(3,)"], "--turns: `turns` must be dictionaries of the flags digits, num_digits, speed. Received"),
         (["--phases=(3,)"], "--phases: A phase is a dictionary of flags, such as dict(horizon=5). Received: 3"),
         (["--phases=({'horizons': 3},)"], "--phases: An experiment has the values title, "),
         (["--phases=({}, {'average': 2})"], "Phase 2 can average up to 1 networks. Received: 2"),
@@ -496,6 +497,7 @@ def test_bad_flags(flags, message, tmp_path, capsys):
         (["--size=15"], "Frame height 15 does not fit"),
         (["--test_array=none.npy", "--digits=mnist"], "There is no file none.npy"),
         (["--initial_weights=nowhere"], "There is no trained network in nowhere"),
+        (["--cooldown=2"], "`cooldown` is a fraction of the training, from 0 to 1. Received: cooldown=2.0"),
     ],
 )
 def test_flags_that_do_not_go_together(flags, message, tmp_path):

@@ -91,6 +91,24 @@ def test_base_class_finds_the_class(tmp_path, data_format):
         np.testing.assert_allclose(loaded.forecast(context), expected, rtol=0, atol=1e-6)
 
 
+def test_float16_is_rounded_and_compressed(tmp_path):
+    model = models.FoldedRNN.from_topology([("conv", 8, 5), ("recurrent", 32, 5)], horizon=2)
+    model.build((None, 3, 8, 8, 1))
+    model.save_to_preset(tmp_path / "half", dtype="float16")
+    size = (tmp_path / "half" / "model.weights.h5").stat().st_size
+    assert size < 0.85 * 2 * model.count_params()
+    for weight, stored in zip(
+        model.get_weights(), models.FoldedRNN.from_preset(tmp_path / "half").get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(stored, weight, rtol=2**-8, atol=1e-7)
+        fraction, _ = np.frexp(stored)
+        np.testing.assert_array_equal(fraction * 256, np.round(fraction * 256))
+    # Weights that compress far better are loaded, too.
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    model.save_to_preset(tmp_path / "zeros", dtype="float16")
+    assert not any(weight.any() for weight in models.FoldedRNN.from_preset(tmp_path / "zeros").get_weights())
+
+
 class TestErrors:
     def test_unknown(self, tmp_path):
         with pytest.raises(
