@@ -21,6 +21,7 @@ from keras_frnn import evaluation, models
 from keras_frnn.command.train import _NETWORKS
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
+from keras_frnn.models.topologies import topology_of
 
 _MINUTES = flags.DEFINE_float("minutes", 7, "When to stop measuring.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 2, "Sequences per training step.")
@@ -52,9 +53,8 @@ class Row:
 
 
 def make(network: str, initializer: str) -> models.FoldedRNN:
-    if network == _PRESET:
-        return models.FoldedRNN.from_config(models.FoldedRNN.from_preset(network, load_weights=False).get_config())
-    return models.FoldedRNN.from_topology(_NETWORKS[network], FRAMES, kernel_initializer=initializer)
+    topology = topology_of(models.FoldedRNN.from_preset(network).stack) if network == _PRESET else _NETWORKS[network]
+    return models.FoldedRNN.from_topology(topology, FRAMES, kernel_initializer=initializer)
 
 
 def cost(key: str, batch_size: int | None) -> evaluation.Cost:
@@ -92,9 +92,7 @@ def measure(rows: list[Row], minutes: float):
             return
         started = time.perf_counter()
         command = [sys.executable, __file__, f"--only={row.key}", f"--batch_size={_BATCH_SIZE.value}"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode:  # Most likely, it needs more memory than there is.
-            return
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
         row.measured, row.step_seconds = True, found["training_step_seconds"]
         row.peak_bytes = found["peak_memory_bytes"]
@@ -104,18 +102,16 @@ def measure(rows: list[Row], minutes: float):
 
 def compute(rows: list[Row]):
     """Fills in rows that were not measured, from those that were, of the same network if there are."""
-    measured = [row for row in rows if row.measured]
+    measured = sorted((row for row in rows if row.measured), key=lambda row: row.macs)
+    libraries = min(row.peak_bytes for row in measured)  # About what a process needs for the smallest frames.
     for row in rows:
         if row.measured:
             continue
-        same = [other for other in measured if other.network == row.network] or measured
-        nearest = max(same, key=lambda other: other.macs)
+        same = [other for other in measured if other.network == row.network]
+        nearest = (same or measured)[-1]
         row.step_seconds = nearest.step_seconds * row.macs / nearest.macs
-        small, large = min(same, key=lambda other: other.size), nearest
-        if small.size == large.size or small.network != row.network:
-            continue
-        slope = (large.peak_bytes - small.peak_bytes) / (large.size**2 - small.size**2)
-        row.peak_bytes = large.peak_bytes + slope * (row.size**2 - large.size**2)
+        if same:  # Its weights need little memory compared with the states of all frames.
+            row.peak_bytes = libraries + (nearest.peak_bytes - libraries) * (row.size / nearest.size) ** 2
 
 
 def table(rows: list[Row], batch_size: int) -> str:

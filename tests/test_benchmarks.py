@@ -125,6 +125,7 @@ def test_table_of_training_cost(monkeypatch, tmp_path):
     assert len(counted) == 4 * 2 * 3
     for key in ("quick:128:1", "moving-pictures:256:3"):
         assert counted[key].macs == training_cost.cost(key, None).macs
+    assert counted["moving-pictures:64:1"].parameters < counted["moving-pictures:64:3"].parameters
     assert measured.weights == counted["quick:64:3"].parameters
     assert 16 * measured.macs == counted["quick:64:3"].macs
     # Arithmetic and memory of what is not measured follow from what is.
@@ -133,6 +134,6 @@ def test_table_of_training_cost(monkeypatch, tmp_path):
     training_cost.compute(rows)
     table = training_cost.table(rows, batch_size=2)
     assert "| a | 128x128 gray | 10 | 4.0 | 1.8 | 20 |" in table
-    assert "| a | 256x256 gray | 10 | 16.0 | about 4.8 | about 80 |" in table
+    assert "| a | 256x256 gray | 10 | 16.0 | about 4.0 | about 80 |" in table
     assert "| b | 64x64 color | 20 | 2.0 |  | about 10 |" in table
     assert "trained at 40 to 40 GFLOP/s" in table.replace("\n", " ")
