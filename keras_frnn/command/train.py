@@ -1,5 +1,6 @@
 """`keras-frnn train`: trains a network on prepared videos, with the engine of the recipes."""
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -71,6 +72,10 @@ def train(folder: str, output: str, steps: int, save_every: int, **flags):
     data = identity_of_data(experiment)
     if record:
         _check_begun(path, record, settings | {"folder": folder, "data": data})
+    else:
+        shape = (None, settings["context"], *open_store(folder, "train", "h5py").frame_shape)
+        with contextlib.redirect_stdout(None):  # Faults of the network show before anything is written.
+            training.make_model(experiment, shape)
     run, pictures = RunFolder(run_folder(path), output=path), pictures_folder(path)
     busy = BlockingIOError(f"Another process is training {path}. Wait for it, or choose another --output.")
     with held(run.path, busy):
