@@ -128,8 +128,8 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(parser=added)
         return functools.partial(_add, added)
 
-    def model(default: str) -> dict:
-        known = "moving-pictures or moving-digits, which come with the package, a .keras file or a folder"
+    def model(default: str | None) -> dict:
+        known = "moving-pictures or moving-digits, a .keras file, a folder, or hf://user/name"
         return dict(default=default, metavar="MODEL", help=known)
 
     size = dict(type=_size, metavar="HEIGHTxWIDTH", help="size of the frames that the model is given")
@@ -145,10 +145,12 @@ def _parser() -> argparse.ArgumentParser:
         }.items()
     }
 
-    add = command("predict", "CLIP [--FLAG=VALUE ...]", "Draw truth and prediction of a clip, also beyond its end.")
-    add("clip", metavar="CLIP", help="a video file")
+    add = command("predict", "CLIP ... [--FLAG=VALUE ...]", "Draw truth and prediction of clips, also past their end.")
+    add("clips", nargs="+", metavar="CLIP", help="video files, or folders of videos")
     add("--model", **model("moving-pictures"))
-    add("--output", default="out.mp4", metavar="FILE", help=".mp4 or .gif, or .png for a strip")
+    add("--output", default="out.mp4", metavar="FILE", help=".mp4, .gif, .png for a strip; a folder for several clips")
+    add("--only-prediction", action="store_true", help="write the predicted frames alone, as an .mp4")
+    add("--scale", choices=("source",), metavar="source", help="enlarge to the size of the clip's frames")
     add("--steps", type=_positive, metavar="N", help="frames to predict", otherwise="as trained")
     add("--context", **windows["--context"])
     add("--start", type=_integer, default=0, metavar="N", help="first given frame; -10: the tenth from the end")
@@ -230,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     add = command(
         "app", "[--FLAG=VALUE ...]", "Open a page on this machine to play with a network; needs keras-frnn[app]."
     )
-    add("--model", **model("moving-digits"))
+    add("--model", **model(None), otherwise="moving-pictures, and moving-digits for digits")
     add("--port", type=_positive, default=7860, metavar="N", help="the page is http://127.0.0.1:N")
     return parser
 

@@ -37,7 +37,7 @@ def frames_of(html: str) -> int:
 
 
 def test_picture_and_scores(network):
-    clip = app.sample_videos()[1]
+    clip = app.sample_digits()[1]
     frames = from_uint8(np.stack([video_source.resize(frame, (32, 32, 1)) for frame in clip]))
     assert frames.shape == (50, 32, 32, 1)
     picture, scores = app.picture_and_scores(network, frames, 3)
@@ -50,6 +50,13 @@ def test_picture_and_scores(network):
     assert "+2" in scores
     assert "+3" not in scores
     assert "no truth to score" in app.picture_and_scores(network, frames[:10], 2)[1]
+
+
+def test_sample_pictures_are_in_color_and_move():
+    clips = app.sample_pictures()
+    assert clips.shape == (3, 50, 64, 64, 3)
+    assert (np.ptp(clips.astype("int"), axis=-1).mean((1, 2, 3)) > 3).any()
+    assert (np.abs(clips[:, 9].astype("int") - clips[:, 19]).mean((1, 2, 3)) > 5).all()
 
 
 def test_without_gradio(network, monkeypatch, capsys):
@@ -172,7 +179,7 @@ def test_clicking_through(page, tab, tmp_path):
         # The name is shown before the upload has ended; the sample is unchecked after it.
         playwright.expect(tab.locator("input[type=radio]:checked")).to_have_count(0)
 
-    whole = predict()
+    whole = predict()  # Of moving pictures.
     assert frames_of(f'"{whole}"') == 20
     assert "copy_last_frame" in tab.content()
     if pictures:
@@ -196,7 +203,7 @@ def test_clicking_through(page, tab, tmp_path):
             tab.screenshot(path=f"{pictures}/own.png", full_page=True)
         assert frames_of(f'"{own}"') == 40
         tab.get_by_label("Remove").or_(tab.get_by_label("Clear")).first.click()
-        playwright.expect(tab.get_by_label("digits 1")).to_be_checked()
+        playwright.expect(tab.get_by_label("pictures 1")).to_be_checked()
         own = predict(own)
     upload(tmp_path / "bad.avi")
     tab.get_by_role("button", name="Predict").click()

@@ -123,12 +123,13 @@ class TestPredict:
         write_clip("clip.avi", frames=6)
         (tmp_path / "bad.avi").write_bytes(b"no video")
         (tmp_path / "bad.keras").write_bytes(b"no network")
+        (tmp_path / "empty").mkdir()
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save("other.keras")
         save_network("five.keras", (None, None, 5))
         before = set(tmp_path.iterdir())
         for arguments, message in [
             (["no.avi"], "Expected a video file. Received: 'no.avi', which does not exist"),
-            (["."], "which is a folder"),
+            (["empty"], "There is no video in empty"),
             (["bad.avi"], "bad.avi does not decode"),
             (
                 ["clip.avi", "--model=other"],
@@ -144,6 +145,98 @@ class TestPredict:
         ]:
             assert message in run("predict", *arguments, code=1)
         assert set(tmp_path.iterdir()) == before
+
+
+class TestPredictSeveralClips:
+    def test_one_result_each(self, run, tmp_path):
+        for number, name in enumerate(["a.avi", "clips/a.avi", "clips/deep/b.avi"]):
+            write_clip(name, size=(32, 32), frames=14 - 5 * (number == 2), seed=number)
+        shutil.copy("clips/a.avi", "clips/a.mov")
+        command = ["predict", "a.avi", "clips", "./a.avi", *DIGITS, "--steps=4", "--output=out.gif"]
+        *lines, summary = run(*command).splitlines()
+        expected = ["a.avi -> out/a.gif", "clips/a.avi -> out/a-2.gif", "clips/a.mov -> out/a-3.gif"]
+        assert [line.partition(":")[0] for line in lines] == [*expected, "clips/deep/b.avi -> out/deep/b.gif"]
+        assert all("10 given, 4 predicted, 4 of these beside the truth. MSE 0." in line for line in lines[:3])
+        assert lines[3].endswith("9 given, 4 predicted, 0 of these beside the truth.")
+        # The verdicts agree with those of single clips, and the summary with the verdicts.
+        single = run("predict", "clips/a.avi", *DIGITS, "--steps=4", "--output=single.gif").splitlines()
+        assert single[1] == lines[1].partition("truth. ")[2] == lines[2].partition("truth. ")[2]
+        assert (tmp_path / "single.gif").read_bytes() == (tmp_path / "out" / "a-2.gif").read_bytes()
+        better = sum("is better than copying" in line for line in lines)
+        assert summary.startswith(
+            f"4 results in out. The forecast is better than copying on {better} of 3 clips; mean MSE"
+        )
+        # Results are never overwritten.
+        before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.gif")}
+        assert "clips/deep/b.avi -> out/deep/b-2.gif" in run(*command)
+        assert len(list((tmp_path / "out").rglob("*.gif"))) == 8
+        assert {path: path.read_bytes() for path in before} == before
+
+    def test_results_in_the_folder_are_no_clips(self, run, tmp_path):
+        write_clip("clips/a.avi", size=(32, 32), frames=12)
+        for _ in range(2):
+            assert "1 results in clips/out" in run("predict", "clips", *DIGITS, "--steps=1", "--output=clips/out")
+        assert sorted(path.name for path in (tmp_path / "clips" / "out").iterdir()) == ["a-2.mp4", "a.mp4"]
+        # A single clip into a folder.
+        run("predict", "clips/a.avi", *DIGITS, "--steps=1", "--output=single")
+        assert [path.name for path in (tmp_path / "single").iterdir()] == ["a.mp4"]
+
+    def test_the_others_go_on(self, run, tmp_path, capfd):
+        write_clip("good.avi", size=(32, 32), frames=12)
+        write_clip("short.avi", size=(32, 32), frames=3)
+        write_clip("large.avi", size=(64, 64), frames=12)
+        (tmp_path / "bad.avi").write_bytes(b"no video")
+        (tmp_path / "empty").mkdir()
+        clips = ["bad.avi", "no.avi", "good.avi", "empty", "short.avi", "large.avi"]
+        assert keras_frnn_command.main(["predict", *clips, *DIGITS, "--start=5", "--steps=1"]) == 1
+        out, error = capfd.readouterr()
+        *sentences, _, end = error.splitlines()
+        assert [sentence.removeprefix("keras-frnn predict: ").split(".")[0] for sentence in sentences] == [
+            "bad",
+            "Expected a video file",
+            "There is no video in empty",
+            "short",
+        ]
+        assert "short.avi has 3 frames. Received: --start=5" in sentences[-1]
+        assert end == "keras-frnn predict: 4 of 6 clips could not be predicted; the reasons are above."
+        assert "2 results in out." in out
+        assert out.count("moving-digits was trained on") == 1
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.mp4", "large.mp4"]
+
+
+class TestPredictionAlone:
+    @pytest.mark.parametrize("size", [(96, 48), (40, 70), (32, 32)])
+    def test_frames_of_the_result(self, run, size):
+        width, height = size
+        write_clip("clip.avi", size=size, frames=14)
+        flags = [*DIGITS, "--steps=4", "--only-prediction"]
+        assert "out.mp4: 4 predicted frames of 32x32.\nMSE" in run("predict", "clip.avi", *flags)
+        frames = video_source.Video("clip.avi").read((32, 32, 1), 0, 10)
+        expected = (networks.load_model("moving-digits").forecast(frames[None], 4)[0] + 1) * 127.5
+        assert np.abs(decoded("out.mp4") - expected).mean() < 6  # H.264 is lossy.
+        out = run("predict", "clip.avi", *flags, "--scale=source", "--output=large.mp4")
+        assert f"large.mp4: 4 predicted frames of 32x32, enlarged to {height}x{width}." in out
+        large = decoded("large.mp4")
+        assert large.shape == (4, height, width, 3)
+        # What the network was given is where it was; what was cropped is black.
+        side = min(size)
+        top, left = (height - side) // 2, (width - side) // 2
+        inner = large[:, top : top + side, left : left + side]
+        shrunk = np.stack([cv2.resize(frame, (32, 32), interpolation=cv2.INTER_AREA) for frame in inner])
+        assert np.abs(shrunk - expected).mean() < 6
+        outside = large.astype("int")
+        outside[:, max(top - 2, 0) : top + side + 2, max(left - 2, 0) : left + side + 2] = 0
+        assert outside.max(initial=0) < 12
+
+    def test_side_by_side_at_the_size_of_the_source(self, run):
+        write_clip("clip.avi", size=(160, 120), frames=12)
+        out = run("predict", "clip.avi", *DIGITS, "--steps=2", "--scale=source")
+        assert (
+            "out.mp4: frames of 32x32, enlarged to 120x160, 10 given, 2 predicted, 2 of these beside the truth" in out
+        )
+        _, height, width, _ = decoded("out.mp4").shape
+        assert 120 < height < 190
+        assert 2 * 160 < width < 2 * 160 + 40
 
 
 class TestLive:
@@ -436,6 +529,7 @@ def test_command_line(capsys):
         (["predict", "clip.avi", "--rate=nan"], "expected a positive number, not 'nan'"),
         (["predict", "clip.avi", "--start=1.5"], "expected an integer, not '1.5'"),
         (["predict", "clip.avi", "--start=99999999999999999999"], "expected an integer, not '99999999999999999999'"),
+        (["predict", "clip.avi", "--scale=2"], "argument --scale: invalid choice: '2' (choose from 'source')"),
         (["prepare", "videos", "--test-fraction=nan"], "expected a number from 0 to below 1, not 'nan'"),
         (["prepare", "videos", "--test=a", "--test-fraction=0.5"], "--test-fraction: not allowed with argument --test"),
         (["prepare", "videos", "--group=("], "expected a regular expression, not '('"),
@@ -482,7 +576,9 @@ def test_usage_and_version(capsys):
 
 REFUSALS = [
     (["predict", "no.avi"], "'no.avi', which does not exist"),
-    (["predict", "."], "which is a folder"),
+    (["predict", "no.avi", "nowhere"], "Received: ['no.avi', 'nowhere'], none of which exists"),
+    (["predict", "clip.avi", ".", "--output=."], "would be taken for clips next time. Choose another --output"),
+    (["predict", "clip.avi", "film.mp4", "--output=clip.avi/out"], "clip.avi is a file"),
     (["predict", "bad.avi"], "bad.avi does not decode"),
     (["predict", "clip.avi", "--start=6"], "clip.avi has 6 frames. Received: --start=6"),
     (["predict", "clip.avi", "--start=-7"], "clip.avi has 6 frames. Received: --start=-7"),
@@ -491,6 +587,9 @@ REFUSALS = [
     (["predict", "clip.avi", "--output=/proc/out.mp4"], "in the folder /proc"),
     (["predict", "film.mp4", "--output=./film.mp4"], "is the video itself and would be overwritten"),
     (["predict", "clip.avi", "--output=out.png", "--rate=5"], "--output=out.png and --rate=5"),
+    (["predict", "clip.avi", "--output=out.png", "--scale=source"], "--output=out.png and --scale=source"),
+    (["predict", "clip.avi", "--output=out.gif", "--only-prediction"], "writes an .mp4. Received: --output=out.gif"),
+    (["predict", "clip.avi", "--model=hf://net"], "Expected a preset on the Hub, hf://user/name"),
     (
         ["predict", "clip.avi", "--model=other"],
         "There is no model 'other'. Expected moving-digits, moving-pictures, a .keras file",

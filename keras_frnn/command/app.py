@@ -6,6 +6,7 @@ import os
 import pathlib
 import reprlib
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,34 +20,39 @@ CONTEXT, LONGEST = 10, 40
 _SAMPLES = 3
 
 
-def app(model: str, port: int):
+def app(model: str | None, port: int):
     """Serves the page on 127.0.0.1, which other machines cannot reach, until the process is interrupted.
 
     Args:
-        model: name or path of a network, as `load_model` takes it.
+        model: name or path of a network, as `load_model` takes it; None takes the package's networks, each for its
+            kind of video.
         port: port of the page.
 
     Raises:
         ValueError: there is no such model.
         OSError: the port is taken.
     """
-    page = build(load_model(model))
+    network = load_model(model or "moving-pictures")
+    page = build(network, network if model else load_model("moving-digits"))
     address = dict(server_name="127.0.0.1", server_port=port, share=False)
     page.launch(**address, quiet=True, prevent_thread_lock=True, max_file_size="500mb", show_error=True)
     print(f"http://127.0.0.1:{port}, until Ctrl-C", flush=True)
     page.block_thread()
 
 
-def build(network):
-    """The page for a network, a `gradio.Blocks`."""
+def build(network, digits_network):
+    """The page, a `gradio.Blocks`, for a network, and for another or the same one that predicts the sample digits."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     import gradio  # Only the extra `app` installs it.
 
-    names = [f"digits {number}" for number in range(1, _SAMPLES + 1)]
-    samples = dict(zip(names, sample_videos(), strict=True))
-    depths = getattr(network, "depths", [])
-    networks = {depth: network.truncate(depth) for depth in depths[:-1]} | ({depths[-1]: network} if depths else {})
-    most = max(len(depths), 1)
+    samples = {
+        f"{kind} {number}": video
+        for kind, videos in (("pictures", sample_pictures()), ("digits", sample_digits()))
+        for number, video in enumerate(videos, start=1)
+    }
+    names = list(samples)
+    cuts = {id(whole): _cuts(whole) for whole in (network, digits_network)}
+    most = max(map(len, cuts.values()))
 
     def expected(*received) -> str:
         return (
@@ -69,7 +75,8 @@ def build(network):
             # Gradio has checked types and ranges, but lets NaN pass.
             if not (sample or upload) or math.isnan(horizon + layers):
                 raise ValueError(expected(sample, upload, horizon, layers))
-            used = networks[depths[int(layers) - 1]] if networks else network
+            all_cuts = cuts[id(digits_network if sample and sample.startswith("digits") else network)]
+            used = all_cuts[min(int(layers), len(all_cuts)) - 1]
             if upload:
                 video = Video(upload)
                 frames = video.read(frame_shape(used, video.size), 0, CONTEXT + int(horizon))
@@ -102,24 +109,33 @@ def build(network):
     return page
 
 
-def sample_videos() -> np.ndarray:
+def _cuts(network) -> list:
+    """The network with its lowest recurrent layer alone, then with two of them, and so on."""
+    return [network.truncate(depth) for depth in getattr(network, "depths", [])[:-1]] + [network]
+
+
+def sample_digits() -> np.ndarray:
     """Moving test digits, which no network of the package was trained on, in a camera's format.
 
     Returns:
         BGR uint8 `(3, 50, 32, 32, 3)`.
     """
-    data = datasets.moving_mnist(
-        "test",
-        digits="mnist-5k",
-        size=32,
-        speed=0.05,
-        batch_size=_SAMPLES,
-        sequences=_SAMPLES,
-        horizon=LONGEST,
-        format="keras",
-    )
-    frames = np.concatenate([np.asarray(part) for part in next(iter(data))], axis=1)
-    return np.repeat(to_uint8(frames), 3, axis=-1)
+    return _samples(datasets.moving_mnist, digits="mnist-5k", size=32, speed=0.05)
+
+
+def sample_pictures() -> np.ndarray:
+    """Moving test pictures in a camera's format.
+
+    Returns:
+        BGR uint8 `(3, 50, 64, 64, 3)`.
+    """
+    return _samples(datasets.moving_pictures)
+
+
+def _samples(dataset: Callable, **arguments) -> np.ndarray:
+    order = dict(batch_size=_SAMPLES, sequences=_SAMPLES, horizon=LONGEST, format="keras")
+    frames = np.concatenate([np.asarray(part) for part in next(iter(dataset("test", **arguments, **order)))], axis=1)
+    return np.broadcast_to(to_uint8(frames), (*frames.shape[:-1], 3))[..., ::-1]
 
 
 def picture_and_scores(network, frames: np.ndarray, horizon: int) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from keras_frnn import hub
 from keras_frnn.files import RECORD, check_writable
 
 NETWORK = "model.keras"  # What `train` writes and `evaluate` reads by default, and what is looked for in a folder.
@@ -47,14 +48,58 @@ def check(command: str, arguments: dict[str, Any]):
     _CHECKS[command](**arguments)
 
 
-def _predict(clip: str, model: str, output: str, start: int, rate: float | None, **_):
-    suffix = _check_output(output, ".mp4", ".gif", ".png")
+def _predict(
+    clips: list[str],
+    model: str,
+    output: str,
+    start: int,
+    rate: float | None,
+    scale: str | None,
+    only_prediction: bool,
+    **_,
+):
+    folder, suffix = results_folder(clips, output)
     if suffix == ".png" and rate is not None:
         raise ValueError(f"A .png has no frame rate. Received: --output={output} and --rate={rate:g}. Omit one.")
-    check_file(clip)
-    _check_other_file(output, clip)
-    find_model(model)
-    _check_start(clip, start)
+    if suffix == ".png" and scale is not None:
+        raise ValueError(f"A .png has small pictures. Received: --output={output} and --scale={scale}. Omit one.")
+    if only_prediction and suffix != ".mp4":
+        raise ValueError(f"--only-prediction writes an .mp4. Received: --output={output}. Omit one of them.")
+    if folder is None:
+        _check_output(output, suffix)
+    else:
+        check_writable(folder / "a.mp4")
+        if any(os.path.isdir(clip) and folder.resolve() == pathlib.Path(clip).resolve() for clip in clips):
+            raise ValueError(f"Results in {folder} would be taken for clips next time. Choose another --output.")
+    if len(clips) == 1 and not os.path.isdir(clips[0]):
+        check_file(clips[0])
+        if folder is None:
+            _check_other_file(output, clips[0])
+        find_model(model)
+        _check_start(clips[0], start)
+    elif not any(map(os.path.exists, clips)):
+        raise FileNotFoundError(f"Expected video files, or folders of videos. Received: {clips}, none of which exists.")
+    else:
+        find_model(model)
+
+
+def results_folder(clips: list[str], output: str) -> tuple[pathlib.Path | None, str]:
+    """Where `predict` writes: a folder, or None for the file `output`; and the suffix of the files.
+
+    Of several clips, or of a folder, `--output=out.gif` means the folder `out`, in which each result is a .gif.
+
+    Raises:
+        ValueError: the suffix is of another kind.
+    """
+    path = pathlib.Path(output)
+    if path.is_dir() or not path.suffix:
+        return path, ".mp4"
+    suffix = path.suffix.lower()
+    if suffix not in (".mp4", ".gif", ".png"):
+        raise ValueError(
+            f"The file's name must end in .mp4 or .gif or .png. Received: --output={output}, which is no folder either."
+        )
+    return (path.with_suffix("") if len(clips) > 1 or os.path.isdir(clips[0]) else None), suffix
 
 
 def _live(camera: str, model: str, follow: float | None, output: str | None, **_):
@@ -100,10 +145,11 @@ def _evaluate(folder: str, model: list[str] | None, output: str | None, **flags)
     forecast_windows(trained, **{name: flags[name] for name in WINDOWS})
 
 
-def _app(model: str, port: int):
+def _app(model: str | None, port: int):
     if port > 65535:
         raise ValueError(f"Expected a port up to 65535. Received: --port={port}")
-    find_model(model)
+    if model is not None:
+        find_model(model)
     if importlib.util.find_spec("gradio") is None:
         raise ImportError("The page needs Gradio: `pip install keras-frnn[app]`.")
 
@@ -173,9 +219,14 @@ def _check_start(clip: str, start: int):
 def find_model(name: str, flag: str = "--model") -> pathlib.Path:
     """The folder of a preset, or the .keras file, for a name or path, which was passed with a flag.
 
+    Of a preset on the Hugging Face Hub, the folder holds only what its metadata.json and config.json say.
+
     Raises:
         ValueError: there is no such model.
+        OSError, ImportError: it cannot be downloaded.
     """
+    if hub.is_on_hub(name):
+        return hub.download(name, hub.CONFIG, hub.METADATA)
     path = pathlib.Path(name)
     presets = sorted(found.parent.name for found in _PRESETS.glob("*/metadata.json"))
     if name in presets:
@@ -186,8 +237,8 @@ def find_model(name: str, flag: str = "--model") -> pathlib.Path:
         path = path / NETWORK
     if not path.is_file():
         raise ValueError(
-            f"There is no model {name!r}. Expected {', '.join(presets)}, a .keras file, or a folder with {NETWORK} "
-            f"or one that `save_to_preset` wrote. Pass it with {flag}."
+            f"There is no model {name!r}. Expected {', '.join(presets)}, a .keras file, a folder with {NETWORK} or one "
+            f"that `save_to_preset` wrote, or hf://user/name. Pass it with {flag}."
         )
     return path
 

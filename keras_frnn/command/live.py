@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from keras_frnn.command.before_keras import find_model, trained_on
-from keras_frnn.command.networks import FRAME_RATE, as_model, channels_last, frame_shape, load_model, print_misfit
+from keras_frnn.command.networks import FRAME_RATE, as_model, channels_last, frame_shape, load_model, misfits
 from keras_frnn.command.video_source import Video, resize
 from keras_frnn.evaluation.animation import mp4_writer
 from keras_frnn.evaluation.display import window_pyplot
@@ -47,7 +47,8 @@ def live(
         with contextlib.suppress(KeyboardInterrupt):
             for frame in itertools.islice(video.frames(follow), frames):
                 if not seen:
-                    print_misfit(model, trained, network, camera, frame)
+                    for line in misfits(model, trained, network, camera, frame):
+                        print(line)
                 seen_frame = resize(frame, shape, video.pixel_aspect)
                 stream.update(as_model(network, seen_frame))
                 seen += 1

@@ -7,6 +7,7 @@ import numpy as np
 from keras_frnn import models
 from keras_frnn.command.before_keras import TrainedOn, find_model
 from keras_frnn.evaluation.scores import COPY_LAST_FRAME, OPTICAL_FLOW
+from keras_frnn.hub import is_on_hub
 from keras_frnn.layers import layout
 from keras_frnn.models.load_network import load_network
 
@@ -15,16 +16,17 @@ _GRAY = 3.0  # Codecs store gray videos in color: the largest mean difference of
 
 
 def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
-    """Loads a preset of the package, a .keras file, or a folder with a preset or model.keras.
+    """Loads a preset of the package or of the Hugging Face Hub, a .keras file, or what is in a folder.
 
     Args:
-        name: name or path.
+        name: name or path; a folder holds a preset or model.keras.
         compile: whether to load the optimizer and the loss of a .keras file, too.
 
     Raises:
         ValueError: there is no such model, it does not load, or it is not a model of this package.
+        OSError, ImportError: it cannot be downloaded.
     """
-    return load_network(find_model(name), compile)
+    return load_network(name if is_on_hub(name) else find_model(name), compile)
 
 
 def frame_shape(model, video_size: tuple[int, int], size: tuple[int, int] | None = None) -> tuple[int, int, int]:
@@ -64,11 +66,6 @@ def forecast(model, frames: np.ndarray, context: int, steps: int) -> tuple[np.nd
     return given, future, predicted
 
 
-def score(future: np.ndarray, predicted: np.ndarray, last: np.ndarray) -> str:
-    """A line with the mean squared errors of a forecast and of the last given frame, on frames in [0, 1]."""
-    return verdict(*(mean_squared_error(future, frames) for frames in (predicted, last[None])))
-
-
 def mean_squared_error(future: np.ndarray, frames: np.ndarray) -> float:
     """Takes frames in [-1, 1]; the error is that of frames in [0, 1]."""
     return float(np.square((future - frames) / 2).mean())
@@ -104,8 +101,10 @@ def _where_better(forecast: np.ndarray, other: np.ndarray, name: str) -> str:
     return f"better than {name} at {better.sum()} of {len(better)} steps, not at {others}"
 
 
-def print_misfit(name: str, trained: TrainedOn, network, source: str, frame: np.ndarray, frame_step: int | None = None):
-    """Prints a line if a network was trained on frames of another kind than a video's.
+def misfits(
+    name: str, trained: TrainedOn, network, source: str, frame: np.ndarray, frame_step: int | None = None
+) -> list[str]:
+    """Lines for the user if a network was trained on frames of another kind than a video's.
 
     Args:
         name: name of the network.
@@ -121,15 +120,17 @@ def print_misfit(name: str, trained: TrainedOn, network, source: str, frame: np.
         f" of {frame.shape[0]}x{frame.shape[1]}" if trained.digits and [*size] != [*frame.shape[:2]] else "",
         " in color" if is_color and channels == 1 else " in gray" if not is_color and channels == 3 else "",
     ]
+    lines = []
     if trained.data and any(found):
         about = [trained.data, *[f"{size[0]}x{size[1]}"] * (None not in size), "gray" if channels == 1 else "in color"]
-        print(
+        lines.append(
             f"{name} was trained on {', '.join(about)}; {source} has frames{''.join(found)}. For a network of your own "
             "videos, see `keras-frnn prepare --help` and `keras-frnn train --help`."
         )
     step = trained.windows.get("frame_step", frame_step)
     if frame_step is not None and step != frame_step:
-        print(f"{name} was trained with --frame-step={step}. Received: --frame-step={frame_step}")
+        lines.append(f"{name} was trained with --frame-step={step}. Received: --frame-step={frame_step}")
+    return lines
 
 
 def _data_format(model) -> str:

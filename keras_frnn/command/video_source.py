@@ -157,3 +157,24 @@ def resize(frame: np.ndarray, shape: tuple[int, int, int], pixel_aspect: float =
     height, width, channels = shape
     request = {"height": height, "width": width, "channels": channels, "cut": "centre", "frame_size": None}
     return convert(frame, request, pixel_aspect).reshape(shape)
+
+
+def enlarge(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Frames at the size of the video that they come from. What `resize` cropped is black.
+
+    Args:
+        frames: uint8 `(time, height, width, channels)`.
+        size: (height, width) of the video's frames when shown with square pixels.
+
+    Returns:
+        uint8 `(time, *size, channels)`.
+    """
+    (height, width), (_, rows, columns, channels) = size, frames.shape
+    inner_height = max(min(height, round(width * rows / columns)), 1)
+    inner_width = max(min(width, round(height * columns / rows)), 1)
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    enlarged = np.zeros((len(frames), height, width, channels), "uint8")
+    for frame, target in zip(frames, enlarged, strict=True):
+        inner = cv2.resize(frame, (inner_width, inner_height), interpolation=cv2.INTER_CUBIC)
+        target[top : top + inner_height, left : left + inner_width] = inner.reshape(inner_height, inner_width, channels)
+    return enlarged

@@ -63,7 +63,13 @@ class Order:
         """The position at which the workers start together."""
         return self.start * self.num_shards
 
-    def dataset(self, make: Callable[[np.ndarray], Pair], frame_shape: tuple[int, ...], stop: int | None) -> Dataset:
+    def dataset(
+        self,
+        make: Callable[[np.ndarray], Pair],
+        frame_shape: tuple[int, ...],
+        stop: int | None,
+        shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None,
+    ) -> Dataset:
         """Batches of the sequences of this worker, in the requested format.
 
         Args:
@@ -71,6 +77,7 @@ class Order:
                 once.
             frame_shape: `(height, width, channels)`.
             stop: position after the last sequence of all workers; None for an endless dataset.
+            shapes: of the two arrays that `make` returns for a position, if they are not context and future.
 
         Raises:
             ValueError: the format is unknown, or positions do not fit into int64.
@@ -83,7 +90,7 @@ class Order:
         if format not in FORMATS:
             raise ValueError(f"`format` must be 'tf', 'keras' or None. Received: format={format!r}")
         batches = VideoBatches(make, self._positions(stop), self.batch_size)
-        shapes = (self.context, *frame_shape), (self.horizon, *frame_shape)
+        shapes = shapes or ((self.context, *frame_shape), (self.horizon, *frame_shape))
         return batches if format == "keras" else _tf_dataset(batches, shapes)
 
     def _positions(self, stop: int | None) -> range:

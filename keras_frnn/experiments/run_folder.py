@@ -36,7 +36,7 @@ _WHERE_BEGUN = {"recipe", "preset", "seed", "machine", "revision"}
 _TEST_DATA = {
     "test_sequences",
     *(field.name for part in (MovingDigits, PublishedVideos, VideoWindows) for field in dataclasses.fields(part)),
-} - {"mirror"}
+} - {"mirror", "turns"}
 
 
 class RunError(ValueError):
@@ -271,7 +271,7 @@ def check_finite(model: keras.Model, when: str):
 def identity(settings: dict) -> dict:
     """What must be the same for a run to go on: the flags of its experiment and its data, but not their location."""
     stored = stored_flags(settings)
-    falls = stored.get("decay") or stored.get("phases")
+    falls = any(stored.get(name) for name in ("decay", "warm_up", "phases"))
     # The command says that a longer training has another fall of its rate.
     free = _FREE if falls and settings.get("command") != "train" else _FREE | _FREE_AT_ONE_RATE
     flags = {name: value for name, value in stored.items() if name not in free}

@@ -20,8 +20,11 @@ from keras_frnn.experiments.devices import Place
 from keras_frnn.experiments.experiment import Experiment, Training, phases
 from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of
 from keras_frnn.experiments.validation import Validation, shown
+from keras_frnn.hub import is_on_hub
 from keras_frnn.models.load_network import load_network
 from keras_frnn.models.presets import BUILT_IN
+
+_LOSSES = {"mae": "MeanAbsoluteError", "mse": "MeanSquaredError"}
 
 
 def train(
@@ -209,6 +212,8 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
             dtype=network.precision,
             **options,
         )
+    if network.precision == "mixed_bfloat16":
+        model = in_float32(model, lowest_only=True)  # In bfloat16, black would not be exactly black.
     model.build((None, *context_shape[1:]))
     if start:
         _start_from(model, [str(run.path) for run in start])
@@ -217,16 +222,40 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
     _freeze(model, training.freeze or 0)
     averaging = {} if training.ema is None else {"use_ema": True, "ema_momentum": training.ema}
     optimizer = _named(training.optimizer, "optimizer", optimizers, keras.optimizers)
-    loss = losses.FrameCrossentropy() if training.loss == "FrameCrossentropy" else training.loss
-    model.compile(optimizer(_rate(training), clipnorm=training.clipnorm, **averaging), loss)
+    loss = _named(_LOSSES.get(training.loss, training.loss), "loss", losses, keras.losses)()
+    if training.dssim:
+        loss = losses.PlusDSSIM(loss, training.dssim, data_format="channels_last")
+    clipping = dict(clipnorm=training.clipnorm, global_clipnorm=training.global_clipnorm)
+    model.compile(optimizer(_rate(training), **clipping, **averaging), loss)
     return model
 
 
 def _rate(training: Training):
     """The learning rate, or its schedule."""
-    if training.decay is None:
+    if not (training.decay or training.warm_up):
         return training.learning_rate
-    return keras.optimizers.schedules.CosineDecay(training.learning_rate, max(1, training.iterations), alpha=0.02)
+    cooldown = training.cooldown if training.decay else 0.0
+    return optimizers.WarmUpAndCosine(training.learning_rate, training.iterations, training.warm_up or 0, cooldown)
+
+
+def in_float32(model: keras.Model, lowest_only: bool = False, **changes) -> keras.Model:
+    """A network with the same weights whose layers compute in float32: all, or those up to the lowest kernel.
+
+    Args:
+        model: a network of folded layers; if it is not built, the other one is not, either.
+        lowest_only: whether the layers above keep their precision.
+        **changes: to the network's configuration, such as `horizon`.
+    """
+    config = model.get_config() | {"dtype": "float32"} | changes
+    for layer in config["layers"]:
+        layer["config"]["dtype"] = "float32"
+        if lowest_only and "kernel_size" in layer["config"]:
+            break
+    twin = type(model).from_config(config)
+    if model.built:
+        twin.build(model.context_shape)
+        twin.set_weights(model.get_weights())
+    return twin
 
 
 def _named(name: str, flag: str, *modules):
@@ -256,6 +285,8 @@ def _trained(name: str) -> keras.Model:
     path = BUILT_IN / name
     if not (path / "metadata.json").is_file():
         path = pathlib.Path(name)
+    if is_on_hub(name):
+        return load_network(name)
     if path.suffix == ".keras" or (path / "metadata.json").is_file():
         return load_network(path)
     try:

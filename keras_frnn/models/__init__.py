@@ -5,8 +5,10 @@ from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
 from keras_frnn.models.optical_flow import OpticalFlow
+from keras_frnn.models.presets import upload_preset
 from keras_frnn.models.start import start_from
 from keras_frnn.models.stream import Stream
+from keras_frnn.models.video_predictor import VideoPredictor
 from keras_frnn.topology import MINIMAL_TOPOLOGY, PAPER_TOPOLOGY, scale_topology
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "LadderRNN",
     "OpticalFlow",
     "Stream",
+    "VideoPredictor",
     "scale_topology",
     "start_from",
+    "upload_preset",
 ]

@@ -71,20 +71,24 @@ class ConvLSTMForecaster(VideoPredictor):
         )
 
     def make_weights(self, context_shape):
-        height, width, channels = self._checked_size(context_shape)
+        height, width, _ = self._checked_size(context_shape)
         size = (height // self.patch_size, width // self.patch_size)
-        inputs = channels * self.patch_size**2
-        for layer in self.encoder:
-            layer.build((None, None, *size, inputs))
-            inputs = layer.filters
-        inputs = 1
-        for layer in self.forecaster:
-            layer.build((None, None, *size, inputs))
-            inputs = layer.filters
-        self.readout = keras.layers.Conv2D(
-            channels * self.patch_size**2, 1, activation="tanh", data_format="channels_last", dtype=self.dtype_policy
+        for layer, channels in self.layers_and_inputs(context_shape):
+            time = (None,) if isinstance(layer, keras.layers.ConvLSTM2D) else ()
+            layer.build((None, *time, *size, channels))
+        self.readout = layer
+
+    def layers_and_inputs(self, context_shape):
+        *_, channels = layout.frame_size_and_channels(context_shape, self.data_format)
+        pixels = channels * self.patch_size**2
+        for layers, inputs in ((self.encoder, pixels), (self.forecaster, 1)):
+            for layer in layers:
+                yield layer, inputs
+                inputs = layer.filters
+        readout = keras.layers.Conv2D(
+            pixels, 1, activation="tanh", data_format="channels_last", dtype=self.dtype_policy
         )
-        self.readout.build((None, *size, sum(self.filters)))
+        yield readout, sum(self.filters)
 
     @property
     def to_patches(self):

@@ -1,7 +1,6 @@
 """What the two recurrent networks share: a stack of layers from a frame up, and checks of its layers and states."""
 
 import math
-import os
 from collections.abc import Sequence
 
 import keras
@@ -14,7 +13,6 @@ from keras_frnn.layers import layout
 from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.models.diagram import diagram
 from keras_frnn.models.frames import check_channels, check_frames, check_rank
-from keras_frnn.models.presets import BuiltInPresets, load_preset, save_preset
 from keras_frnn.models.stream import Stream
 from keras_frnn.models.streaming_models import StreamingModels, make_streaming_models
 from keras_frnn.models.topologies import layers_from_topology
@@ -36,7 +34,6 @@ class LayerStack(VideoPredictor):
 
     recurrent_layer: type[FoldedLayer]
     _last_layer: str
-    presets = BuiltInPresets()
 
     def __init__(self, layers: Sequence[FoldedLayer], horizon: int, **kwargs):
         layers = list(layers)
@@ -61,41 +58,6 @@ class LayerStack(VideoPredictor):
         names = ("kernel_initializer", "update_bias", "decoder_update_bias", "data_format", "dtype")
         of_layers = {name: kwargs.pop(name) for name in names if name in kwargs}
         return cls(layers_from_topology(topology, cls.recurrent_layer, **of_layers), horizon, name=name, **kwargs)
-
-    @classmethod
-    def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **kwargs) -> "LayerStack":
-        """A trained network from the package, or from a folder.
-
-        Args:
-            preset: a name among those in `presets`, or a folder that `save_to_preset` wrote.
-            load_weights: whether it comes with its trained weights, or with new ones.
-            kwargs: other arguments of the model than it was saved with, such as `horizon`.
-
-        Raises:
-            ValueError: the preset does not exist, is damaged, or holds a network of another class.
-
-        Example:
-
-        >>> import keras_frnn
-        >>> model = keras_frnn.models.FoldedRNN.from_preset("moving-digits")
-        >>> model.horizon
-        10
-        """
-        return load_preset(cls, preset, load_weights, **kwargs)
-
-    def save_to_preset(self, folder: str | os.PathLike, metadata: dict | None = None, dtype: str = "float32"):
-        """Writes the network into a folder that `from_preset` reads on any backend.
-
-        Args:
-            folder: created if it does not exist.
-            metadata: what else to put into `metadata.json`: how it was trained, its scores.
-            dtype: of the stored weights: `"float32"`, or `"float16"` for half the size and three digits.
-
-        Raises:
-            ValueError: the network is not built; the folder is a file; metadata that JSON cannot hold; or weights that
-                float16 cannot.
-        """
-        save_preset(self, folder, metadata, dtype)
 
     def diagram(self) -> keras.Model:
         """The network as boxes and arrows, for `keras.utils.plot_model`; of this model itself that draws one box.
@@ -128,6 +90,13 @@ class LayerStack(VideoPredictor):
                 # Keras does not pass it on to weights that are made later, and on TensorFlow not if it stays the same.
                 layer.trainable = True
                 layer.trainable = False
+            shape = layer.encoded_shape(shape)
+
+    def layers_and_inputs(self, context_shape):
+        shape = tuple(context_shape)
+        for layer in self.stack:
+            *_, channels = layout.frame_size_and_channels(shape, self.data_format)
+            yield layer, channels
             shape = layer.encoded_shape(shape)
 
     def encode(self, frames, state=None, training: bool = False, compile_now: bool = False):

@@ -11,21 +11,24 @@ import math
 import os
 import pathlib
 import zipfile
+import zlib
 from typing import Any
 
 import h5py
 import keras
+import numpy as np
 
 from keras_frnn.checks import shapes_fit
-from keras_frnn.layers import layout
+from keras_frnn.hub import LARGEST_TEXT
 from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
-from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 
-_LARGEST_TEXT = 2**24  # Bytes of JSON.
 _LARGEST_RATIO = 8  # The largest compression ratio of a .keras file, which Keras does not compress.
+_LARGEST_WEIGHTS_RATIO = 2  # The largest compression ratio of the weights of a preset.
+_LEVEL = 9  # Of gzip.
+_LEAST_COMPRESSED = 4096  # Bytes of a weight. For less, HDF5's index would take more space than compression saves.
 # The modules whose classes may be in a network's configuration, besides registered classes.
 _MODULES = ("keras.initializers", "keras.random", "keras.dtype_policies")
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy")
@@ -37,8 +40,8 @@ def parse_json(text: bytes, name: str) -> Any:
     Raises:
         ValueError: it is damaged, larger than 16 MiB, or nested too deeply.
     """
-    if len(text) > _LARGEST_TEXT:
-        raise ValueError(f"{name} is damaged: it has more than {_LARGEST_TEXT:,} bytes.")
+    if len(text) > LARGEST_TEXT:
+        raise ValueError(f"{name} is damaged: it has more than {LARGEST_TEXT:,} bytes.")
     try:
         return json.loads(text)
     except ValueError as error:
@@ -50,7 +53,7 @@ def parse_json(text: bytes, name: str) -> Any:
 def read_text(path: pathlib.Path) -> bytes:
     """The contents of a file for `parse_json`, up to the largest size that it accepts plus one byte."""
     with open(path, "rb") as file:
-        return file.read(_LARGEST_TEXT + 1)
+        return file.read(LARGEST_TEXT + 1)
 
 
 def make_network(cls: type[keras.Model], config: dict, context_shape, name: str, **kwargs) -> keras.Model:
@@ -80,7 +83,7 @@ def make_network(cls: type[keras.Model], config: dict, context_shape, name: str,
 def check_count(network: keras.Model, context_shape, held: int, name: str):
     """Raises a ValueError if a network would have more weights than a file of `held` bytes can hold."""
     count = count_weights(network, context_shape)
-    if 2 * count > held:  # float16
+    if 2 * count > _LARGEST_WEIGHTS_RATIO * held:  # float16
         raise ValueError(
             f"{name} is damaged: its network has {count:,} weights, but the {held:,} bytes of its weights file hold "
             "fewer."
@@ -90,11 +93,8 @@ def check_count(network: keras.Model, context_shape, held: int, name: str):
 def count_weights(network: keras.Model, context_shape) -> int:
     """The number of weights that a network will have for frames of this shape; it is not built."""
     count = 0
-    for layer, channels in _stack(network, context_shape):
-        if isinstance(layer, keras.layers.ConvLSTM2D):
-            area = math.prod(layer.kernel_size)
-            count += 4 * layer.filters * (area * (channels + layer.filters) + 1)
-        elif isinstance(layer, FoldedConv2D):
+    for layer, channels in network.layers_and_inputs(context_shape):
+        if isinstance(layer, FoldedConv2D):
             count += math.prod(layer.kernel_size) * channels * layer.filters + layer.filters + channels
         elif isinstance(layer, FoldedMinConvGRU):
             area = math.prod(layer.kernel_size)
@@ -106,9 +106,10 @@ def count_weights(network: keras.Model, context_shape) -> int:
             area = math.prod(layer.kernel_size)
             both = _directions(channels, layer.filters)
             count += layer.filters + channels + sum(3 * b * (area * (2 * a + b) + 1) for a, b in both)
-    if isinstance(network, ConvLSTMForecaster):
-        *_, channels = layout.frame_size_and_channels(context_shape, network.data_format)
-        count += (sum(network.filters) + 1) * channels * network.patch_size**2
+        elif isinstance(layer, keras.layers.ConvLSTM2D):
+            count += 4 * layer.filters * (math.prod(layer.kernel_size) * (channels + layer.filters) + 1)
+        elif isinstance(layer, keras.layers.Conv2D):
+            count += layer.filters * (math.prod(layer.kernel_size) * channels + 1)
     return count
 
 
@@ -117,20 +118,15 @@ def _directions(channels: int, filters: int):
     return (channels, filters), (filters, channels)
 
 
-def _stack(network: keras.Model, context_shape):
-    """The layers with weights, and the input channels of each."""
-    if isinstance(network, ConvLSTMForecaster):
-        *_, channels = layout.frame_size_and_channels(context_shape, network.data_format)
-        for layers, inputs in ((network.encoder, channels * network.patch_size**2), (network.forecaster, 1)):
-            for layer in layers:
-                yield layer, inputs
-                inputs = layer.filters
-        return
-    shape = tuple(context_shape)
-    for layer in getattr(network, "stack", ()):
-        *_, channels = layout.frame_size_and_channels(shape, network.data_format)
-        yield layer, channels
-        shape = layer.encoded_shape(shape)
+def how_to_compress(weight: np.ndarray) -> dict:
+    """Arguments of h5py's `create_dataset` for a weight; `check_weights` accepts no other compression."""
+    inflated = weight.nbytes
+    if inflated < _LEAST_COMPRESSED:
+        return {}
+    planes = weight.reshape(-1).view("uint8").reshape(-1, weight.itemsize).T  # As the filter `shuffle` orders bytes.
+    if _LARGEST_WEIGHTS_RATIO * len(zlib.compress(planes.tobytes(), _LEVEL)) <= inflated:
+        return {}
+    return {"chunks": weight.shape, "shuffle": True, "compression": "gzip", "compression_opts": _LEVEL}
 
 
 def check_weights(file: h5py.File, held: int):
@@ -152,14 +148,34 @@ def check_weights(file: h5py.File, held: int):
             return f"{path!r} has dtype {item.dtype}, not floating-point numbers"
         size = math.prod(item.shape or ()) * item.dtype.itemsize
         claimed += size
-        if item.id.get_storage_size() < size or claimed > held:
+        is_compressed = _is_compressed(item)
+        ratio = _LARGEST_WEIGHTS_RATIO if is_compressed else 1
+        if ratio * item.id.get_storage_size() < size or claimed > _LARGEST_WEIGHTS_RATIO * held:
             return f"{path!r} has the shape {item.shape}, but less data is stored"
+        if properties.get_nfilters() and not (is_compressed and _inflates_to(item, size)):
+            return f"{path!r} is compressed in another way than by `save_to_preset`"
         return None
 
     # h5py swallows exceptions raised during a visit.
     fault = file.visititems_links(fault_of_link) or file.visititems(fault_of_item)
     if fault:
         raise ValueError(fault)
+
+
+def _is_compressed(item: h5py.Dataset) -> bool:
+    """Whether a weight is stored as `how_to_compress` says."""
+    is_whole = item.chunks == item.shape and item.id.get_num_chunks() == 1
+    return is_whole and item.shuffle and item.compression == "gzip" and item.id.get_create_plist().get_nfilters() == 2
+
+
+def _inflates_to(item: h5py.Dataset, size: int) -> bool:
+    """Whether a compressed weight has so many bytes. HDF5 would inflate any number."""
+    unused_filters, chunk = item.id.read_direct_chunk((0,) * item.ndim)
+    inflater = zlib.decompressobj()
+    try:
+        return not unused_filters and len(inflater.decompress(chunk, size + 1)) == size and inflater.eof
+    except zlib.error:
+        return False
 
 
 def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], ...]):
@@ -179,7 +195,7 @@ def check_keras_file(path: str | os.PathLike, classes: tuple[type[keras.Model], 
             if sum(sizes.values()) > _LARGEST_RATIO * path.stat().st_size:
                 raise ValueError(f"{path} is damaged: it unpacks to {sum(sizes.values()):,} bytes.")
             with archive.open("config.json") as file:
-                content = parse_json(file.read(_LARGEST_TEXT + 1), f"config.json in {path}")
+                content = parse_json(file.read(LARGEST_TEXT + 1), f"config.json in {path}")
             weights = archive.read("model.weights.h5")
     # The exceptions of zipfile.
     except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:

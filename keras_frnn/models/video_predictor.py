@@ -1,6 +1,7 @@
 """What every model here shares: frames in, future frames out."""
 
 import threading
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -11,12 +12,13 @@ from keras_frnn.checks import check_float_policy, check_is_tensor, check_keyword
 from keras_frnn.models.export import Exportable
 from keras_frnn.models.frames import check_frames, check_rank, finite_array, to_numpy
 from keras_frnn.models.keras_guards import GuardedModel
+from keras_frnn.models.presets import PresetModel
 
 # Keras has no lock for this: two threads that call a new model at once would both make its weights.
 _building = threading.RLock()
 
 
-class VideoPredictor(Exportable, GuardedModel):
+class VideoPredictor(Exportable, PresetModel, GuardedModel):
     """Base of models that predict the future frames of a video.
 
     A subclass implements `predict_frames(context, steps)`, and `make_weights(context_shape)` if it has any.
@@ -47,6 +49,10 @@ class VideoPredictor(Exportable, GuardedModel):
 
     def make_weights(self, context_shape: tuple):
         """Builds the layers for frames of this shape, whose batch is None."""
+
+    def layers_and_inputs(self, context_shape: tuple) -> Iterable[tuple[keras.layers.Layer, int]]:
+        """The layers with weights, and the input channels of each for frames of this shape; nothing is built."""
+        return ()
 
     def build(self, context_shape):
         """Makes the weights, once; later frames may have another size. Threads wait for each other."""

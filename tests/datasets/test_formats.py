@@ -21,6 +21,8 @@ from keras_frnn.datasets import formats
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 needs_tensorflow = pytest.mark.skipif(not HAS_TENSORFLOW, reason="there is no TensorFlow to compare with")
 DIGITS = dict(digits="mnist-5k", size=16, context=2, horizon=2, batch_size=3)
+PICTURES = dict(size=16, context=2, horizon=2, batch_size=3)
+KINDS = ["moving_mnist", "moving_pictures", "moving_pictures with flow", "from_arrays", "video_folder"]
 VIDEOS = np.random.default_rng(0).integers(0, 256, (3, 9, 8, 12, 3), dtype="uint8")
 WINDOWS = dict(context=2, horizon=2, batch_size=4, crop=(4, 8), mirror=True)
 
@@ -49,6 +51,8 @@ def stored(tmp_path_factory):
 def make(kind, stored, split, **options):
     if kind == "moving_mnist":
         return datasets.moving_mnist(split, **DIGITS, **options)
+    if kind.startswith("moving_pictures"):
+        return datasets.moving_pictures(split, **PICTURES, flow=kind.endswith("flow"), **options)
     if kind == "from_arrays":
         return datasets.from_arrays(VIDEOS, split, **WINDOWS, **options)
     return datasets.video_folder(stored, split, **WINDOWS, **options)
@@ -56,7 +60,7 @@ def make(kind, stored, split, **options):
 
 @pytest.mark.once
 @needs_tensorflow
-@pytest.mark.parametrize("kind", ["moving_mnist", "from_arrays", "video_folder"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("options", [{}, dict(start=3, seed=5, num_shards=3, shard_index=1)])
 def test_both_formats_have_the_same_batches(kind, stored, options):
     for split, more in (("train", {}), ("test", dict(sequences=14))):
@@ -109,7 +113,7 @@ def test_batches_by_number(stored):
 
 @pytest.mark.once
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("kind", ["moving_mnist", "from_arrays", "video_folder"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_numbers_beyond_int64(kind, stored, split):
     for options in (dict(start=2**63), dict(start=2**62, num_shards=2)):
         with pytest.raises(
@@ -141,7 +145,7 @@ def test_threads_prepare_the_following_batches(monkeypatch):
 
 @pytest.mark.once
 def test_datasets_can_be_pickled(stored):
-    for kind in ("moving_mnist", "from_arrays", "video_folder"):
+    for kind in KINDS:
         data = make(kind, stored, "train", format="keras")
         expected = first(data, 3)
         assert_equal(first(pickle.loads(pickle.dumps(data)), 3), expected)
@@ -171,7 +175,7 @@ def test_formats_are_checked():
 
 
 def test_the_default_format_depends_on_the_backend(stored):
-    for kind in ("moving_mnist", "from_arrays", "video_folder"):
+    for kind in KINDS:
         is_of_keras = isinstance(make(kind, stored, "test"), keras.utils.PyDataset)
         assert is_of_keras == (keras.backend.backend() != "tensorflow")
 
@@ -253,7 +257,8 @@ def test_endless_and_empty_datasets():
 def test_in_a_data_loader(stored):
     """The example of docs/data.md."""
     page = pathlib.Path(__file__).parent.parent.parent / "docs" / "data.md"
-    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    (example,) = (example for example in examples if "DataLoader" in example)
     data = datasets.video_folder(stored, "train", **WINDOWS, format="keras")
     exec(example, namespace := {})
     loader = namespace["loader"]

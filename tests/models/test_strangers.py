@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import zipfile
+import zlib
 
 import h5py
 import keras
@@ -82,12 +83,16 @@ TEXTS = {
     "long": " " * (2**24 + 1),
 }
 ONES = np.ones((3, 3, 1, 3))
+NOISE = np.random.default_rng(0).normal(size=ONES.shape)
 STORED = {
     "text": (dict(data=np.full(ONES.shape, b"a")), ", not floating-point numbers"),
     "complex": (dict(data=ONES.astype("complex64")), "'.*vars/0' has dtype complex64, not"),
     "integers": (dict(data=ONES.astype("int8")), "has dtype int8, not"),
     "sizes": (dict(data=ONES.astype([("a", "f4")])), ", not floating-point numbers"),
     "chunks": (dict(shape=(10**5, 10**5, 1, 3), dtype="f4", chunks=(100, 100, 1, 3)), "but less data is stored"),
+    "gzip": (dict(data=ONES, chunks=ONES.shape, shuffle=True, compression="gzip"), "but less data is stored"),
+    "lzf": (dict(data=NOISE, chunks=NOISE.shape, compression="lzf"), "is compressed in another way"),
+    "gzip of chunks": (dict(data=NOISE, chunks=(1, 3, 1, 3), compression="gzip"), "is compressed in another way"),
     "another file": (dict(shape=ONES.shape, dtype="f4", external=[("/etc/passwd", 0, 108)]), "lies in other files"),
     "link": (h5py.SoftLink("/vars"), "'.*vars/0' is a link"),
 }
@@ -166,6 +171,22 @@ class TestForged:
             return file.getvalue()
 
         with pytest.raises(ValueError, match=message):
+            forged("model.weights.h5", forge)
+
+    @pytest.mark.once
+    @pytest.mark.parametrize("chunk", [zlib.compress(bytes(10**7)), zlib.compress(NOISE.tobytes())[:-9], bytes(200)])
+    def test_weights_that_inflate_to_other_sizes(self, forged, chunk):
+        """HDF5 itself would inflate the first of them to 10 MB."""
+
+        def forge(content):
+            with h5py.File(file := io.BytesIO(content), "r+") as weights:
+                del weights[WEIGHTS]["0"]
+                compressed = dict(chunks=ONES.shape, shuffle=True, compression="gzip")
+                new = weights[WEIGHTS].create_dataset("0", ONES.shape, "f8", **compressed)
+                new.id.write_direct_chunk((0, 0, 0, 0), chunk)
+            return file.getvalue()
+
+        with pytest.raises(ValueError, match="is compressed in another way"):
             forged("model.weights.h5", forge)
 
 
