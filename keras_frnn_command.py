@@ -216,7 +216,8 @@ def _parser() -> argparse.ArgumentParser:
         add(name, **options)
     losses = dict(choices=("mae", "mse", "FrameCrossentropy"), metavar="NAME", otherwise=training["loss"])
     add("--loss", **losses, help="mae, mse, or FrameCrossentropy for frames that are black and white")
-    add("--learning-rate", type=_rate, metavar="RATE", help="highest one, of Adam", otherwise=training["learning_rate"])
+    rates = f"{before_keras.FINE_TUNING_RATE:g}, or {training['learning_rate']:g} from scratch"
+    add("--learning-rate", type=_rate, metavar="RATE", help="highest one, of Adam", otherwise=rates)
     add("--seed", type=_integer, metavar="N", help="of the weights and the sequences", otherwise=training["seed"])
     add("--mirror", action="store_true", default=None, help="mirror half of the sequences: not for text, maps, traffic")
     add("--save-every", type=_positive, default=100, metavar="N", help="steps between saves, with pictures")

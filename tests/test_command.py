@@ -452,7 +452,7 @@ class TestOwnVideos:
         out = run("train", "moved", "--output=copy.keras", "--steps=3", "--learning-rate=0.25")
         assert "The learning rate was 0.5 and is 0.25 from here on." in out
         model = keras.saving.load_model("copy.keras")
-        assert model.optimizer.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.25
+        assert model.optimizer.get_config()["learning_rate"]["config"]["highest"] == 0.25
         assert int(model.optimizer.iterations) == 3
         assert model.horizon == 2
 

@@ -10,7 +10,14 @@ import keras
 import numpy as np
 
 from keras_frnn import callbacks, models
-from keras_frnn.command.before_keras import TRAINING, WINDOWS, pictures_folder, run_folder, training_settings
+from keras_frnn.command.before_keras import (
+    FINE_TUNING_RATE,
+    TRAINING,
+    WINDOWS,
+    pictures_folder,
+    run_folder,
+    training_settings,
+)
 from keras_frnn.command.networks import load_model, verdict_by_step
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.evaluation.scores import COPY_LAST_FRAME, OPTICAL_FLOW, checked_batches
@@ -62,6 +69,8 @@ def train(folder: str, output: str, steps: int, save_every: int, **flags):
     if not record:
         source, start = _start(folder, flags["network"], flags["initial"])
         settings |= start
+        if source and flags["learning_rate"] is None:
+            settings["learning_rate"] = FINE_TUNING_RATE
     experiment = _experiment(folder, settings, source, steps, save_every)
     if record:
         check_keras_file(path, (models.FoldedRNN, models.LadderRNN))
@@ -119,6 +128,7 @@ def _experiment(folder: str, settings: dict, source: LayerStack | None, steps: i
             optimizer="Adam",
             learning_rate=settings["learning_rate"],
             decay="cosine",
+            warm_up=max(1, steps // 10),
             clipnorm=1.0,
             iterations=steps,
             batch_size=settings["batch"],
