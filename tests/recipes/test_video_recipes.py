@@ -71,7 +71,7 @@ def test_kth(tmp_path, capsys, caplog):
     assert "KTH, protocol 'paper', but context=2, but horizon=2 (8 of the dataset's 599 videos)" in caplog.text
     assert ": 3 of " in caplog.text
     results = json.loads((tmp_path / "runs" / "kth_rladder-quick" / "results.json").read_text())
-    assert set(results["scores"]["values"]) == {"RLadder", "fRNN", "copy_last_frame"}
+    assert set(results["scores"]["values"]) == {"RLadder", "fRNN", "copy_last_frame", "optical_flow"}
     assert "(published)" not in printed  # These are not the dataset's videos.
     assert results["settings"]["data"]["test"]["videos"] == 4
     assert results["settings"]["data"]["test"]["format"]["protocol"] == "paper"
