@@ -29,7 +29,7 @@ TRAINING = {
     "mirror": False,
     "seed": 0,
 }
-FINE_TUNING_RATE = 3e-4  # The default learning rate of a network that starts from another one.
+FINE_TUNING_RATE = 1e-4  # The default learning rate of a network that starts from another one.
 # The flags of `prepare` that only some datasets have, with their defaults.
 PREPARING: dict[str, dict[str, Any]] = {
     "videos": {"size": (64, 64), "gray": False, "test_fraction": 0.2, "test": None, "group": None, "rate": None},
