@@ -199,15 +199,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--initial",
         metavar="MODEL",
-        help="a network to start from: a preset of the package, a .keras file or a folder; or none",
-        otherwise=f"{training['initial']}, if it takes such frames and there is no --network",
+        help="as of predict, to start from; or none",
+        otherwise=f"{training['initial']} if it fits",
     )
     add(
         "--network",
         choices=("initial", "quick", "small", "paper"),
         metavar="NAME",
-        help="its layers: those of --initial; or quick, small, paper: takes minutes, hours, a GPU",
-        otherwise="initial, or quick without one",
+        help="initial: that of --initial; quick, small, paper: minutes, hours, a GPU",
     )
     add("--freeze", type=_positive, metavar="N", help="keep the weights of the N lowest layers", otherwise="none")
     add("--steps", type=_positive, default=600, metavar="N", help="training steps in total")

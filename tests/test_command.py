@@ -653,7 +653,7 @@ def test_refused_command_lines_do_not_load_keras(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"nothing")
     for name, changed in ("begun", {}), ("far", {"frame_step": 4}):
-        settings = {"command": "train", **before_keras.TRAINING, **changed}
+        settings = {"command": "train", **before_keras.TRAINING, "network": "quick", "initial": "none", **changed}
         with zipfile.ZipFile(tmp_path / f"{name}.keras", "w") as archive:
             archive.writestr("run.json", json.dumps({"settings": settings, "iteration": 3}))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
