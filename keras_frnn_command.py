@@ -199,15 +199,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--initial",
         metavar="MODEL",
-        help="a network to start from: a preset of the package, a .keras file or a folder; or none",
-        otherwise=f"{training['initial']}, if it takes such frames and there is no --network",
+        help="as of predict, to start from; or none",
+        otherwise=f"{training['initial']} if it fits",
     )
     add(
         "--network",
         choices=("initial", "quick", "small", "paper"),
         metavar="NAME",
-        help="its layers: those of --initial; or quick, small, paper: takes minutes, hours, a GPU",
-        otherwise="initial, or quick without one",
+        help="initial: that of --initial; quick, small, paper: minutes, hours, a GPU",
     )
     add("--freeze", type=_positive, metavar="N", help="keep the weights of the N lowest layers", otherwise="none")
     add("--steps", type=_positive, default=600, metavar="N", help="training steps in total")
@@ -216,7 +215,8 @@ def _parser() -> argparse.ArgumentParser:
         add(name, **options)
     losses = dict(choices=("mae", "mse", "FrameCrossentropy"), metavar="NAME", otherwise=training["loss"])
     add("--loss", **losses, help="mae, mse, or FrameCrossentropy for frames that are black and white")
-    add("--learning-rate", type=_rate, metavar="RATE", help="highest one, of Adam", otherwise=training["learning_rate"])
+    rates = f"{before_keras.FINE_TUNING_RATE:g}, or {training['learning_rate']:g} from scratch"
+    add("--learning-rate", type=_rate, metavar="RATE", help="highest one, of Adam", otherwise=rates)
     add("--seed", type=_integer, metavar="N", help="of the weights and the sequences", otherwise=training["seed"])
     add("--mirror", action="store_true", default=None, help="mirror half of the sequences: not for text, maps, traffic")
     add("--save-every", type=_positive, default=100, metavar="N", help="steps between saves, with pictures")

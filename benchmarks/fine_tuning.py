@@ -83,7 +83,7 @@ def main(argv):
                 path = runs / f"{start}-{steps}-{seed}.keras"
                 done = path.with_suffix(".json")
                 if not done.exists():
-                    arguments = [f"--steps={steps}", f"--save-every={min(steps, 100)}", f"--seed={seed}"]
+                    arguments = [f"--steps={steps}", "--save-every=50", f"--seed={seed}"]
                     code = keras_frnn_command.main(["train", folder, flag, *arguments, f"--output={path}"])
                     if code:
                         raise SystemExit(code)

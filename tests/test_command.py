@@ -402,8 +402,19 @@ class TestOwnVideos:
             (["evaluate", "prepared", "--model=moving-digits", *windows], "built for frames of 1 channel"),
             (["evaluate", "prepared", "--model=no.keras"], "There is no model 'no.keras'"),
             (["evaluate", "prepared", "--output=scores.txt"], "must end in .csv"),
+            (["train", "prepared", "--output=new.keras", "--initial=no"], "There is no model 'no'. Expected moving-"),
+            (["train", "prepared", "--output=new.keras", "--initial=no"], "Pass it with --initial."),
+            (
+                ["train", "prepared", "--output=new.keras", "--initial=none", "--network=initial"],
+                "--network=initial is that of --initial. Received: --initial=none.",
+            ),
+            (
+                ["train", "prepared", *windows, "--output=new.keras", "--initial=moving-digits", "--network=quick"],
+                "Training cannot start from moving-digits. Layer 1 cannot start from the source's.",
+            ),
         ]:
             assert message in run(*wrong, code=1), wrong
+        assert not list(tmp_path.glob("new*"))
 
     def test_goes_on_only_with_what_it_was(self, run, tmp_path, monkeypatch):
         for name, color in ("gray", False), ("other", False), ("color", True):
@@ -441,7 +452,7 @@ class TestOwnVideos:
         out = run("train", "moved", "--output=copy.keras", "--steps=3", "--learning-rate=0.25")
         assert "The learning rate was 0.5 and is 0.25 from here on." in out
         model = keras.saving.load_model("copy.keras")
-        assert model.optimizer.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.25
+        assert model.optimizer.get_config()["learning_rate"]["config"]["highest"] == 0.25
         assert int(model.optimizer.iterations) == 3
         assert model.horizon == 2
 
@@ -642,7 +653,7 @@ def test_refused_command_lines_do_not_load_keras(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"nothing")
     for name, changed in ("begun", {}), ("far", {"frame_step": 4}):
-        settings = {"command": "train", **before_keras.TRAINING, **changed}
+        settings = {"command": "train", **before_keras.TRAINING, "network": "quick", "initial": "none", **changed}
         with zipfile.ZipFile(tmp_path / f"{name}.keras", "w") as archive:
             archive.writestr("run.json", json.dumps({"settings": settings, "iteration": 3}))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -706,3 +717,29 @@ def test_unforeseen_errors_are_sentences_too(run, monkeypatch):
     write_clip("clip.avi", frames=1)
     monkeypatch.setattr(predict, "load_model", fail)
     assert run("predict", "clip.avi", code=1) == "\nkeras-frnn predict: RuntimeError: out of luck\n"
+
+
+class TestVerdictByStep:
+    def test_says_where_the_forecast_is_better(self):
+        copied = np.array([0.1, 0.2, 0.4])
+        errors = {"network": np.array([0.05, 0.2, 0.1]), "copy_last_frame": copied, "optical_flow": 2 * copied}
+        lines = networks.verdict_by_step(errors).splitlines()
+        assert lines[0] == "MSE 0.1167; copying the last given frame: 0.2333. The forecast is better than copying."
+        assert [line.split() for line in lines[2:5]] == [
+            ["step", "+1", "+2", "+3"],
+            ["network", "0.50", "1.00", "0.25"],
+            ["optical", "flow", "2.00", "2.00", "2.00"],
+        ]
+        assert lines[5:] == [
+            "The forecast is better than copying at 2 of 3 steps, not at +2.",
+            "The forecast is better than optical flow at every step.",
+        ]
+
+    def test_without_flow_on_a_still_video(self):
+        still = networks.verdict_by_step({"network": np.array([0.1]), "copy_last_frame": np.zeros(1)})
+        assert still.endswith("The forecast is not better than copying at any step.")
+        assert "optical" not in still
+
+    def test_many_steps_are_thinned_out(self):
+        many = networks.verdict_by_step({"network": np.full(40, 0.1), "copy_last_frame": np.ones(40)})
+        assert many.splitlines()[2].split()[1::9] == ["+1", "+40"]

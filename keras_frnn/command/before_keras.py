@@ -24,11 +24,12 @@ TRAINING = {
     "freeze": 0,
     "batch": 2,
     **WINDOWS,
-    "loss": "mae",
-    "learning_rate": 1e-3,
+    "loss": "mse",
+    "learning_rate": 2e-3,  # From scratch.
     "mirror": False,
     "seed": 0,
 }
+FINE_TUNING_RATE = 1e-4  # The default learning rate of a network that starts from another one.
 # The flags of `prepare` that only some datasets have, with their defaults.
 PREPARING: dict[str, dict[str, Any]] = {
     "videos": {"size": (64, 64), "gray": False, "test_fraction": 0.2, "test": None, "group": None, "rate": None},

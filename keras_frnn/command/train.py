@@ -1,5 +1,6 @@
 """`keras-frnn train`: trains a network on prepared videos, with the engine of the recipes."""
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -9,7 +10,14 @@ import keras
 import numpy as np
 
 from keras_frnn import callbacks, models
-from keras_frnn.command.before_keras import TRAINING, WINDOWS, pictures_folder, run_folder, training_settings
+from keras_frnn.command.before_keras import (
+    FINE_TUNING_RATE,
+    TRAINING,
+    WINDOWS,
+    pictures_folder,
+    run_folder,
+    training_settings,
+)
 from keras_frnn.command.networks import load_model, verdict_by_step
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.evaluation.scores import COPY_LAST_FRAME, OPTICAL_FLOW, checked_batches
@@ -61,6 +69,8 @@ def train(folder: str, output: str, steps: int, save_every: int, **flags):
     if not record:
         source, start = _start(folder, flags["network"], flags["initial"])
         settings |= start
+        if source and flags["learning_rate"] is None:
+            settings["learning_rate"] = FINE_TUNING_RATE
     experiment = _experiment(folder, settings, source, steps, save_every)
     if record:
         check_keras_file(path, (models.FoldedRNN, models.LadderRNN))
@@ -71,6 +81,10 @@ def train(folder: str, output: str, steps: int, save_every: int, **flags):
     data = identity_of_data(experiment)
     if record:
         _check_begun(path, record, settings | {"folder": folder, "data": data})
+    else:
+        shape = (None, settings["context"], *open_store(folder, "train", "h5py").frame_shape)
+        with contextlib.redirect_stdout(None):  # Faults of the network show before anything is written.
+            training.make_model(experiment, shape)
     run, pictures = RunFolder(run_folder(path), output=path), pictures_folder(path)
     busy = BlockingIOError(f"Another process is training {path}. Wait for it, or choose another --output.")
     with held(run.path, busy):
@@ -114,6 +128,7 @@ def _experiment(folder: str, settings: dict, source: LayerStack | None, steps: i
             optimizer="Adam",
             learning_rate=settings["learning_rate"],
             decay="cosine",
+            warm_up=max(1, steps // 10),
             clipnorm=1.0,
             iterations=steps,
             batch_size=settings["batch"],

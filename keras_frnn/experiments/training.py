@@ -92,7 +92,13 @@ def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Seque
         context, _ = next(iter(data))
         model = make_model(experiment, context.shape, start)
     place.prepare(model)
-    validation = None if experiment.training.validation is None else Validation(experiment, place)
+    validation = None if experiment.training.validation is None else Validation(experiment)
+    if validation and place.processes > 1:
+        # On JAX, no process can forecast alone.
+        validation = None
+        if not place.process:
+            print("Several processes share the training, so there is no validation, and the last network is kept.")
+            folder.best.unlink(missing_ok=True)
     checkpoints = Checkpoints(folder, experiment, done, seconds, place, callbacks, validation)
     if done < iterations:
         with checkpoints.stopped_by_signals():

@@ -4,7 +4,6 @@ import numpy as np
 
 from keras_frnn.evaluation.scores import checked_batches
 from keras_frnn.experiments.data import validation_data
-from keras_frnn.experiments.devices import Place
 from keras_frnn.experiments.experiment import Experiment
 from keras_frnn.experiments.run_folder import RunError
 
@@ -18,11 +17,9 @@ class Validation:
         RunError: the experiment cannot have any.
     """
 
-    def __init__(self, experiment: Experiment, place: Place):
+    def __init__(self, experiment: Experiment):
         if experiment.training.ema is not None:
             raise RunError("Validation is of the weights, not of their running average. Omit --validation or --ema.")
-        if place.processes > 1:
-            raise RunError("Validation is for one process. Omit --validation, or pass --devices=1.")
         self.data = validation_data(experiment)
 
     def score(self, model) -> float:

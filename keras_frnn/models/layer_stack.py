@@ -87,7 +87,9 @@ class LayerStack(VideoPredictor):
             if not layer.built:
                 layer.build_both_directions(shape)
             if not layer.trainable:
-                layer.trainable = False  # Keras does not pass it on to weights that are made later.
+                # Keras does not pass it on to weights that are made later, and on TensorFlow not if it stays the same.
+                layer.trainable = True
+                layer.trainable = False
             shape = layer.encoded_shape(shape)
 
     def layers_and_inputs(self, context_shape):

@@ -71,7 +71,7 @@ def test_kth(tmp_path, capsys, caplog):
     assert "KTH, protocol 'paper', but context=2, but horizon=2 (8 of the dataset's 599 videos)" in caplog.text
     assert ": 3 of " in caplog.text
     results = json.loads((tmp_path / "runs" / "kth_rladder-quick" / "results.json").read_text())
-    assert set(results["scores"]["values"]) == {"RLadder", "fRNN", "copy_last_frame"}
+    assert set(results["scores"]["values"]) == {"RLadder", "fRNN", "copy_last_frame", "optical_flow"}
     assert "(published)" not in printed  # These are not the dataset's videos.
     assert results["settings"]["data"]["test"]["videos"] == 4
     assert results["settings"]["data"]["test"]["format"]["protocol"] == "paper"
@@ -162,6 +162,7 @@ def test_paper_preset_is_the_published_protocol(recipe):
         topology=models.PAPER_TOPOLOGY,
         kernel_initializer="ScaledOrthogonal",
         update_bias=None if ladder else 0.0,
+        decoder_update_bias=None,
         remat=False,
         precision="float32",
         loss="mae",
@@ -177,6 +178,8 @@ def test_paper_preset_is_the_published_protocol(recipe):
         iterations=500_000,
         batch_size=6 if ladder else 12,
         initial_weights=None,
+        freeze=None,
+        validation=None,
         checkpoint_every=100,
         context=10,
         horizon=10,
