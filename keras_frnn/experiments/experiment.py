@@ -14,6 +14,9 @@ class Network:
     topology: Annotated[tuple, "layers, from the frame up"]
     kernel_initializer: Annotated[str, "of all kernels, from keras_frnn.layers or keras.initializers"]
     update_bias: Annotated[float | None, "initial bias of the update gates of a FoldedRNN; none is 0"] = None
+    decoder_update_bias: Annotated[
+        float | None, "the same of a FoldedRNN's decoder alone: at -4, training starts close to copying the last frame"
+    ] = None
     remat: Annotated[bool, "compute the gates of a FoldedRNN again for the gradient: less memory, more time"] = False
     precision: Annotated[str, "of the layers", ("float32", "mixed_bfloat16", "mixed_float16")] = "float32"
 
@@ -34,6 +37,9 @@ class Training:
     batch_size: Annotated[int, "training sequences per step"]
     seed: Annotated[int, "of the initial weights and of the training sequences"] = 0
     initial_weights: Annotated[str | None, "folder of a run whose network to start from, or a .keras file"] = None
+    workers: Annotated[
+        int | None, "processes that make the training batches, as a GPU needs; none makes them in this one"
+    ] = None
     checkpoint_every: Annotated[int, "iterations between checkpoints, of which the newest five are kept"] = 100
 
 
@@ -47,6 +53,16 @@ class MovingDigits:
     size: Annotated[int, "side of the frames in pixels"]
     speed: Annotated[float, "distance that a digit moves per frame, as a fraction of its free range"]
     test_array: Annotated[str | None, "path of mnist_test_seq.npy, the public test sequences; none generates others"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MovingPictures:
+    """The videos: parts of photographs that move."""
+
+    dataset: Annotated[str, "function in keras_frnn.datasets", ("moving_pictures",)] = "moving_pictures"
+    pictures: Annotated[str | None, "folder of pictures; none takes those in the package"] = None
+    size: Annotated[int, "side of the frames in pixels"]
+    color: Annotated[bool, "RGB frames; otherwise gray ones"] = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +121,7 @@ class Experiment:
     devices: Annotated[int, "devices of this host that share each batch in training"] = 1
     network: Network
     training: Training
-    source: MovingDigits | Videos
+    source: MovingDigits | MovingPictures | Videos
     windows: Windows
     testing: Testing = Testing()
     phases: Annotated[

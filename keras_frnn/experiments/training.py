@@ -18,6 +18,7 @@ from keras_frnn.experiments.data import fits, identity_of_data, train_data
 from keras_frnn.experiments.devices import Place
 from keras_frnn.experiments.experiment import Experiment, phases
 from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of, stored_flags
+from keras_frnn.experiments.worker_processes import in_processes
 
 
 def train(
@@ -88,7 +89,7 @@ def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Seque
     place.prepare(model)
     checkpoints = Checkpoints(folder, experiment, done, seconds, place, callbacks)
     if done < iterations:
-        with checkpoints.stopped_by_signals():
+        with checkpoints.stopped_by_signals(), in_processes(data, experiment.training.workers) as data:
             steps = iterations - done
             model.fit(data, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0, callbacks=[checkpoints])
     elif done:
@@ -179,7 +180,8 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
     network, training = experiment.network, experiment.training
     keras.utils.set_random_seed(training.seed)
     initializer = _named(network.kernel_initializer, "kernel_initializer", layers, keras.initializers)
-    options = {} if network.update_bias is None else {"update_bias": network.update_bias}
+    biases = {"update_bias": network.update_bias, "decoder_update_bias": network.decoder_update_bias}
+    options: dict = {name: bias for name, bias in biases.items() if bias is not None}
     if network.remat:
         options["remat"] = True
     with fits("model", experiment):
