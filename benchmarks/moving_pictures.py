@@ -22,9 +22,9 @@ import keras
 import numpy as np
 import on_device
 from absl import app, flags
-from transfer import rebuilt
 
 from keras_frnn import evaluation, layers, models, optimizers
+from keras_frnn.experiments.training import in_float32
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 from keras_frnn.models.presets import BUILT_IN
@@ -223,7 +223,7 @@ def train(output: pathlib.Path):
     )
     # Without the optimizer, which is most of the file.
     with atomic_path(output / "model.keras") as temporary:
-        rebuilt(model, in_float32=True).save(temporary)
+        in_float32(model).save(temporary)
     command = f"python benchmarks/moving_pictures.py --minutes={_MINUTES.value:g} --batch_size={_BATCH.value}"
     training = done | {"command": command, "tmac": done["steps"] * _BATCH.value * cost.macs / 1e12, **machine()}
     with atomic_path(output / "training.json") as temporary:
@@ -234,7 +234,7 @@ def ship(output: pathlib.Path):
     """Writes the preset and scores it with its rounded weights."""
     folder = BUILT_IN / "moving-pictures"
     trained = keras.saving.load_model(output / "model.keras", compile=False)
-    rebuilt(trained, in_float32=True).save_to_preset(folder, dtype="float16")
+    in_float32(trained).save_to_preset(folder, dtype="float16")
     model = models.FoldedRNN.from_preset(folder)
     # These step numbers are beyond those of any training.
     drawn = [batch(2**40 + number, 32, _SIZE.value, _SEED.value) for number in range(8)]

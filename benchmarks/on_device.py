@@ -5,14 +5,9 @@ import pathlib
 import time
 from collections.abc import Callable
 
-import cv2
 import jax
-import jax.numpy as jnp
 import keras
 import numpy as np
-
-from keras_frnn import datasets
-from keras_frnn.datasets.moving_mnist import MovingDigits
 
 _WARM_UP_STEPS = 200
 _LOG_EVERY = 200
@@ -99,78 +94,3 @@ def train(
             variable.assign(array)
     optimizer.finalize_variable_values(model.trainable_variables)
     return {"steps": number, "seconds": time.perf_counter() - begun}
-
-
-def moving_digits(
-    kinds: list[tuple[int, float]], batch_size: int, context: int, horizon: int, size: int, seed: int, variants: int
-) -> tuple[Callable[[int], dict], Callable[[dict], tuple]]:
-    """`batch` and `render` for `datasets.moving_mnist("train", ...)`, alternating between kinds of sequences.
-
-    Sequences equal those of the dataset with `digits=turned_digits(variants)`, bit for bit.
-
-    Args:
-        kinds: number of digits and speed of each kind.
-        batch_size, context, horizon, size, seed: as in the dataset; kind number k has the seed `seed + k`.
-        variants: number of turned variants of each training digit.
-    """
-    side, most = round(size * 28 / 64), max(number for number, _ in kinds)
-    data = [
-        datasets.moving_mnist(
-            "train",
-            turned_digits(variants),
-            batch_size=batch_size,
-            context=context,
-            horizon=horizon,
-            size=size,
-            digit_size=side,
-            num_digits=number,
-            speed=speed,
-            seed=seed + index,
-            format="keras",
-        ).make
-        for index, (number, speed) in enumerate(kinds)
-    ]
-    # The last image is black and stands for a missing digit.
-    images = np.concatenate([data[0].digits, np.zeros((1, side, side), "uint8")])
-    images = jnp.asarray(np.pad(images, ((0, 0), (1, 1), (1, 1))))
-
-    def batch(step: int) -> dict:
-        kind: MovingDigits = data[step % len(data)]
-        first = step // len(data) * batch_size
-        digit, places = kind.trajectories(np.arange(first, first + batch_size))
-        corners = kind.corners(places).astype("int32")
-        missing = most - digit.shape[1]
-        return {
-            "digit": np.pad(digit.astype("int32"), ((0, 0), (0, missing)), constant_values=len(images) - 1),
-            "corners": np.pad(corners, ((0, 0), (0, missing), (0, 0), (0, 0))),
-        }
-
-    def render(parts):
-        pixels = jnp.arange(size, dtype="int32")
-        # Rows and columns of the image under each pixel; 0 and side + 1 are its black border.
-        places = jnp.clip(pixels - parts["corners"][..., None] + 1, 0, side + 1)
-        rows, columns = places[..., 0, :, None], places[..., 1, None, :]
-        frames = images[parts["digit"][..., None, None, None], rows, columns].max(axis=1)
-        frames = frames.astype("float32")[..., None] / 127.5 - 1
-        return frames[:, :context], frames[:, context:]
-
-    return batch, render
-
-
-def turned_digits(variants: int) -> np.ndarray:
-    """`variants` copies of the package's 4,000 training digits, and as many turned, stretched and slanted ones."""
-    digits, _ = datasets.mnist_5k("train")
-    if not variants:
-        return digits
-    drawn = np.random.default_rng(0).uniform(-1, 1, (variants, len(digits), 4))
-    turned = [np.stack([_turned(*pair) for pair in zip(digits, draws, strict=True)]) for draws in drawn]
-    return np.concatenate([digits] * variants + turned)
-
-
-def _turned(image: np.ndarray, draw: np.ndarray) -> np.ndarray:
-    angle, slant, *scales = np.radians(12) * draw[0], 0.15 * draw[1], *(1 + 0.12 * draw[2:])
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = turn @ np.array([[1, slant], [0, 1]]) @ np.diag(scales)
-    middle = (np.array(image.shape[::-1]) - 1) / 2
-    affine = np.concatenate([matrix, (middle - matrix @ middle)[:, None]], axis=1)
-    return cv2.warpAffine(image, affine, image.shape[::-1], flags=cv2.INTER_CUBIC)

@@ -3,14 +3,12 @@
     python benchmarks/video_scores.py FOLDER                          writes benchmarks/results/video.json and video.md
 
 It takes up to twelve consecutive windows of each video in the folder, with 10 given and 10 predicted frames, 64x64 in
-color, cropped at the center. The flow baseline moves the last frame by the mean of the last three flows by DIS.
+color, cropped at the center. Optical flow is `models.OpticalFlow`.
 """
 
-import itertools
 import json
 import pathlib
 
-import cv2
 import numpy as np
 from absl import app, flags
 
@@ -19,7 +17,6 @@ from keras_frnn.command.video_source import Video
 from keras_frnn.datasets.video_files.clips import find_videos
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
-from keras_frnn.models.frames import to_uint8
 
 _PRESET = flags.DEFINE_string("preset", "moving-pictures", "A network of the package, or a folder.")
 _SIZE = flags.DEFINE_integer("size", 64, "Side of the frames.")
@@ -30,20 +27,6 @@ CONTEXT, HORIZON = 10, 10
 SHOWN = (1, 5, 10)
 
 
-def flow_forecast(context: np.ndarray) -> np.ndarray:
-    """The last frame, moved by the mean of the last three optical flows: `(horizon, height, width, channels)`."""
-    gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in to_uint8(context[-4:])]
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    # Backward flow, from each frame to the previous one, tells where a pixel comes from.
-    flow = np.mean([dis.calc(after, before, None) for before, after in itertools.pairwise(gray)], axis=0)
-    place = np.stack(np.meshgrid(*map(np.arange, context.shape[2:0:-1])), axis=-1).astype("float32")
-    moved = [
-        cv2.remap(context[-1], place + step * flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for step in range(1, HORIZON + 1)
-    ]
-    return np.stack(moved)
-
-
 def scores(model, video: np.ndarray) -> dict:
     """Mean squared errors per step for a video `(time, height, width, 3)`, on frames in [0, 1]."""
     span = CONTEXT + HORIZON
@@ -52,7 +35,7 @@ def scores(model, video: np.ndarray) -> dict:
     context, future = windows[:, :CONTEXT], windows[:, CONTEXT:]
     forecasts = {
         "network": model.forecast(context, HORIZON, batch_size=4),
-        "flow": np.stack([flow_forecast(frames) for frames in context]),
+        "flow": models.OpticalFlow(HORIZON, "channels_last").forecast(context),
         "copy": context[:, -1:],
     }
     error = lambda frames: np.square((frames - future) / 2).mean((0, 2, 3, 4)).tolist()  # noqa: E731

@@ -147,3 +147,49 @@ class DSSIM(_FrameLoss):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "data_format": self.data_format}
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class PlusDSSIM(DSSIM):
+    """A loss of single pixels plus a multiple of `DSSIM`, `loss + weight * DSSIM`.
+
+    The presets were trained with it: `PlusDSSIM(keras.losses.MeanSquaredError(), 0.05)`.
+
+    Args:
+        loss: a `keras.losses.Loss` that has a value per pixel, such as `FrameCrossentropy()`.
+        weight: factor of the structural dissimilarity.
+        data_format: as in `DSSIM`.
+        reduction: as in `keras.losses.Loss`; by default `"sum_over_batch_size"`, the mean.
+        name: name of the loss.
+        dtype: dtype of the result; `keras.config.floatx()` by default. The loss is computed in float32.
+
+    Call arguments, returned values and errors are those of `DSSIM`.
+
+    Raises:
+        ValueError: `loss` is not a loss.
+
+    Example:
+
+    >>> frames = np.zeros((1, 2, 16, 16, 1))
+    >>> print(f"{float(PlusDSSIM(keras.losses.MeanSquaredError(), 0.5)(frames, frames + 1)):.3f}")
+    1.139
+    """
+
+    def __init__(self, loss, weight, data_format=None, reduction="sum_over_batch_size", name="plus_dssim", dtype=None):
+        super().__init__(data_format=data_format, reduction=reduction, name=name, dtype=dtype)
+        if not isinstance(loss, keras.losses.Loss):
+            raise ValueError(f"Expected a keras.losses.Loss, such as FrameCrossentropy(). Received: loss={loss!r}")
+        self.loss, self.weight = loss, weight
+
+    def call(self, y_true, y_pred):
+        dssim = super().call(y_true, y_pred)  # First: it checks the shapes.
+        pixels = self.loss.call(*(ops.cast(frames, "float32") for frames in (y_true, y_pred)))
+        return ops.mean(pixels, axis=tuple(range(2, len(pixels.shape)))) + self.weight * dssim
+
+    def get_config(self) -> dict:
+        loss = keras.saving.serialize_keras_object(self.loss)
+        return {**super().get_config(), "loss": loss, "weight": self.weight}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "PlusDSSIM":
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})

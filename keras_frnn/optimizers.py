@@ -1,4 +1,4 @@
-"""The optimizer of the paper's authors, and the one that trained the presets."""
+"""The optimizer of the paper's authors, and the one that trained the presets, with its learning rate."""
 
 import math
 
@@ -141,6 +141,46 @@ class ConvMuon(keras.optimizers.Optimizer):
     def get_config(self) -> dict:
         names = ("momentum", "newton_schulz_steps", "rms", "beta_1", "beta_2", "epsilon")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable(package="keras_frnn")
+class WarmUpAndCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises linearly, stays, and falls as a cosine.
+
+        rate = highest * min(1, (step + 1) / warm_up) * (last + (1 - last) * (1 + cos(pi * f)) / 2)
+        f = how much of the last `cooldown * steps` steps is over, between 0 and 1
+
+    Args:
+        highest: the rate between rise and fall.
+        steps: length of the training in optimizer steps.
+        warm_up: number of steps in which the rate rises.
+        cooldown: fraction of `steps` in which the rate falls; with 0 it stays.
+        last: the rate at the end, as a fraction of the highest.
+
+    Raises:
+        ValueError: `cooldown` is not between 0 and 1.
+
+    Example:
+
+    >>> rate = WarmUpAndCosine(1e-3, steps=100, warm_up=10, cooldown=0.4)
+    >>> [f"{float(rate(step)):.1e}" for step in (0, 9, 60, 80, 100)]
+    ['1.0e-04', '1.0e-03', '1.0e-03', '5.1e-04', '2.0e-05']
+    """
+
+    def __init__(self, highest: float, steps: int, warm_up: int = 0, cooldown: float = 1.0, last: float = 0.02):
+        if not 0 <= cooldown <= 1:
+            raise ValueError(f"`cooldown` is a fraction of the training, from 0 to 1. Received: cooldown={cooldown!r}")
+        self.highest, self.steps, self.warm_up, self.cooldown, self.last = highest, steps, warm_up, cooldown, last
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        falling = max(1.0, self.cooldown * self.steps)
+        over = ops.clip(1 - (self.steps - step) / falling, 0, 1) if self.cooldown else 0.0
+        left = self.last + (1 - self.last) * (1 + ops.cos(math.pi * over)) / 2
+        return self.highest * ops.minimum(1.0, (step + 1) / max(1, self.warm_up)) * left
+
+    def get_config(self) -> dict:
+        return {name: getattr(self, name) for name in ("highest", "steps", "warm_up", "cooldown", "last")}
 
 
 def _is_muons(variable) -> bool:

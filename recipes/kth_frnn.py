@@ -7,15 +7,12 @@
     python recipes/kth_frnn.py predict           predictions of the trained network, one by one
 
 Published: mean MSE 0.00175, PSNR 29.299 dB, DSSIM 0.07251 over the ten predicted frames.
-
 Protocol: persons 1 to 16 are for training, 17 to 25 for testing; every window of 10 + 10 frames, 64x80, gray, mirrored
 at random in training; L1 loss; TensorFlow 1's RMSProp, rate 1e-4; 500,000 iterations of batch 12. `small` and `quick`
-learn more from less: Adam with a falling rate, and update gates that begin nearly closed; `small` also keeps a running
-average of its weights.
+learn more from less: Adam with a falling rate, update gates that begin nearly closed; `small` also averages weights.
 
 Cost of `paper`: 6,000,000 training sequences of 243 GMAC forward, about 4.4e18 multiply-accumulates with the gradient;
-105.7 M parameters. Neither its time on a GPU nor its scores were measured. An interrupted run goes on with
-the same command.
+105.7 M parameters. Its time on a GPU and its scores were not measured. The same command resumes an interrupted run.
 """
 
 import keras_frnn_command  # noqa: F401  First: it lets the flags be read before Keras is loaded.
@@ -40,30 +37,18 @@ PAPER = Experiment(
     windows=VideoWindows(context=10, horizon=10, frame_step=1, crop=None),
     testing=Testing(published="kth"),
 )
-
+# fmt: off
 SMALL = replace(
-    PAPER,
-    device=None,
-    topology=tuple(scale_topology(PAPER_TOPOLOGY, 1 / 4)),
-    kernel_initializer="GlorotUniform",
-    update_bias=-2.0,
-    optimizer="Adam",
-    learning_rate=1e-3,
-    decay="cosine",
-    clipnorm=1.0,
-    ema=0.999,
-    iterations=60_000,
-    batch_size=4,
-    checkpoint_every=500,
-    test_sequences=1_000,
+    PAPER, device=None, topology=tuple(scale_topology(PAPER_TOPOLOGY, 1 / 4)),
+    kernel_initializer="GlorotUniform", update_bias=-2.0,
+    optimizer="Adam", learning_rate=1e-3, decay="cosine", clipnorm=1.0, ema=0.999,
+    iterations=60_000, batch_size=4, checkpoint_every=500, test_sequences=1_000,
 )
-
 QUICK = replace(
-    SMALL,
-    topology=(("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)),
-    training=replace(SMALL.training, learning_rate=2e-3, ema=None, iterations=600, batch_size=2, checkpoint_every=100),
-    test_sequences=100,
+    SMALL, topology=(("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)),
+    learning_rate=2e-3, ema=None, iterations=600, batch_size=2, checkpoint_every=100, test_sequences=100,
 )
+# fmt: on
 
 FIRST_STEPS = """\
 The KTH videos are at https://www.csc.kth.se/cvap/actions/: download walking.zip, jogging.zip, running.zip, boxing.zip,

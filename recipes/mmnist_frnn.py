@@ -33,36 +33,20 @@ PAPER = Experiment(
     testing=Testing(published="moving_mnist"),
 )
 
+# fmt: off
 SMALL = replace(
-    PAPER,
-    device=None,
-    topology=tuple(scale_topology(PAPER_TOPOLOGY, 1 / 4)),
-    kernel_initializer="GlorotUniform",
-    update_bias=-2.0,
-    loss="FrameCrossentropy",
-    optimizer="Adam",
-    learning_rate=1e-3,
-    decay="cosine",
-    clipnorm=1.0,
-    ema=0.999,
-    iterations=60_000,
-    batch_size=4,
-    checkpoint_every=500,
+    PAPER, device=None, topology=tuple(scale_topology(PAPER_TOPOLOGY, 1 / 4)),
+    kernel_initializer="GlorotUniform", update_bias=-2.0, loss="FrameCrossentropy",
+    optimizer="Adam", learning_rate=1e-3, decay="cosine", clipnorm=1.0, ema=0.999,
+    iterations=60_000, batch_size=4, checkpoint_every=500, test_sequences=1_000,
     test_array=None,  # As many like the public ones, generated from MNIST's test digits.
-    test_sequences=1_000,
 )
-
 QUICK = replace(
-    SMALL,
-    topology=(("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)),
-    training=replace(
-        SMALL.training, learning_rate=2e-3, ema=None, iterations=1_400, batch_size=2, checkpoint_every=100
-    ),
-    digits="mnist-5k",
-    size=32,
-    speed=0.05,  # Slow motion is learned in minutes.
-    test_sequences=200,
+    SMALL, topology=(("conv", 16, 5), ("pool", 2), ("recurrent", 24, 5), ("pool", 2), ("recurrent", 48, 5)),
+    learning_rate=2e-3, ema=None, iterations=1_400, batch_size=2, checkpoint_every=100, test_sequences=200,
+    digits="mnist-5k", size=32, speed=0.05,  # Slow motion is learned in minutes.
 )
+# fmt: on
 
 if __name__ == "__main__":
     main(__file__, paper=PAPER, small=SMALL, quick=QUICK)

@@ -1,7 +1,5 @@
 """The benchmarks, on networks of a few channels."""
 
-import csv
-import itertools
 import json
 import pathlib
 import subprocess
@@ -11,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_frnn import datasets, evaluation, models
+from keras_frnn import evaluation, models
 
 pytestmark = pytest.mark.once
 BENCHMARK = pathlib.Path(__file__).parent.parent / "benchmarks" / "cost.py"
@@ -35,113 +33,6 @@ def test_measures_one_model_in_a_process(monkeypatch):
     table = cost._table({"fRNN": counted}, {"fRNN": measured, "slow": twice}, setting)
     assert f"| fRNN | {counted.weights:,} | {counted.encode_macs / 1e9:.1f} |" in table
     assert f"{twice.training_step_seconds:.2f} (2.00)" in table
-
-
-LEARNER = [("conv", 2, 3), ("pool", 2), ("recurrent", 3, 3)]
-
-
-def learn(folder, steps, *arguments):
-    """Runs learning.py for so many steps; returns its output."""
-    network = models.FoldedRNN.from_topology(LEARNER, 2)
-    tmac = steps * 2 * evaluation.cost(network, (16, 16, 1), context=3, horizon=2).macs / 1e12
-    command = [sys.executable, BENCHMARK.with_name("learning.py"), f"--topology={LEARNER}", "--size=16"]
-    command += ["--context=3", "--horizon=2", f"--tmac={tmac}", "--test_sequences=3", *arguments]
-    command += [f"--output={folder / 'run'}", f"--table={folder / 'table.csv'}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-@pytest.mark.slow
-def test_learning_goes_on_where_it_was_interrupted(tmp_path):
-    learn(tmp_path, 4, "--ema=0.9", "--optimizer=muon", "--cooldown=0.5")
-    assert "step 4 of 6" in learn(tmp_path, 6, "--ema=0.9", "--optimizer=muon", "--cooldown=0.5")
-    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
-    assert [row["steps"] for row in rows] == ["4", "6"]
-    assert all(0 < float(row["mse"]) < 1 for row in rows)
-    model = keras.saving.load_model(tmp_path / "run" / "averaged.keras", compile=False)
-    assert model.forecast(np.zeros((1, 10, 16, 16, 1), "float32")).shape == (1, 10, 16, 16, 1)
-
-
-@pytest.mark.slow
-def test_learning_begins_with_the_mean_of_weights(tmp_path):
-    started, paths = [], [tmp_path / "0.keras", tmp_path / "1.keras"]
-    for seed, path in enumerate(paths):
-        keras.utils.set_random_seed(seed)
-        network = models.FoldedRNN.from_topology(LEARNER, 2)
-        network.build((None, 3, 16, 16, 1))
-        network.save(path)
-        started.append(network.get_weights())
-    # One step with a rate so small that it changes nothing.
-    learn(tmp_path, 1, "--rate=1e-12", *(f"--initial={path}" for path in paths))
-    model = keras.saving.load_model(tmp_path / "run" / "averaged.keras", compile=False)
-    for weight, one, other in zip(model.get_weights(), *started, strict=True):
-        np.testing.assert_allclose(weight, (one + other) / 2, atol=1e-6)
-
-
-def test_a_wider_network_begins_with_the_forecasts_of_a_narrower_one(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import transfer
-
-    generator = np.random.default_rng(0)
-    frames = generator.uniform(-1, 1, (2, 3, 8, 8, 1)).astype("float32")
-    narrow, wide = (
-        models.FoldedRNN.from_topology([("conv", a, 3), ("recurrent", b, 3), ("pool", 2), ("recurrent", c, 3)], 4)
-        for a, b, c in [(2, 3, 4), (3, 5, 4)]
-    )
-    narrow.forecast(frames)
-    narrow.set_weights([weight + 0.1 * generator.normal(size=weight.shape) for weight in narrow.get_weights()])
-    forecast, other = narrow.forecast(frames), wide.forecast(frames)
-    assert np.abs(forecast - other).max() > 0.01
-    transfer.start_from(wide, narrow)
-    np.testing.assert_allclose(wide.forecast(frames), forecast, atol=1e-6)
-    before = wide.get_weights()
-    wide.compile(keras.optimizers.SGD(0.1), "mse")
-    for _ in range(3):
-        wide.train_on_batch(frames, np.ones((2, 4, 8, 8, 1), "float32"))
-    for old, new in zip(before, wide.get_weights(), strict=True):
-        assert (old != new).reshape(-1, old.shape[-1]).any(axis=0).all()  # Every filter learns.
-
-
-def test_what_could_be_known_of_moving_digits(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import limits
-
-    data = datasets.moving_mnist(
-        "test", "mnist-5k", size=32, num_digits=2, speed=0.05, batch_size=3, sequences=3, format="keras"
-    )
-    _, future = data[0]
-    digits, places = data.make.trajectories(np.arange(3))
-    images, pixels = data.make.digits[digits] / 255, data.make.corners(places)
-    for index, paths in enumerate(pixels):
-        possible = [limits.continuations(data.make, path[:10], np.random.default_rng(0)) for path in paths]
-        for of_digit, path in zip(possible, paths, strict=True):
-            assert of_digit.shape[1:] == (10, 2)
-            assert np.abs(of_digit - path[10:]).max() <= 3  # Ten given frames leave no more doubt about the next ten.
-            assert (of_digit[:, 0] == path[10]).all(axis=-1).any()
-        # If the positions of the digits are known, the mean is the frame.
-        known = limits.mean_frame(images[index], [path[None, 10] for path in paths])
-        np.testing.assert_allclose(known, (future[index, 0, ..., 0] + 1) / 2, atol=1e-6)
-        drawn = [limits.drawn(images[index], both) for both in itertools.product(*(p[:, 9] for p in possible))]
-        mean = limits.mean_frame(images[index], [p[:, 9] for p in possible])
-        np.testing.assert_allclose(mean, np.mean(drawn, axis=0), atol=1e-9)
-
-
-def test_a_network_rebuilt_in_float32_with_another_horizon(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import transfer
-
-    layers = [("conv", 2, 3), ("recurrent", 3, 3)]
-    network = models.FoldedRNN.from_topology(layers, 2, dtype="mixed_bfloat16", name="trained")
-    network.build((None, 3, 8, 8, 1))
-    for twin, dtype in (
-        (transfer.rebuilt(network, horizon=4), "mixed_bfloat16"),
-        (transfer.rebuilt(network, in_float32=True, horizon=4), "float32"),
-    ):
-        assert (twin.horizon, twin.name) == (4, "trained")
-        assert {layer.dtype_policy.name for layer in twin.stack} == {dtype}
-        for one, other in zip(network.get_weights(), twin.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
 
 
 def test_table_of_speed(monkeypatch):

@@ -46,7 +46,12 @@ def test_learns_from_saturated_pixels():
 
 
 @pytest.mark.parametrize(
-    "loss", [losses.FrameCrossentropy(reduction="sum"), losses.DSSIM("channels_first", reduction="sum")]
+    "loss",
+    [
+        losses.FrameCrossentropy(reduction="sum"),
+        losses.DSSIM("channels_first", reduction="sum"),
+        losses.PlusDSSIM(losses.FrameCrossentropy(), 0.3, "channels_first", reduction="sum"),
+    ],
 )
 def test_is_saved_with_a_model(loss, tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh")])
@@ -140,6 +145,22 @@ def test_dssim_has_gradients_where_frames_are_equal_and_where_they_are_black(sta
     before = model.train_on_batch(truth, truth)
     after = model.test_on_batch(truth, truth)
     assert after < (before if start else 1e-4)
+
+
+@pytest.mark.parametrize("loss", [keras.losses.MeanSquaredError(), losses.FrameCrossentropy()])
+def test_a_loss_plus_dssim_is_their_sum(loss):
+    shape = (2, 3, 12, 11, 2)
+    truth, prediction = frames(shape=shape), frames(1, shape)
+    expected = number(loss(truth, prediction)) + 0.3 * number(losses.DSSIM()(truth, prediction))
+    both = losses.PlusDSSIM(loss, 0.3)
+    assert number(both(truth, prediction)) == pytest.approx(expected, rel=1e-5)
+    assert number(both(truth, ops.cast(prediction, "bfloat16"))) == pytest.approx(expected, rel=1e-2)
+    # Weights are those of sequences.
+    assert number(both(truth, prediction, np.array([1.0, 0.0]))) == pytest.approx(
+        number(both(truth[:1], prediction[:1])) / 2, rel=1e-5
+    )
+    with pytest.raises(ValueError, match=r"Expected a keras.losses.Loss.*Received: loss='mse'"):
+        losses.PlusDSSIM("mse", 0.3)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,30 @@ def test_training_with_muon_goes_on_after_saving(tmp_path):
     assert one[1] < one[0]
 
 
+@pytest.mark.parametrize(("warm_up", "cooldown"), [(0, 1.0), (7, 0.3), (7, 0.0), (100, 1.0)])
+def test_rate_rises_stays_and_falls(warm_up, cooldown):
+    schedule = optimizers.WarmUpAndCosine(2e-3, 40, warm_up, cooldown)
+    steps = np.arange(45)
+    rates = [float(schedule(keras.ops.convert_to_tensor(step))) for step in steps]
+    over = np.clip((steps - (1 - cooldown) * 40) / (cooldown * 40), 0, 1) if cooldown else 0 * steps
+    expected = 2e-3 * np.minimum(1, (steps + 1) / max(warm_up, 1)) * (0.02 + 0.49 * (1 + np.cos(np.pi * over)))
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+    if (warm_up, cooldown) == (0, 1.0):
+        stock = keras.optimizers.schedules.CosineDecay(2e-3, 40, alpha=0.02)
+        np.testing.assert_allclose(rates, [float(stock(step)) for step in steps], rtol=1e-5)
+
+
+def test_rate_is_saved_and_goes_on(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(optimizers.WarmUpAndCosine(1.0, 10, 3, 0.5)), "mse")
+    model.fit(np.ones((2, 1)), np.ones((2, 1)), batch_size=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert float(loaded.optimizer.learning_rate) == pytest.approx(1.0)  # Of the third step.
+    with pytest.raises(ValueError, match=r"from 0 to 1. Received: cooldown=2"):
+        optimizers.WarmUpAndCosine(1.0, 10, cooldown=2)
+
+
 @pytest.mark.parametrize("kind", [optimizers.TF1RMSprop, optimizers.ConvMuon])
 def test_steps_with_a_scaled_loss_are_those_without(kind):
     """As `fit` takes them with mixed_float16: by `stateless_apply` on JAX, where Keras' own `apply` keeps a tracer."""

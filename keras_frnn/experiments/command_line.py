@@ -1,6 +1,6 @@
 """The command line of an experiment's file, such as those in recipes/.
 
-    python FILE.py [train] [evaluate] [analyse] [predict] [--preset=...] [--output=...] [--FLAG=VALUE ...]
+    python FILE.py [train] [evaluate] [analyse] [predict] [export] [--preset=...] [--output=...] [--FLAG=VALUE ...]
 
 The file makes one `Experiment` per preset and calls `main`. Every field of an experiment is a flag. Keras is loaded
 after the flags are read, with running.py.
@@ -15,6 +15,7 @@ import pathlib
 import sys
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_frnn.experiments.experiment import Experiment, flat, phases, replace
@@ -24,29 +25,46 @@ STAGES = {
     "evaluate": "scores of this run, and of others beside it on the same data: scores.csv, scores.md, results.json",
     "analyse": "curves, comparisons, layer removal and samples, drawn from what evaluate kept",
     "predict": "predictions/: frames and a picture of each test sequence, one by one, without scores",
+    "export": "preset/: the network in float16 for `from_preset`, with its scores and a model card",
 }
 
 
-def main(file: str, *, first_steps: str = "", argv: list[str] | None = None, **presets: Experiment):
+def main(
+    file: str,
+    *,
+    first_steps: str = "",
+    by_default: Sequence[str] = ("train", "evaluate", "analyse"),
+    own: Mapping[str, tuple[str, str]] | None = None,
+    argv: list[str] | None = None,
+    **presets: Experiment,
+):
     """Runs an experiment as its command line says.
 
     Args:
         file: `__file__` of the experiment's file.
         first_steps: what to do if there are no data.
+        by_default: the stages that run if none is named.
+        own: stages of the file's own by name: a module with a function `run(experiment, folder)`, and a help text. The
+            module may import Keras.
         argv: the command line, without the command.
-        **presets: experiments by name, "paper" among them; without --preset, the last one is run.
+        **presets: experiments by name; without --preset, the last one is run. Published scores are printed beside those
+            of runs on the data of `paper`.
     """
-    parser = _parser(file, presets)
+    known = STAGES | {name: text for name, (_, text) in (own or {}).items()}
+    parser = _parser(file, presets, known, by_default)
     given = vars(parser.parse_intermixed_args(_with_underscores(sys.argv[1:] if argv is None else argv)))
-    stages = given.pop("stages", None) or ["train", "evaluate", "analyse"]
-    if unknown := [stage for stage in stages if stage not in STAGES]:
-        parser.error(f"there is no stage {' '.join(unknown)}; the stages are {', '.join(STAGES)}")
+    stages = given.pop("stages", None) or by_default
+    if unknown := [stage for stage in stages if stage not in known]:
+        parser.error(f"there is no stage {' '.join(unknown)}; the stages are {', '.join(known)}")
     if "predict" not in stages and (ignored := [name for name in ("count", "show") if name in given]):
         parser.error(f"--{ignored[0]} is for the stage predict, which is not among {', '.join(stages)}")
     explicit = {"preset": given["preset"]} if "preset" in given else {}
     preset = given.pop("preset", list(presets)[-1])
     options = {name: given.pop(name) for name in ("output", "count", "show") if name in given}
-    experiment = replace(presets[preset], **given)
+    try:
+        experiment = replace(presets[preset], **given)
+    except ValueError as error:
+        parser.error(f"argument --turns: {error}")
     try:
         phases(experiment)
     except (TypeError, ValueError) as error:
@@ -59,11 +77,12 @@ def main(file: str, *, first_steps: str = "", argv: list[str] | None = None, **p
     running.run(
         recipe=pathlib.Path(file).stem,
         preset=preset,
-        stages=[stage for stage in STAGES if stage in stages],
+        stages=[stage for stage in known if stage in stages],
         experiment=experiment,
         given=given | explicit,
-        paper=presets["paper"],
+        paper=presets.get("paper", experiment),
         first_steps=first_steps,
+        own={name: module for name, (module, _) in (own or {}).items()},
         **options,
     )
 
@@ -88,19 +107,21 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, value)
 
 
-def _parser(file: str, presets: dict[str, Experiment]) -> argparse.ArgumentParser:
+def _parser(
+    file: str, presets: dict[str, Experiment], stages: dict[str, str], by_default: Sequence[str]
+) -> argparse.ArgumentParser:
     command = f"python {os.path.relpath(file)}"
     parser = argparse.ArgumentParser(
         prog=command,
-        usage=f"{command} [train] [evaluate] [analyse] [predict] [--FLAG=VALUE ...]",
+        usage=f"{command} [{'] ['.join(stages)}] [--FLAG=VALUE ...]",
         description=sys.modules["__main__"].__doc__,
         epilog="KERAS_BACKEND is tensorflow, jax or torch.",
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=120),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    stages = "; ".join(f"{stage}: {text}" for stage, text in STAGES.items())
-    parser.add_argument("stages", nargs="*", metavar="stage", help=f"the first three by default. {stages}")
+    texts = "; ".join(f"{stage}: {text}" for stage, text in stages.items())
+    parser.add_argument("stages", nargs="*", metavar="stage", help=f"by default {', '.join(by_default)}. {texts}")
     add = parser.add_argument_group("The run").add_argument
     default = list(presets)[-1]
     add("--preset", action=_Once, choices=list(presets), metavar="NAME", help=f"{', '.join(presets)} [{default}]")
@@ -141,7 +162,8 @@ def _add_flags(parser: argparse.ArgumentParser, part, values: dict[str, dict]):
 
 def _shown(value) -> str:
     if isinstance(value, tuple):
-        return str(value).replace(" ", "")
+        is_long = bool(value) and isinstance(value[0], dict)
+        return f"{len(value)} of them" if is_long else str(value).replace(" ", "")
     return f"{value:,}" if type(value) is int else "none" if value is None else str(value)
 
 

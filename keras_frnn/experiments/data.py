@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 
 from keras_frnn import datasets
-from keras_frnn.datasets.formats import Dataset
+from keras_frnn.datasets.formats import Dataset, Order, Pair
 from keras_frnn.datasets.picture_folder import picture_files
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.experiments.devices import Place
@@ -36,7 +36,10 @@ def train_data(experiment: Experiment, done: int, place: Place | None = None) ->
         if place.splits:
             raise RunError("--workers make batches for one device. Pass --devices=1.")
         arguments["format"] = "keras"
-    data = _dataset(experiment, "train", **arguments)
+    if isinstance(experiment.source, MovingDigits) and experiment.source.turns:
+        data = _in_turns(experiment, experiment.source, arguments)
+    else:
+        data = _dataset(experiment, "train", **arguments)
     if place.splits:
         import tensorflow as tf
 
@@ -46,9 +49,37 @@ def train_data(experiment: Experiment, done: int, place: Place | None = None) ->
     return data
 
 
+def _in_turns(experiment: Experiment, source: MovingDigits, arguments: dict) -> Dataset:
+    """Batches of several kinds of moving digits that take turns; kind k has its own motion, by the seed plus k."""
+    makes = []
+    for number, kind in enumerate(source.turns):
+        seed = arguments["seed"] + number
+        part = _dataset(replace(experiment, **kind), "train", **arguments | {"seed": seed, "format": "keras"})
+        makes.append(part.make)
+    order = Order(**arguments, **flat(experiment.windows))
+    return order.dataset(_Turns(makes, experiment.training.batch_size), (source.size, source.size, 1), None)
+
+
+class _Turns:
+    """Sequences by number; the number of their batch decides of which kind they are."""
+
+    def __init__(self, makes: list[Callable[[np.ndarray], Pair]], batch_size: int):
+        self.makes, self.batch_size = makes, batch_size
+
+    def __call__(self, number: np.ndarray) -> Pair:
+        turn, kind = divmod(int(number[0]) // self.batch_size, len(self.makes))
+        return self.makes[kind](turn * self.batch_size + number % self.batch_size)
+
+
 def test_data(experiment: Experiment) -> Dataset:
     """The test sequences, once."""
-    return _dataset(experiment, "test", batch_size=_TEST_BATCH, sequences=experiment.testing.test_sequences)
+    return data_of_another_seed(experiment, 0)
+
+
+def data_of_another_seed(experiment: Experiment, seed: int) -> Dataset:
+    """As many test sequences; those of moving digits have other motion."""
+    sequences = experiment.testing.test_sequences
+    return _dataset(experiment, "test", batch_size=_TEST_BATCH, sequences=sequences, seed=seed)
 
 
 def contexts(experiment: Experiment, count: int) -> Iterator[np.ndarray]:
@@ -80,6 +111,7 @@ def _dataset(experiment: Experiment, split: str, **arguments) -> Dataset:
     # TensorFlow is loaded only where it is the backend.
     with fits("dataset", experiment):
         if isinstance(experiment.source, MovingDigits):
+            del source["turns"]
             test_array = source.pop("test_array")
             return make(split, **source, **arguments, path=test_array if split == "test" else None)
         if isinstance(experiment.source, MovingPictures):

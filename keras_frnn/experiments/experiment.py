@@ -18,7 +18,9 @@ class Network:
         float | None, "the same of a FoldedRNN's decoder alone: at -4, training starts close to copying the last frame"
     ] = None
     remat: Annotated[bool, "compute the gates of a FoldedRNN again for the gradient: less memory, more time"] = False
-    precision: Annotated[str, "of the layers", ("float32", "mixed_bfloat16", "mixed_float16")] = "float32"
+    precision: Annotated[
+        str, "of the layers; pixels stay float32 with mixed_bfloat16", ("float32", "mixed_bfloat16", "mixed_float16")
+    ] = "float32"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,12 +28,16 @@ class Training:
     """How the network is trained."""
 
     loss: Annotated[str, "on the predicted frames, values in [-1, 1]", ("mae", "mse", "FrameCrossentropy")]
+    dssim: Annotated[float, "weight of the structural dissimilarity that is added to the loss"] = 0.0
     optimizer: Annotated[
         str, "from keras_frnn.optimizers or keras.optimizers", ("TF1RMSprop", "RMSprop", "Adam", "ConvMuon")
     ]
-    learning_rate: Annotated[float, "of the optimizer; with --decay, the first one"]
-    decay: Annotated[str | None, "of the learning rate, to 2% over all iterations", ("cosine",)] = None
+    learning_rate: Annotated[float, "of the optimizer; with --decay or --warm_up, the highest one"]
+    decay: Annotated[str | None, "of the learning rate, to 2%", ("cosine",)] = None
+    cooldown: Annotated[float, "last fraction of the iterations, in which the rate decays"] = 1.0
+    warm_up: Annotated[int | None, "iterations in which the rate rises to its highest value"] = None
     clipnorm: Annotated[float | None, "largest norm of a weight's gradient"] = None
+    global_clipnorm: Annotated[float | None, "largest norm of the gradient of all weights together"] = None
     ema: Annotated[float | None, "momentum of a running average of the weights, which replaces them at the end"] = None
     iterations: Annotated[int, "optimizer steps"]
     batch_size: Annotated[int, "training sequences per step"]
@@ -50,9 +56,19 @@ class MovingDigits:
     dataset: Annotated[str, "function in keras_frnn.datasets", ("moving_mnist",)] = "moving_mnist"
     digits: Annotated[str, "mnist is downloaded, mnist-5k comes with the package"]
     num_digits: Annotated[int, "digits per sequence"]
+    turns: Annotated[
+        tuple, "kinds of training batches that take turns: ({'num_digits':1},{}) has one digit in every second batch"
+    ] = ()
     size: Annotated[int, "side of the frames in pixels"]
     speed: Annotated[float, "distance that a digit moves per frame, as a fraction of its free range"]
     test_array: Annotated[str | None, "path of mnist_test_seq.npy, the public test sequences; none generates others"]
+
+    def __post_init__(self):
+        flags = ("digits", "num_digits", "speed")
+        if not all(isinstance(kind, dict) and kind.keys() <= set(flags) for kind in self.turns):
+            raise ValueError(
+                f"`turns` must be dictionaries of the flags {', '.join(flags)}. Received: turns={self.turns!r}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

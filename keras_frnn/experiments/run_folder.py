@@ -41,7 +41,7 @@ _TEST_DATA = {
         for part in (MovingDigits, MovingPictures, PublishedVideos, VideoWindows)
         for field in dataclasses.fields(part)
     ),
-} - {"mirror"}
+} - {"mirror", "turns"}
 
 
 class RunError(ValueError):
@@ -240,7 +240,8 @@ def check_finite(model: keras.Model, when: str):
 def identity(settings: dict) -> dict:
     """What must be the same for a run to go on: the flags of its experiment and its data, but not their location."""
     stored = stored_flags(settings)
-    free = _FREE if stored.get("decay") or stored.get("phases") else _FREE | _FREE_AT_ONE_RATE
+    falls = any(stored.get(name) for name in ("decay", "warm_up", "phases"))
+    free = _FREE if falls else _FREE | _FREE_AT_ONE_RATE
     flags = {name: value for name, value in stored.items() if name not in free}
     return {"recipe": settings.get("recipe"), "preset": settings.get("preset"), **flags, "data": settings["data"]}
 

@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.metadata
 import pathlib
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import keras
 from absl import logging
@@ -16,6 +18,7 @@ from keras_frnn.experiments.data import identity_of_data
 from keras_frnn.experiments.devices import Place, join
 from keras_frnn.experiments.evaluating import analyse, evaluate, predict
 from keras_frnn.experiments.experiment import Experiment, MovingDigits, replace
+from keras_frnn.experiments.exporting import export
 from keras_frnn.experiments.run_folder import RunError, RunFolder, stored_experiment
 from keras_frnn.experiments.training import train
 from keras_frnn.files import held
@@ -33,6 +36,7 @@ def run(
     given: dict,
     paper: Experiment,
     first_steps: str = "",
+    own: Mapping[str, str] | None = None,
     output: str | None = None,
     count: int = 10,
     show: bool = False,
@@ -42,11 +46,12 @@ def run(
     Args:
         recipe: name of the experiment's file.
         preset: name of the experiment.
-        stages: some of `command_line.STAGES`, in their order.
+        stages: some of `command_line.STAGES` and `own`, in their order.
         experiment: what to run, according to the file and the flags.
         given: the flags that were given, "preset" among them if it was.
         paper: the published experiment. Published scores are printed for runs on the same data.
         first_steps: what to do if there are no data.
+        own: stages of the file's own, and the module of each, which has a function `run(experiment, folder)`.
         output: the run's folder.
         count: for predict, how many sequences.
         show: for predict, whether to open a window.
@@ -99,6 +104,11 @@ def run(
                     analyse(folder)
                 if "predict" in stages:
                     predict(experiment, folder, count, show)
+                if "export" in stages:
+                    export(experiment, folder)
+                for stage, module in (own or {}).items():
+                    if stage in stages:
+                        importlib.import_module(module).run(experiment, folder)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)

@@ -20,6 +20,8 @@ from keras_frnn.experiments.experiment import Experiment, phases
 from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of, stored_flags
 from keras_frnn.experiments.worker_processes import in_processes
 
+_LOSSES = {"mae": "MeanAbsoluteError", "mse": "MeanSquaredError"}
+
 
 def train(
     experiment: Experiment,
@@ -80,7 +82,7 @@ def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Seque
         done, seconds = record["iteration"], record["seconds"]
         if not place.process:
             print(f"Going on from iteration {done:,} of {iterations:,}.", flush=True)
-        if experiment.training.decay is None:
+        if not (experiment.training.decay or experiment.training.warm_up):
             model.optimizer.learning_rate = experiment.training.learning_rate  # It may be another one now.
     data = train_data(experiment, done, place)
     if model is None:
@@ -193,19 +195,45 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
             dtype=network.precision,
             **options,
         )
+    if network.precision == "mixed_bfloat16":
+        model = in_float32(model, lowest_only=True)  # In bfloat16, black would not be exactly black.
     model.build((None, *context_shape[1:]))
     if start:
         _start_from(model, experiment, [run.path for run in start])
     elif training.initial_weights:
         _start_from(model, experiment, [pathlib.Path(training.initial_weights)])
     rate = training.learning_rate
-    if training.decay == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, max(1, training.iterations), alpha=0.02)
+    if training.decay or training.warm_up:
+        cooldown = training.cooldown if training.decay else 0.0
+        rate = optimizers.WarmUpAndCosine(rate, training.iterations, training.warm_up or 0, cooldown)
     averaging = {} if training.ema is None else {"use_ema": True, "ema_momentum": training.ema}
     optimizer = _named(training.optimizer, "optimizer", optimizers, keras.optimizers)
-    loss = losses.FrameCrossentropy() if training.loss == "FrameCrossentropy" else training.loss
-    model.compile(optimizer(rate, clipnorm=training.clipnorm, **averaging), loss)
+    loss = _named(_LOSSES.get(training.loss, training.loss), "loss", losses, keras.losses)()
+    if training.dssim:
+        loss = losses.PlusDSSIM(loss, training.dssim, data_format="channels_last")
+    clipping = dict(clipnorm=training.clipnorm, global_clipnorm=training.global_clipnorm)
+    model.compile(optimizer(rate, **clipping, **averaging), loss)
     return model
+
+
+def in_float32(model: keras.Model, lowest_only: bool = False, **changes) -> keras.Model:
+    """A network with the same weights whose layers compute in float32: all, or those up to the lowest kernel.
+
+    Args:
+        model: a network of folded layers; if it is not built, the other one is not, either.
+        lowest_only: whether the layers above keep their precision.
+        **changes: to the network's configuration, such as `horizon`.
+    """
+    config = model.get_config() | {"dtype": "float32"} | changes
+    for layer in config["layers"]:
+        layer["config"]["dtype"] = "float32"
+        if lowest_only and "kernel_size" in layer["config"]:
+            break
+    twin = type(model).from_config(config)
+    if model.built:
+        twin.build(model.context_shape)
+        twin.set_weights(model.get_weights())
+    return twin
 
 
 def _named(name: str, flag: str, *modules):

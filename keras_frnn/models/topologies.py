@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
@@ -13,6 +14,14 @@ from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.layers.initializers import independent_initializers
 
+_KINDS = {
+    FoldedConv2D: "conv",
+    FoldedMinConvGRU: "minimal",
+    FoldedPatch2D: "patch",
+    FoldedMaxPooling2D: "pool",
+    FoldedConvGRU: "recurrent",
+    BridgeLadder: "recurrent",
+}
 _LENGTHS = {"conv": 3, "minimal": 3, "patch": 2, "pool": 2, "recurrent": 3}
 
 
@@ -57,3 +66,28 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
             arguments = kwargs if kind == "conv" else {**kwargs, **of_states}
             layers.append(layer(*entry[1:], kernel_initializer=initializers[index], **arguments))
     return layers
+
+
+def topology_of(layers: Sequence[keras.layers.Layer]) -> list[tuple]:
+    """The topology of a network's layers: their kinds and sizes, without their other arguments.
+
+    Raises:
+        ValueError: a layer is not one of those that topologies have.
+    """
+    topology: list[tuple] = []
+    for index, layer in enumerate(layers):
+        kind = _KINDS.get(type(layer))
+        if kind is None:
+            raise ValueError(
+                f"Topologies have layers of the kinds {', '.join(_LENGTHS)}. Received: layer {index + 1} is a "
+                f"{type(layer).__name__}"
+            )
+        if kind in ("patch", "pool"):
+            topology.append((kind, _side(layer.downsampling)))
+        else:
+            topology.append((kind, layer.filters, _side(layer.kernel_size)))
+    return topology
+
+
+def _side(size: tuple[int, int]) -> int | tuple[int, int]:
+    return size[0] if size[0] == size[1] else size

@@ -475,6 +475,7 @@ def test_help_needs_no_keras(recipe):
         (["--remat=perhaps"], "--remat: must be BOOL"),
         (["--mirror"], "unrecognized arguments: --mirror"),
         (["--show"], "--show is for the stage predict"),
+        (["--turns=(3,)"], "--turns: `turns` must be dictionaries of the flags digits, num_digits, speed. Received"),
         (["--phases=(3,)"], "--phases: A phase is a dictionary of flags, such as dict(horizon=5). Received: 3"),
         (["--phases=({'horizons': 3},)"], "--phases: An experiment has the values title, "),
         (["--phases=({}, {'average': 2})"], "Phase 2 can average up to 1 networks. Received: 2"),
@@ -496,6 +497,7 @@ def test_bad_flags(flags, message, tmp_path, capsys):
         (["--size=15"], "Frame height 15 does not fit"),
         (["--test_array=none.npy", "--digits=mnist"], "There is no file none.npy"),
         (["--initial_weights=nowhere"], "There is no trained network in nowhere"),
+        (["--cooldown=2"], "`cooldown` is a fraction of the training, from 0 to 1. Received: cooldown=2.0"),
     ],
 )
 def test_flags_that_do_not_go_together(flags, message, tmp_path):

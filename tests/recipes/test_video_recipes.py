@@ -165,10 +165,14 @@ def test_paper_preset_is_the_published_protocol(recipe):
         remat=False,
         precision="float32",
         loss="mae",
+        dssim=0.0,
         optimizer="TF1RMSprop",
         learning_rate=1e-4,
         decay=None,
+        cooldown=1.0,
+        warm_up=None,
         clipnorm=None,
+        global_clipnorm=None,
         ema=None,
         iterations=500_000,
         batch_size=6 if ladder else 12,
@@ -181,7 +185,7 @@ def test_paper_preset_is_the_published_protocol(recipe):
         phases=(),
     )
     expected |= {
-        "moving_mnist": dict(digits="mnist", num_digits=2, size=64, speed=0.1),
+        "moving_mnist": dict(digits="mnist", num_digits=2, turns=(), size=64, speed=0.1),
         "kth": dict(protocol="paper", frame_step=1, crop=None, mirror=True),
         "ucf101": dict(protocol="paper", frame_step=2, crop=(64, 80), mirror=True),
         "video_folder": dict(frame_step=1, crop=None, mirror=False),
