@@ -1,4 +1,4 @@
-"""Data-loading throughput: prepared KTH and UCF101 windows, generated Moving MNIST sequences, and decoding.
+"""Data-loading throughput: prepared KTH and UCF101 windows, generated sequences, and decoding.
 
     python benchmarks/pipeline.py                          everything
     python benchmarks/pipeline.py --nodecoding --nowrite    only batches, without writing results
@@ -40,7 +40,7 @@ CLIPS = {
     "UCF101": ((320, 240), 186, "XVID", 4.5),
     "UCF101, MJPG": ((320, 240), 186, "MJPG", 4.5),
 }
-TARGETS = {"KTH": 1000, "UCF101": 400, "Moving MNIST": 1000, "decoding": 1.0}
+TARGETS = {"KTH": 1000, "UCF101": 400, "Moving MNIST": 1000, "Moving pictures": 100, "decoding": 1.0}
 
 
 def main(_):
@@ -74,6 +74,7 @@ def _reading_rates(folder: pathlib.Path) -> dict[str, dict[str, float]]:
             ("KTH", format): datasets.kth(folder / "kth", **common),
             ("UCF101", format): datasets.ucf101(folder / "ucf101", **common),
             ("Moving MNIST", format): datasets.moving_mnist(digits="mnist-5k", **common),
+            ("Moving pictures", format): datasets.moving_pictures(**common),
         }
     # Interleaved, so that background load affects all of them alike.
     rates = {key: [] for key in pipelines}
@@ -166,7 +167,7 @@ def _table(rows: list[dict]) -> str:
         "",
         "Machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()) + ".",
         "",
-        f"Training sequences of 10 + 10 frames, batch {BATCH_SIZE}, KTH and UCF101 at 64x80, Moving MNIST at 64x64:",
+        f"Training sequences of 10 + 10 frames, batch {BATCH_SIZE}, KTH and UCF101 at 64x80, generated ones at 64x64:",
         "",
         "| sequences per second | " + " | ".join(f'`format="{format}"`' for format in FORMATS) + " | target |",
         "| --- |" + " ---: |" * (len(FORMATS) + 1),

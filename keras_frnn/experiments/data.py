@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 
 from keras_frnn import datasets
 from keras_frnn.datasets.formats import Dataset, Order, Pair
+from keras_frnn.datasets.picture_folder import picture_files
 from keras_frnn.datasets.video_files.video_store import open_store
 from keras_frnn.experiments.devices import Place
-from keras_frnn.experiments.experiment import Experiment, MovingDigits, flat, replace
+from keras_frnn.experiments.experiment import Experiment, MovingDigits, MovingPictures, flat, replace
 from keras_frnn.experiments.run_folder import RunError
 
 _TEST_BATCH = 20
@@ -32,6 +34,10 @@ def train_data(experiment: Experiment, done: int, place: Place | None = None) ->
         arguments |= dict(num_shards=place.processes, shard_index=place.process)
     if experiment.training.validation is not None:
         arguments["held_out"] = _held_out(experiment)
+    if experiment.training.workers:
+        if place.splits:
+            raise RunError("--workers make batches for one device. Pass --devices=1.")
+        arguments["format"] = "keras"
     if isinstance(experiment.source, MovingDigits) and experiment.source.turns:
         data = _in_turns(experiment, experiment.source, arguments)
     else:
@@ -123,6 +129,8 @@ def _dataset(experiment: Experiment, split: str, **arguments) -> Dataset:
             del source["turns"]
             test_array = source.pop("test_array")
             return make(split, **source, **arguments, path=test_array if split == "test" else None)
+        if isinstance(experiment.source, MovingPictures):
+            return make(split, **source, **arguments)
         mirror = source.pop("mirror")
         return make(
             source.pop("data"), split, **source, **arguments, **(dict(mirror=mirror) if split == "train" else {})
@@ -144,6 +152,8 @@ def identity_of_data(experiment: Experiment, first_steps: str = "") -> dict:
         test_data(experiment), train_data(experiment, 0)  # Faults in them show before training.
         if isinstance(source, MovingDigits):
             return {"digits": source.digits, "test": _test_array(source.test_array)}
+        if isinstance(source, MovingPictures):
+            return {split: _pictures(picture_files(split, source.pictures)) for split in ("train", "test")}
         prefix = None if source.dataset == "video_folder" else source.dataset
         stores = {split: open_store(source.data, split, "h5py", prefix) for split in ("train", "test")}
     except FileNotFoundError as error:
@@ -157,3 +167,10 @@ def _test_array(path: str | None):
     array = np.load(path, mmap_mode="r")
     sequences = np.ascontiguousarray(array[:, :: max(1, array.shape[1] // 100)])
     return {"shape": list(array.shape), "digest": hashlib.sha256(sequences.tobytes()).hexdigest()[:16]}
+
+
+def _pictures(files: list[pathlib.Path]) -> dict:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return {"pictures": len(files), "digest": digest.hexdigest()[:16]}

@@ -49,6 +49,9 @@ class Training:
     validation: Annotated[
         int | None, "sequences of held-out training videos, by which the best checkpoint is kept; none keeps the last"
     ] = None
+    workers: Annotated[
+        int | None, "processes that make the training batches, as a GPU needs; none makes them in this one"
+    ] = None
     checkpoint_every: Annotated[int, "iterations between checkpoints, of which the newest five are kept"] = 100
 
 
@@ -72,6 +75,16 @@ class MovingDigits:
             raise ValueError(
                 f"`turns` must be dictionaries of the flags {', '.join(flags)}. Received: turns={self.turns!r}"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MovingPictures:
+    """The videos: parts of photographs that move."""
+
+    dataset: Annotated[str, "function in keras_frnn.datasets", ("moving_pictures",)] = "moving_pictures"
+    pictures: Annotated[str | None, "folder of pictures; none takes those in the package"] = None
+    size: Annotated[int, "side of the frames in pixels"]
+    color: Annotated[bool, "RGB frames; otherwise gray ones"] = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +143,7 @@ class Experiment:
     devices: Annotated[int, "devices of this host that share each batch in training"] = 1
     network: Network
     training: Training
-    source: MovingDigits | Videos
+    source: MovingDigits | MovingPictures | Videos
     windows: Windows
     testing: Testing = Testing()
     phases: Annotated[

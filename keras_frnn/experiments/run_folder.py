@@ -20,6 +20,7 @@ from absl import logging
 from keras_frnn.experiments.experiment import (
     Experiment,
     MovingDigits,
+    MovingPictures,
     PublishedVideos,
     VideoWindows,
     flat,
@@ -29,13 +30,17 @@ from keras_frnn.files import RECORD, atomic_path
 
 _KEPT = 5
 # These change nothing in what a run computes: it may go on on other devices, with its data in another folder.
-_FREE = {"device", "devices", "data", "test_array", "checkpoint_every"}
+_FREE = {"device", "devices", "data", "pictures", "test_array", "workers", "checkpoint_every"}
 # These may change if the learning rate does not fall and there are no phases.
 _FREE_AT_ONE_RATE = {"iterations", "learning_rate"}
 _WHERE_BEGUN = {"recipe", "preset", "seed", "machine", "revision"}
 _TEST_DATA = {
     "test_sequences",
-    *(field.name for part in (MovingDigits, PublishedVideos, VideoWindows) for field in dataclasses.fields(part)),
+    *(
+        field.name
+        for part in (MovingDigits, MovingPictures, PublishedVideos, VideoWindows)
+        for field in dataclasses.fields(part)
+    ),
 } - {"mirror", "turns"}
 
 

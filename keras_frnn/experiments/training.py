@@ -18,8 +18,9 @@ from keras_frnn import layers, losses, models, optimizers
 from keras_frnn.experiments.data import fits, identity_of_data, train_data
 from keras_frnn.experiments.devices import Place
 from keras_frnn.experiments.experiment import Experiment, Training, phases
-from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of
+from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of, stored_flags
 from keras_frnn.experiments.validation import Validation, shown
+from keras_frnn.experiments.worker_processes import in_processes
 from keras_frnn.hub import is_on_hub
 from keras_frnn.models.load_network import load_network
 from keras_frnn.models.presets import BUILT_IN
@@ -101,7 +102,7 @@ def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Seque
             folder.best.unlink(missing_ok=True)
     checkpoints = Checkpoints(folder, experiment, done, seconds, place, callbacks, validation)
     if done < iterations:
-        with checkpoints.stopped_by_signals():
+        with checkpoints.stopped_by_signals(), in_processes(data, experiment.training.workers) as data:
             steps = iterations - done
             model.fit(data, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0, callbacks=[checkpoints])
     elif done:
