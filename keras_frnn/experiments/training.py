@@ -16,7 +16,7 @@ from absl import logging
 from keras_frnn import layers, losses, models, optimizers
 from keras_frnn.experiments.data import fits, identity_of_data, train_data
 from keras_frnn.experiments.devices import Place
-from keras_frnn.experiments.experiment import Experiment, phases
+from keras_frnn.experiments.experiment import Experiment, Training, phases
 from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of, stored_flags
 
 _LOSSES = {"mae": "MeanAbsoluteError", "mse": "MeanSquaredError"}
@@ -200,17 +200,13 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
         _start_from(model, experiment, [run.path for run in start])
     elif training.initial_weights:
         _start_from(model, experiment, [pathlib.Path(training.initial_weights)])
-    rate = training.learning_rate
-    if training.decay or training.warm_up:
-        cooldown = training.cooldown if training.decay else 0.0
-        rate = optimizers.WarmUpAndCosine(rate, training.iterations, training.warm_up or 0, cooldown)
     averaging = {} if training.ema is None else {"use_ema": True, "ema_momentum": training.ema}
     optimizer = _named(training.optimizer, "optimizer", optimizers, keras.optimizers)
     loss = _named(_LOSSES.get(training.loss, training.loss), "loss", losses, keras.losses)()
     if training.dssim:
         loss = losses.PlusDSSIM(loss, training.dssim, data_format="channels_last")
     clipping = dict(clipnorm=training.clipnorm, global_clipnorm=training.global_clipnorm)
-    model.compile(optimizer(rate, **clipping, **averaging), loss)
+    model.compile(optimizer(_rate(training), **clipping, **averaging), loss)
     return model
 
 
@@ -232,6 +228,14 @@ def in_float32(model: keras.Model, lowest_only: bool = False, **changes) -> kera
         twin.build(model.context_shape)
         twin.set_weights(model.get_weights())
     return twin
+
+
+def _rate(training: Training):
+    """The learning rate, or its schedule."""
+    if not (training.decay or training.warm_up):
+        return training.learning_rate
+    cooldown = training.cooldown if training.decay else 0.0
+    return optimizers.WarmUpAndCosine(training.learning_rate, training.iterations, training.warm_up or 0, cooldown)
 
 
 def _named(name: str, flag: str, *modules):
