@@ -195,16 +195,27 @@ def _parser() -> argparse.ArgumentParser:
     add("folder", metavar="FOLDER", help="the output of `keras-frnn prepare`")
     add("--output", default=before_keras.NETWORK, metavar="FILE", help="the network, .keras")
     add(
-        "--network",
-        choices=("quick", "small", "paper"),
-        help="its size: takes minutes, hours, a GPU",
-        otherwise=training["network"],
+        "--initial",
+        metavar="MODEL",
+        help="a network to start from: a preset of the package, a .keras file or a folder; or none",
+        otherwise=f"{training['initial']}, if it takes such frames and there is no --network",
     )
+    add(
+        "--network",
+        choices=("initial", "quick", "small", "paper"),
+        metavar="NAME",
+        help="its layers: those of --initial; or quick, small, paper: takes minutes, hours, a GPU",
+        otherwise="initial, or quick without one",
+    )
+    add("--freeze", type=_positive, metavar="N", help="keep the weights of the N lowest layers", otherwise="none")
     add("--steps", type=_positive, default=600, metavar="N", help="training steps in total")
     add("--batch", type=_positive, metavar="N", help="sequences per step", otherwise=training["batch"])
     for name, options in windows.items():
         add(name, **options)
-    add("--learning-rate", type=_rate, metavar="RATE", help="of Adam", otherwise=training["learning_rate"])
+    losses = dict(choices=("mae", "mse", "FrameCrossentropy"), metavar="NAME", otherwise=training["loss"])
+    add("--loss", **losses, help="mae, mse, or FrameCrossentropy for frames that are black and white")
+    add("--learning-rate", type=_rate, metavar="RATE", help="highest one, of Adam", otherwise=training["learning_rate"])
+    add("--seed", type=_integer, metavar="N", help="of the weights and the sequences", otherwise=training["seed"])
     add("--mirror", action="store_true", default=None, help="mirror half of the sequences: not for text, maps, traffic")
     add("--save-every", type=_positive, default=100, metavar="N", help="steps between saves, with pictures")
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -257,14 +258,22 @@ class TestOwnVideos:
         )
         monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("pool", 4), ("recurrent", 3, 3)])
         windows = ["--context=3", "--horizon=2"]
-        arguments = ["train", "prepared", *windows, "--save-every=2"]
-        assert "Written to model.keras" in run(*arguments, "--steps=3")
+        arguments = ["train", "prepared", "--network=quick", *windows, "--save-every=2"]
+        out = run(*arguments, "--steps=3")
+        assert re.search(r"Before training: validation [\d.]+ of copying", out)
+        # The network is the best one of those that were validated.
+        scores = [float(score) for score in re.findall(r"validation ([\d.]+) of copying", out)]
+        step = int(re.search(r"Written to model.keras, as of step (\d)", out)[1])
+        assert scores[[0, 2, 3].index(step)] == min(scores)
         assert len(list((tmp_path / "model-pictures").glob("*.png"))) == 2
         kept = [path.name for path in (tmp_path / "model-run").rglob("*") if path.is_file()]
-        assert sorted(kept) == ["00000002.keras", "00000003.keras", "settings.json"]
-        first = networks.load_model("model.keras", compile=True)
-        assert int(first.optimizer.iterations) == 3
+        assert sorted(kept) == ["00000002.keras", "00000003.keras", "best.keras", "settings.json"]
+        newest = networks.load_model("model-run/checkpoints/00000003.keras", compile=True)
+        assert int(newest.optimizer.iterations) == 3
+        best, first = (networks.load_model(path) for path in ("model-run/best.keras", "model.keras"))
         assert first.context_shape[2:] == (12, 16, 3)
+        for weight, expected in zip(first.get_weights(), best.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, expected)
 
         # It continues with the next sequences, after a look at the first ones, and with the optimizer's state.
         starts, make = [], datasets.video_folder
@@ -273,7 +282,8 @@ class TestOwnVideos:
         )
         assert "model.keras has 3 training steps" in run(*arguments, "--steps=5")
         assert [start for start in starts if start is not None] == [0, 3 * 2]
-        assert int(networks.load_model("model.keras", compile=True).optimizer.iterations) == 5
+        newest = networks.load_model("model-run/checkpoints/00000005.keras", compile=True)
+        assert int(newest.optimizer.iterations) == 5
         # What the run folder keeps is used where the network is lost, and the newest checkpoint is damaged.
         whole = (tmp_path / "model.keras").read_bytes()
         (tmp_path / "model.keras").unlink()
@@ -309,7 +319,7 @@ class TestOwnVideos:
             arguments = ["--size=8x8", "--workers=1", f"--output={name}.prepared"]
             run("prepare", name, *arguments, *([] if color else ["--gray"]))
         monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
-        settings = ["--context=3", "--horizon=2", "--batch=1", "--learning-rate=0.5"]
+        settings = ["--network=quick", "--context=3", "--horizon=2", "--batch=1", "--learning-rate=0.5"]
         run("train", "gray.prepared", *settings, "--steps=1")
         trained = (tmp_path / "model.keras").read_bytes()
         for folder in "other", "color":
@@ -338,7 +348,7 @@ class TestOwnVideos:
         out = run("train", "moved", "--output=copy.keras", "--steps=3", "--learning-rate=0.25")
         assert "The learning rate was 0.5 and is 0.25 from here on." in out
         model = keras.saving.load_model("copy.keras")
-        assert float(model.optimizer.learning_rate) == 0.25
+        assert model.optimizer.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.25
         assert int(model.optimizer.iterations) == 3
         assert model.horizon == 2
 
@@ -349,8 +359,10 @@ class TestOwnVideos:
         still = write_still("still.avi")
         run("prepare", "videos", "--size=12x12", "--workers=1", "--grey")
         monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
-        settings = ["--context=3", "--horizon=2", "--frame-step=2"]
+        settings = ["--network=quick", "--context=3", "--horizon=2", "--frame-step=2"]
         out = run("train", "prepared", *settings, "--steps=1", "--save-every=1")
+        assert "There is no validation, so the last network is kept, not the best." in out
+        assert "its only video with a window has 9" in out
         # An untrained network is worse than copying. The errors are those that NumPy computes.
         test = datasets.video_folder("prepared", "test", context=3, horizon=2, frame_step=2, format="keras")
         context, future = (np.concatenate(parts) for parts in zip(*test, strict=True))

@@ -17,7 +17,17 @@ from keras_frnn.files import RECORD, check_writable
 
 NETWORK = "model.keras"  # What `train` writes and `evaluate` reads by default, and what is looked for in a folder.
 WINDOWS = {"context": 10, "horizon": 10, "frame_step": 1}
-TRAINING = {"network": "quick", "batch": 2, **WINDOWS, "learning_rate": 2e-3, "mirror": False}
+TRAINING = {
+    "network": "initial",
+    "initial": "moving-pictures",
+    "freeze": 0,
+    "batch": 2,
+    **WINDOWS,
+    "loss": "mae",
+    "learning_rate": 1e-3,
+    "mirror": False,
+    "seed": 0,
+}
 # The flags of `prepare` that only some datasets have, with their defaults.
 PREPARING: dict[str, dict[str, Any]] = {
     "videos": {"size": (64, 64), "gray": False, "test_fraction": 0.2, "test": None, "group": None, "rate": None},
@@ -74,6 +84,10 @@ def _train(folder: str, output: str, steps: int, **flags):
     _check_output(output, ".keras")
     _check_prepared(folder, "train", "test")
     training_settings(pathlib.Path(output), steps, {name: flags[name] for name in TRAINING})
+    if (initial := flags["initial"]) not in (None, "none"):
+        find_model(initial, "--initial")
+    elif initial == "none" and flags["network"] == "initial":
+        raise ValueError("--network=initial is that of --initial. Received: --initial=none. Pass another --network.")
     check_writable(pictures_folder(pathlib.Path(output)) / "epoch-0001.png")
     check_writable(run_folder(pathlib.Path(output)) / "settings.json")
 
@@ -156,8 +170,8 @@ def _check_start(clip: str, start: int):
                 raise ValueError(f"{clip} has {frames} frames. Received: --start={start}")
 
 
-def find_model(name: str) -> pathlib.Path:
-    """The folder of a preset, or the .keras file, for a name or path.
+def find_model(name: str, flag: str = "--model") -> pathlib.Path:
+    """The folder of a preset, or the .keras file, for a name or path, which was passed with a flag.
 
     Raises:
         ValueError: there is no such model.
@@ -173,7 +187,7 @@ def find_model(name: str) -> pathlib.Path:
     if not path.is_file():
         raise ValueError(
             f"There is no model {name!r}. Expected {', '.join(presets)}, a .keras file, or a folder with {NETWORK} "
-            "or one that `save_to_preset` wrote. Pass it with --model."
+            f"or one that `save_to_preset` wrote. Pass it with {flag}."
         )
     return path
 

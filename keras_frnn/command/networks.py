@@ -1,15 +1,14 @@
 """What the commands share: loading a network, fitting a video to it, forecasting, and saying how good that is."""
 
-import json
 import math
 
-import keras
 import numpy as np
 
 from keras_frnn import models
 from keras_frnn.command.before_keras import TrainedOn, find_model
+from keras_frnn.evaluation.scores import COPY_LAST_FRAME, OPTICAL_FLOW
 from keras_frnn.layers import layout
-from keras_frnn.models.strangers import check_keras_file
+from keras_frnn.models.load_network import load_network
 
 FRAME_RATE = 10.0  # Frames per second of a video whose file gives no rate.
 _GRAY = 3.0  # Codecs store gray videos in color: the largest mean difference of their red, green and blue, of 255.
@@ -25,22 +24,7 @@ def load_model(name: str, compile: bool = False) -> models.FoldedRNN:
     Raises:
         ValueError: there is no such model, it does not load, or it is not a model of this package.
     """
-    families = (models.FoldedRNN, models.LadderRNN)
-    path = find_model(name)
-    if path.is_dir():
-        try:
-            class_name = json.loads((path / "metadata.json").read_text())["class_name"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path / 'metadata.json'} is damaged ({error}).") from error
-        family = next((family for family in families if family.__name__ == class_name), models.FoldedRNN)
-        return family.from_preset(path)
-    check_keras_file(path, (*families, models.ConvLSTMForecaster, models.CopyLastFrame))
-    try:
-        return keras.saving.load_model(path, compile=compile)
-    # Damaged files raise errors of many kinds in zipfile, h5py and Keras.
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} is not a network that Keras loads: {lines[0]}") from error
+    return load_network(find_model(name), compile)
 
 
 def frame_shape(model, video_size: tuple[int, int], size: tuple[int, int] | None = None) -> tuple[int, int, int]:
@@ -94,6 +78,30 @@ def verdict(error: float, copied: float) -> str:
     """A line with the mean squared errors of a forecast and of the last given frame, and which one is better."""
     better = "better than" if error < copied else "worse than" if error > copied else "no better than"
     return f"MSE {error:.4f}; copying the last given frame: {copied:.4f}. The forecast is {better} copying."
+
+
+def verdict_by_step(errors: dict[str, np.ndarray]) -> str:
+    """The verdict on mean squared errors by step: those of `"network"`, of copying and, if there are any, of flow."""
+    forecast, copied = errors["network"], errors[COPY_LAST_FRAME]
+    steps = np.unique(np.linspace(0, len(copied) - 1, 10).round().astype(int))
+    rows = {"step": [f"+{step + 1}" for step in steps]}
+    for name in (name for name in errors if name != COPY_LAST_FRAME):
+        rows[name.replace("_", " ")] = [f"{errors[name][step] / max(copied[step], 1e-12):.2f}" for step in steps]
+    lines = [verdict(forecast.mean(), copied.mean()), "The error, divided by that of copying:"]
+    lines += [f"  {name:14}" + "".join(f"{text:>7}" for text in texts) for name, texts in rows.items()]
+    others = {"copying": copied} | ({"optical flow": errors[OPTICAL_FLOW]} if OPTICAL_FLOW in errors else {})
+    lines += [f"The forecast is {_where_better(forecast, error, name)}." for name, error in others.items()]
+    return "\n".join(lines)
+
+
+def _where_better(forecast: np.ndarray, other: np.ndarray, name: str) -> str:
+    better = forecast < other
+    if better.all():
+        return f"better than {name} at every step"
+    if not better.any():
+        return f"not better than {name} at any step"
+    others = ", ".join(f"+{step}" for step in np.flatnonzero(~better) + 1)
+    return f"better than {name} at {better.sum()} of {len(better)} steps, not at {others}"
 
 
 def print_misfit(name: str, trained: TrainedOn, network, source: str, frame: np.ndarray, frame_step: int | None = None):

@@ -7,12 +7,13 @@ import os
 import re
 from collections.abc import Sequence
 
-from keras_frnn.checks import check_positive_integers
+from keras_frnn.checks import check_positive_integers, check_positive_integers_by_name
 from keras_frnn.datasets.formats import Dataset
+from keras_frnn.datasets.held_out import split_off
 from keras_frnn.datasets.video_files.clips import Clip, Format, find_videos, shown
 from keras_frnn.datasets.video_files.prepare import prepare
 from keras_frnn.datasets.video_files.video_store import open_store
-from keras_frnn.datasets.windows import window_dataset
+from keras_frnn.datasets.windows import Videos, window_dataset
 
 
 def prepare_videos(
@@ -176,6 +177,7 @@ def video_folder(
     frame_step: int = 1,
     crop: tuple[int, int] | None = None,
     mirror: bool = False,
+    held_out: float = 0.0,
     seed: int = 0,
     sequences: int | None = None,
     start: int = 0,
@@ -195,7 +197,8 @@ def video_folder(
         path: folder with `train.hdf5` and `test.hdf5`, or an HDF5 file of uint8 datasets
             `(frames, height, width[, channels])`, 1 or 3 channels, all of the same frame size: contiguous or chunked.
             Chunks of up to 16 MiB may be compressed with gzip or lzf.
-        split: `"train"` or `"test"`.
+        split: `"train"`, `"validation"` or `"test"`. The videos for validation are those that `held_out` takes from the
+            training videos. Their windows are visited as those for testing.
         batch_size: windows per batch.
         context: number of given frames.
         horizon: number of frames to predict.
@@ -203,8 +206,11 @@ def video_folder(
         crop: (height, width) of the crop: at a random position in training, at the center in testing.
         mirror: in training, mirror half of the windows left to right. Unsuitable for text, maps, traffic and anything
             else in which left and right differ.
+        held_out: fraction of the training videos that is held out for validation, in [0, 1), rounded to a number of
+            videos from one to all but one. The choice depends on their names. Of a single video, the last frames are
+            held out.
         seed: any integer.
-        sequences: for testing: number of windows to select with `seed`; all by default.
+        sequences: for validation and testing: number of windows to select with `seed`; all by default.
         start: number of windows that each worker skips at the beginning; `start=k * batch_size` continues after k
             batches.
         num_shards: number of workers that share the windows. Together they see the same windows as one worker with a
@@ -221,13 +227,25 @@ def video_folder(
 
     Raises:
         FileNotFoundError: the folder or file does not exist.
-        ValueError: an argument is out of range, no video is long enough, or a file is not as described, is damaged, or
-            refers to other files.
+        ValueError: an argument is out of range, no video is long enough, there is nothing to hold out, or a file is not
+            as described, is damaged, or refers to other files.
         ImportError: `format="tf"` or `reader="tfio"`, and TensorFlow or tensorflow-io does not work here.
     """
+    if not 0 <= held_out < 1 or (split == "validation" and not held_out):
+        raise ValueError(
+            "`held_out` must be a fraction of the training videos, below 1, and above 0 for split='validation'. "
+            f"Received: held_out={held_out!r} and split={split!r}"
+        )
+    is_validation = split == "validation"
+    store = open_store(path, "train" if is_validation else split, reader)
+    videos: Videos = store
+    if held_out and split != "test":
+        check_positive_integers_by_name(context=context, horizon=horizon, frame_step=frame_step)
+        span = (context + horizon - 1) * frame_step + 1
+        videos = split_off(store, store.names, held_out, span)[is_validation]
     return window_dataset(
-        open_store(path, split, reader),
-        split,
+        videos,
+        "test" if is_validation else split,
         batch_size=batch_size,
         context=context,
         horizon=horizon,

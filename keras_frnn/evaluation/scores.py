@@ -21,7 +21,7 @@ METRICS = {
     "psnr": "peak signal-to-noise ratio in dB, 10 log10(1 / mse); means exclude infinite values; higher is better",
     "dssim": "(1 - SSIM) / 2, SSIM with an 11x11 Gaussian window of sigma 1.5; lower is better",
 }
-COPY_LAST_FRAME = "copy_last_frame"
+COPY_LAST_FRAME, OPTICAL_FLOW = "copy_last_frame", "optical_flow"
 
 
 @dataclasses.dataclass(frozen=True)

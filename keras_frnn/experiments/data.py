@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,11 +26,12 @@ def train_data(experiment: Experiment, done: int, place: Place | None = None) ->
     place = place or Place()
     batch_size = experiment.training.batch_size
     part = batch_size // place.processes
-    arguments: dict = dict(
-        batch_size=batch_size if place.splits else part, start=done * part, seed=experiment.training.seed
-    )
+    arguments: dict[str, Any] = dict(start=done * part, seed=experiment.training.seed)
+    arguments["batch_size"] = batch_size if place.splits else part
     if place.processes > 1:
         arguments |= dict(num_shards=place.processes, shard_index=place.process)
+    if experiment.training.validation is not None:
+        arguments["held_out"] = _held_out(experiment)
     if isinstance(experiment.source, MovingDigits) and experiment.source.turns:
         data = _in_turns(experiment, experiment.source, arguments)
     else:
@@ -74,6 +76,19 @@ def data_of_another_seed(experiment: Experiment, seed: int) -> Dataset:
     """As many test sequences; those of moving digits have other motion."""
     sequences = experiment.testing.test_sequences
     return _dataset(experiment, "test", batch_size=_TEST_BATCH, sequences=sequences, seed=seed)
+
+
+def validation_data(experiment: Experiment) -> Dataset:
+    """The sequences of held-out training videos, once."""
+    arguments = dict(batch_size=_TEST_BATCH, held_out=_held_out(experiment), sequences=experiment.training.validation)
+    return _dataset(experiment, "validation", **arguments)
+
+
+def _held_out(experiment: Experiment) -> float:
+    """The part of the training videos that is for validation."""
+    if (dataset := experiment.source.dataset) != "video_folder":
+        raise RunError(f"Videos are held out for validation in the dataset video_folder, not in {dataset}. Omit it.")
+    return 0.2
 
 
 def contexts(experiment: Experiment, count: int) -> Iterator[np.ndarray]:

@@ -10,6 +10,7 @@ from absl import logging
 
 from keras_frnn import evaluation, models
 from keras_frnn.evaluation.display import window_pyplot
+from keras_frnn.evaluation.scores import OPTICAL_FLOW
 from keras_frnn.experiments.data import contexts, test_data
 from keras_frnn.experiments.experiment import Experiment, MovingDigits
 from keras_frnn.experiments.run_folder import (
@@ -34,6 +35,8 @@ def evaluate(experiment: Experiment, folder: RunFolder, paper: Experiment):
     model, record = folder.trained()
     compared = {experiment.title: model} | _finished_beside(folder, experiment.title)
     print(f"\nScoring {', '.join(compared)} on the test sequences ...", flush=True)
+    if not isinstance(experiment.source, MovingDigits) and min(model.context_shape[2:4]) >= models.OpticalFlow.smallest:
+        compared[OPTICAL_FLOW] = models.OpticalFlow(1, "channels_last")
     watched: dict[str, Any] = {name: _Watched(network) for name, network in compared.items()}
     kept = _Kept(experiment.testing.samples)
     scores = evaluation.evaluate(watched, kept.watch(test_data(experiment), watched))

@@ -14,6 +14,9 @@ class Network:
     topology: Annotated[tuple, "layers, from the frame up"]
     kernel_initializer: Annotated[str, "of all kernels, from keras_frnn.layers or keras.initializers"]
     update_bias: Annotated[float | None, "initial bias of the update gates of a FoldedRNN; none is 0"] = None
+    decoder_update_bias: Annotated[
+        float | None, "of a FoldedRNN's update gates in decoding; far below 0, it starts as a copy of the last frame"
+    ] = None
     remat: Annotated[bool, "compute the gates of a FoldedRNN again for the gradient: less memory, more time"] = False
     precision: Annotated[
         str, "of the layers; pixels stay float32 with mixed_bfloat16", ("float32", "mixed_bfloat16", "mixed_float16")
@@ -39,7 +42,13 @@ class Training:
     iterations: Annotated[int, "optimizer steps"]
     batch_size: Annotated[int, "training sequences per step"]
     seed: Annotated[int, "of the initial weights and of the training sequences"] = 0
-    initial_weights: Annotated[str | None, "folder of a run whose network to start from, or a .keras file"] = None
+    initial_weights: Annotated[
+        str | None, "network to start from: a preset of the package, the folder of a run or preset, a .keras file"
+    ] = None
+    freeze: Annotated[int | None, "lowest layers that keep their initial weights"] = None
+    validation: Annotated[
+        int | None, "sequences of held-out training videos, by which the best checkpoint is kept; none keeps the last"
+    ] = None
     checkpoint_every: Annotated[int, "iterations between checkpoints, of which the newest five are kept"] = 100
 
 

@@ -2,6 +2,7 @@
 
 Each file of a network (checkpoints/00000100.keras, and model.keras when training is done) holds a record beside what
 Keras puts there: the run's settings, the iteration, the seconds of training. So each file tells which run it is from.
+With validation, best.keras is the best network so far, and model.keras gets its weights.
 """
 
 import contextlib
@@ -10,7 +11,6 @@ import functools
 import json
 import os
 import pathlib
-import shutil
 import zipfile
 
 import keras
@@ -61,6 +61,7 @@ class RunFolder:
         self.path, self.output = path, output
         self.settings: dict = {}
         self.model = output or path / "model.keras"
+        self.best = path / "best.keras"
         self.results = path / "results.json"
         self.samples = path / "samples.npz"
 
@@ -126,7 +127,9 @@ class RunFolder:
             except ValueError as error:
                 logging.warning("%s It is skipped.", error)
         if self.output and self.output.exists():
-            return load(self.output, compile)  # If it is damaged, nothing is left to go on from: it is not overwritten.
+            # If it is damaged, nothing is left to go on from: it is not overwritten.
+            model, record = load(self.output, compile)
+            return model, record | {"iteration": record.get("network_of", record["iteration"])}
         return None
 
     def trained(self) -> tuple[keras.Model, dict]:
@@ -148,8 +151,14 @@ class RunFolder:
                 return part.trained()
         raise RunError(f"There is no trained network in {self.path}. Run the stage train first.")
 
-    def save_checkpoint(self, model: keras.Model, iteration: int, seconds: float):
+    def save_checkpoint(self, model: keras.Model, iteration: int, seconds: float, score: float | None = None):
         """Saves a checkpoint, and removes old ones, so that the newest five stay.
+
+        Args:
+            model: the network.
+            iteration: its number of training steps.
+            seconds: its time of training.
+            score: its error in validation. The network with the least one is kept, and is what `output` gets.
 
         Raises:
             FloatingPointError: its weights are not finite.
@@ -159,27 +168,54 @@ class RunFolder:
         self._save(model, path, iteration, seconds)
         for old in self.checkpoints()[_KEPT:]:
             old.unlink()
+        if score is not None:
+            self.keep_if_best(model, iteration, seconds, score)
         if self.output:
-            with atomic_path(self.output) as temporary:
-                shutil.copyfile(path, temporary)
+            self._publish(path, iteration, seconds)
+
+    def keep_if_best(self, model: keras.Model, iteration: int, seconds: float, score: float):
+        """Saves a network as the best one, if no other has had a lower error in validation."""
+        with contextlib.suppress(ValueError, KeyError):
+            if record_of(self.best)["score"] <= score:
+                return
+        self._save(model, self.best, iteration, seconds, score=score)
 
     def save_trained(self, model: keras.Model, iteration: int, seconds: float):
-        """Saves the network that training ended with."""
+        """Saves the network that training ended with, or the best one in validation."""
         if self.output:
             self.save_checkpoint(model, iteration, seconds)
+        elif self.best.exists():
+            self._publish(self.best, iteration, seconds)
         else:
             self._save(model, self.model, iteration, seconds)
 
-    def _save(self, model: keras.Model, path: pathlib.Path, iteration: int, seconds: float):
+    def _publish(self, path: pathlib.Path, iteration: int, seconds: float):
+        """Copies a network, or the best one if there is one, to where users look for it.
+
+        Its record says how long the training has gone on, and which iteration the network is of.
+        """
+        path = self.best if self.best.exists() else path
+        record = self._record(iteration, seconds, network_of=record_of(path)["iteration"])
+        with (
+            atomic_path(self.model) as temporary,
+            zipfile.ZipFile(path) as source,
+            zipfile.ZipFile(temporary, "w") as target,
+        ):
+            for entry in source.infolist():
+                target.writestr(entry, record if entry.filename == RECORD else source.read(entry))
+
+    def _record(self, iteration: int, seconds: float, **more) -> str:
+        return json.dumps({"settings": self.settings, "iteration": iteration, "seconds": round(seconds, 1), **more})
+
+    def _save(self, model: keras.Model, path: pathlib.Path, iteration: int, seconds: float, **more):
         check_finite(model, f"iteration {iteration}")
-        record = {"settings": self.settings, "iteration": iteration, "seconds": round(seconds, 1)}
         # Only this process writes here. It overwrites what a killed one left under this name.
         temporary = path.with_name("saving.keras")
         try:
             temporary.parent.mkdir(parents=True, exist_ok=True)
             model.save(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(RECORD, json.dumps(record))
+                archive.writestr(RECORD, self._record(iteration, seconds, **more))
             os.replace(temporary, path)
         # A full disk shows in errors of the system, zipfile and h5py.
         except Exception as error:
@@ -236,7 +272,8 @@ def identity(settings: dict) -> dict:
     """What must be the same for a run to go on: the flags of its experiment and its data, but not their location."""
     stored = stored_flags(settings)
     falls = any(stored.get(name) for name in ("decay", "warm_up", "phases"))
-    free = _FREE if falls else _FREE | _FREE_AT_ONE_RATE
+    # The command says that a longer training has another fall of its rate.
+    free = _FREE if falls and settings.get("command") != "train" else _FREE | _FREE_AT_ONE_RATE
     flags = {name: value for name, value in stored.items() if name not in free}
     return {"recipe": settings.get("recipe"), "preset": settings.get("preset"), **flags, "data": settings["data"]}
 

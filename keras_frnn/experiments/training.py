@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,10 @@ from keras_frnn import layers, losses, models, optimizers
 from keras_frnn.experiments.data import fits, identity_of_data, train_data
 from keras_frnn.experiments.devices import Place
 from keras_frnn.experiments.experiment import Experiment, Training, phases
-from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of, stored_flags
+from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of
+from keras_frnn.experiments.validation import Validation, shown
+from keras_frnn.models.load_network import load_network
+from keras_frnn.models.presets import BUILT_IN
 
 _LOSSES = {"mae": "MeanAbsoluteError", "mse": "MeanSquaredError"}
 
@@ -81,14 +85,14 @@ def _train(experiment: Experiment, folder: RunFolder, place: Place, start: Seque
         done, seconds = record["iteration"], record["seconds"]
         if not place.process:
             print(f"Going on from iteration {done:,} of {iterations:,}.", flush=True)
-        if not (experiment.training.decay or experiment.training.warm_up):
-            model.optimizer.learning_rate = experiment.training.learning_rate  # It may be another one now.
+        model.optimizer.learning_rate = _rate(experiment.training)  # It may be another one now.
     data = train_data(experiment, done, place)
     if model is None:
         context, _ = next(iter(data))
         model = make_model(experiment, context.shape, start)
     place.prepare(model)
-    checkpoints = Checkpoints(folder, experiment, done, seconds, place, callbacks)
+    validation = None if experiment.training.validation is None else Validation(experiment, place)
+    checkpoints = Checkpoints(folder, experiment, done, seconds, place, callbacks, validation)
     if done < iterations:
         with checkpoints.stopped_by_signals():
             steps = iterations - done
@@ -103,10 +107,17 @@ class Checkpoints(keras.callbacks.Callback):
     """Saves every `checkpoint_every` iterations and on a signal; ends the run if the loss is not finite."""
 
     def __init__(
-        self, folder: RunFolder, experiment: Experiment, done: int, seconds: float, place: Place, callbacks=()
+        self,
+        folder: RunFolder,
+        experiment: Experiment,
+        done: int,
+        seconds: float,
+        place: Place,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        validation: Validation | None = None,
     ):
         super().__init__()
-        self.place = place
+        self.place, self.validation = place, validation
         self.callbacks = keras.callbacks.CallbackList(list(callbacks))
         self.folder, self.training, self.iteration = folder, experiment.training, done
         self.saved, self.seconds = done, seconds
@@ -115,6 +126,11 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.callbacks.set_model(self.model)
         self.callbacks.on_train_begin()
+        if self.validation and not self.iteration:
+            # Training may make it worse, as in a few steps on a network that starts as a copy of the last frame.
+            score = self.validation.score(self.model)
+            self.folder.keep_if_best(self.model, 0, 0.0, score)
+            print(f"Before training: {shown(score)}", flush=True)
         self.since = time.perf_counter()
 
     def on_train_end(self, logs=None):
@@ -140,12 +156,13 @@ class Checkpoints(keras.callbacks.Callback):
         self.seconds, spent, self.since = self.seconds + now - self.since, now - self.since, now
         try:
             model = self.model  # On JAX, this fetches the weights, from all processes.
-            self.place.alone(self.folder.save_checkpoint, model, self.iteration, self.seconds)
+            score = self.validation.score(model) if self.validation else None
+            self.place.alone(self.folder.save_checkpoint, model, self.iteration, self.seconds, score)
         except FloatingPointError as error:
             raise FloatingPointError(f"{error} {self._last_good()}") from error
         print(
             f"iteration {self.iteration:,} of {self.training.iterations:,}: loss {loss:.4g}, "
-            f"{spent / (self.iteration - self.saved):.3g} s each",
+            f"{spent / (self.iteration - self.saved):.3g} s each" + ("" if score is None else f"; {shown(score)}"),
             flush=True,
         )
         self.saved = self.iteration
@@ -181,7 +198,8 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
     network, training = experiment.network, experiment.training
     keras.utils.set_random_seed(training.seed)
     initializer = _named(network.kernel_initializer, "kernel_initializer", layers, keras.initializers)
-    options = {} if network.update_bias is None else {"update_bias": network.update_bias}
+    biases = dict(update_bias=network.update_bias, decoder_update_bias=network.decoder_update_bias)
+    options: dict[str, Any] = {name: value for name, value in biases.items() if value is not None}
     if network.remat:
         options["remat"] = True
     with fits("model", experiment):
@@ -197,9 +215,10 @@ def make_model(experiment: Experiment, context_shape, start: Sequence[RunFolder]
         model = in_float32(model, lowest_only=True)  # In bfloat16, black would not be exactly black.
     model.build((None, *context_shape[1:]))
     if start:
-        _start_from(model, experiment, [run.path for run in start])
+        _start_from(model, [str(run.path) for run in start])
     elif training.initial_weights:
-        _start_from(model, experiment, [pathlib.Path(training.initial_weights)])
+        _start_from(model, [training.initial_weights])
+    _freeze(model, training.freeze or 0)
     averaging = {} if training.ema is None else {"use_ema": True, "ema_momentum": training.ema}
     optimizer = _named(training.optimizer, "optimizer", optimizers, keras.optimizers)
     loss = _named(_LOSSES.get(training.loss, training.loss), "loss", losses, keras.losses)()
@@ -247,24 +266,36 @@ def _named(name: str, flag: str, *modules):
     return found
 
 
-def _start_from(model: keras.Model, experiment: Experiment, paths: list[pathlib.Path]):
-    """Sets the weights to the mean of other runs' weights. Their network must be the same."""
+def _start_from(model: keras.Model, names: list[str]):
+    """Sets the weights to the mean of those that the network has after starting from each of some others."""
     weights = []
-    for path in paths:
-        source, record = load(path, compile=False) if path.suffix == ".keras" else RunFolder(path).trained()
-        shapes = [[tuple(weight.shape) for weight in network.weights] for network in (model, source)]
-        theirs = stored_flags(record["settings"])
-        if type(source) is not type(model) or shapes[0] != shapes[1]:
-            raise RunError(
-                "--initial_weights must be of the same network on frames of as many channels. Expected: "
-                f"{experiment.network.model}, {_shown(experiment.network.topology)}, {model.context_shape[-1]} "
-                f"channel(s). Received: {path} with {theirs['model']}, {_shown(theirs['topology'])}, "
-                f"{source.context_shape[-1]} channel(s)"
-            )
-        weights.append(source.get_weights())
+    for name in names:
+        try:
+            report = models.start_from(model, _trained(name))
+        except ValueError as error:
+            raise RunError(f"Training cannot start from {name}. {error}") from error
+        weights.append(model.get_weights())
     model.set_weights([np.mean(values, axis=0) for values in zip(*weights, strict=True)])
-    print(f"Starting from the weights of {' and '.join(map(str, paths))}.")
+    print(" ".join([f"Starting from the weights of {' and '.join(names)}.", *report]), flush=True)
 
 
-def _shown(topology) -> str:
-    return " ".join(f"{entry[0]}({', '.join(map(str, entry[1:]))})" for entry in topology)
+def _trained(name: str) -> keras.Model:
+    """The network of a preset, a run, or a file."""
+    path = BUILT_IN / name
+    if not (path / "metadata.json").is_file():
+        path = pathlib.Path(name)
+    if path.suffix == ".keras" or (path / "metadata.json").is_file():
+        return load_network(path)
+    try:
+        return RunFolder(path).trained()[0]
+    except RunError as error:
+        names = ", ".join(sorted({*models.FoldedRNN.presets, *models.LadderRNN.presets}))
+        raise RunError(f"{error} The presets are {names}.") from error
+
+
+def _freeze(model: keras.Model, count: int):
+    """Keeps the weights of the lowest layers as they are."""
+    if count >= len(model.stack):
+        raise RunError(f"Freezing must leave layers to train: the network has {len(model.stack)}. Received: {count}")
+    for layer in model.stack[:count]:
+        layer.trainable = False

@@ -124,6 +124,8 @@ class LayerStack(VideoPredictor):
         for layer in self.stack:
             if not layer.built:
                 layer.build_both_directions(shape)
+            if not layer.trainable:
+                layer.trainable = False  # Keras does not pass it on to weights that are made later.
             shape = layer.encoded_shape(shape)
 
     def encode(self, frames, state=None, training: bool = False, compile_now: bool = False):

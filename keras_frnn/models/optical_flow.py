@@ -87,7 +87,7 @@ def _extrapolated(context: np.ndarray, steps: int) -> np.ndarray:
         gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in np.ascontiguousarray(frames)]
     else:
         gray = list(frames.mean(-1).round().astype("uint8"))
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     # The flow from each frame to the one before tells where a pixel comes from.
     flow = np.mean([dis.calc(after, before, None) for before, after in itertools.pairwise(gray)], axis=0)
     height, width, channels = last.shape

@@ -354,3 +354,63 @@ def test_tfio_reader_names_the_versions_that_work(folder):
         ImportError, match=r"tensorflow-io 0.37.1 with TensorFlow 2.16.*reader='h5py' reads the same files"
     ):
         datasets.video_folder(folder, "test", reader="tfio", **SMALL)
+
+
+class TestHeldOut:
+    """Training videos that are held out for validation."""
+
+    def write(self, folder, lengths: dict[str, int]):
+        folder.mkdir(exist_ok=True)
+        for split in ("train", "test"):
+            with h5py.File(folder / f"{split}.hdf5", "w") as file:
+                for number, (name, length) in enumerate(lengths.items()):
+                    frames = np.empty((length, 4, 4, 1), "uint8")
+                    frames[...] = 10 * number + np.arange(length)[:, None, None, None]
+                    file[name] = frames
+        return folder
+
+    def shades(self, folder, split, batches=40, **options) -> set[int]:
+        """The gray levels of all frames."""
+        data = datasets.video_folder(
+            folder, split, batch_size=1, context=1, horizon=1, format="keras", **({"held_out": 0.2} | options)
+        )
+        frames = [np.concatenate(pair, 1) for pair in itertools.islice(data, batches)]
+        return set(np.unique((np.concatenate(frames) + 1) * 127.5).round().astype(int).tolist())
+
+    def test_videos_are_drawn_by_name(self, tmp_path):
+        names = [f"video{number}" for number in range(10)]
+        folder = self.write(tmp_path / "ten", dict.fromkeys(names, 3))
+        train, validation = (self.shades(folder, split) for split in ("train", "validation"))
+        assert not train & validation
+        assert (len(train), len(validation)) == (24, 6)
+        assert self.shades(folder, "train", seed=1) == train
+        assert self.shades(folder, "test") == self.shades(folder, "train", held_out=0.0) == train | validation
+        # In another order, and with other frames, the same videos are held out.
+        other = self.write(tmp_path / "other", dict.fromkeys(names[::-1], 4))
+        shades = self.shades(other, "validation")
+        assert {9 - shade // 10 for shade in shades} == {shade // 10 for shade in validation}
+
+    def test_neither_side_is_empty(self, tmp_path):
+        folder = self.write(tmp_path / "two", {"a": 4, "b": 4, "short": 1})
+        for fraction in (0.01, 0.99):
+            parts = [self.shades(folder, split, held_out=fraction) for split in ("train", "validation")]
+            assert sorted(map(len, parts)) == [4, 4]
+
+    def test_of_one_video_the_last_frames_are_held_out(self, tmp_path):
+        folder = self.write(tmp_path / "one", {"a": 10, "short": 1})
+        assert self.shades(folder, "train") == set(range(8))
+        assert self.shades(folder, "validation") == {8, 9}
+        assert self.shades(folder, "train", held_out=0.99) == {0, 1}
+        folder = self.write(tmp_path / "too_short", {"a": 3})
+        for split in ("train", "validation"):
+            with pytest.raises(ValueError, match="takes two videos of 2 frames, or one of 4, and its only video .* 3"):
+                self.shades(folder, split)
+        folder = self.write(tmp_path / "none", {"a": 1})
+        with pytest.raises(ValueError, match="and it has no video with a window"):
+            self.shades(folder, "train")
+
+    def test_fractions(self, tmp_path):
+        folder = self.write(tmp_path / "two", {"a": 4, "b": 4})
+        for split, fraction in (("validation", 0.0), ("train", 1.0), ("train", -0.5)):
+            with pytest.raises(ValueError, match=f"`held_out` must be a fraction .*held_out={fraction}"):
+                datasets.video_folder(folder, split, held_out=fraction)

@@ -343,8 +343,8 @@ def test_initial_weights(tmp_path, undisturbed):
     assert_same_weights(weights(tmp_path / "b"), weights(undisturbed))
     flags = (f"--initial_weights={undisturbed}", "--topology=(('conv',2,3),('recurrent',3,3))")
     message = fails(tmp_path / "c", "train", *flags)
-    assert "Expected: FoldedRNN, conv(2, 3) recurrent(3, 3), 1 channel(s)." in message
-    assert "with FoldedRNN, conv(2, 3) pool(2) recurrent(3, 3) recurrent(3, 3), 1 channel(s)" in message
+    assert f"Training cannot start from {undisturbed}. Layer 2 cannot start from the source's." in message
+    assert "Expected: FoldedMaxPooling2D(size 2x2). Received: FoldedConvGRU(3 filters, 3x3)." in message
 
 
 def test_devices(tmp_path):

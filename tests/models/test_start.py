@@ -89,9 +89,8 @@ def test_a_preset_predicts_gray_video_as_it_predicts_it_in_color():
     context = np.stack([0.8 * np.sin((x + y + t) / 4) for t in range(5)])[None, ..., None].astype("float32")
     in_color = preset.forecast(context.repeat(3, -1), 4).mean(-1, keepdims=True)
     # It predicts colors that are nearly gray. The scale is what it predicts to change.
-    difference, change = (
-        np.sqrt(np.square(in_color - one).mean()) for one in (gray.forecast(context, 4), context[:, -1:])
-    )
+    others = gray.forecast(context, 4), context[:, -1:]
+    difference, change = (np.sqrt(np.square(in_color - frames).mean()) for frames in others)
     assert difference < 0.2 * change
 
 

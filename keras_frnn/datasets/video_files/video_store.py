@@ -23,6 +23,7 @@ class VideoStore:
         reader: `"h5py"` or `"tfio"`.
 
     Attributes:
+        names: the path of each video in the source; its key if the file does not say.
         protocol: how the videos were split; None if the file does not say.
         format: the settings that the videos were prepared with, such as dataset and frame size; None if the file does
             not say.
@@ -47,6 +48,7 @@ class VideoStore:
             h5py.File(path) as file,
         ):
             shapes = {key: open_video(file, key).shape for key in file}
+            self.names = [str(file[key].attrs.get("source", key)) for key in file]
             lengths = {key: shape[0] for key, shape in shapes.items()}
             stated = check_attributes(file, lengths)
         if not shapes:
