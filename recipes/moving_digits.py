@@ -7,7 +7,7 @@
 Each trains, scores and draws a network, and exports runs/moving_digits-PRESET/preset for `FoldedRNN.from_preset`. An
 interrupted run goes on with the same command. `shipped` has the phases of the network of the package, which was trained
 before this recipe: MSE 0.199 of copying the last frame, DSSIM 0.334, after 2,050 TMAC of forward passes.
-docs/learning.md has the reasons for each phase.
+docs/learning.md has the reasons for each phase. `quick` reached 0.367 and 0.662 after 1.85 TMAC.
 """
 
 import keras_frnn_command  # noqa: F401  First: it lets the flags be read before Keras is loaded.

@@ -18,7 +18,7 @@ from keras_frnn import layers, losses, models, optimizers
 from keras_frnn.experiments.data import fits, identity_of_data, train_data
 from keras_frnn.experiments.devices import Place
 from keras_frnn.experiments.experiment import Experiment, Training, phases
-from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of, stored_flags
+from keras_frnn.experiments.run_folder import RunError, RunFolder, load, record_of
 from keras_frnn.experiments.validation import Validation, shown
 from keras_frnn.experiments.worker_processes import in_processes
 from keras_frnn.hub import is_on_hub

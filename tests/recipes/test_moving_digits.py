@@ -22,7 +22,7 @@ from keras_frnn.experiments.experiment import flat, phases, replace
 NARROW, WIDE = ((("conv", n, 3), ("pool", 2), ("recurrent", n + 1, 3)) for n in (2, 3))
 TINY = replace(
     moving_digits.QUICK,
-    topology=NARROW,
+    topology=WIDE,
     size=16,
     iterations=4,
     checkpoint_every=2,
@@ -31,8 +31,8 @@ TINY = replace(
     context=3,
     horizon=2,
     phases=(
-        dict(horizon=1, cooldown=0.3),
-        dict(turns=moving_digits.HALF, dssim=0.5, ema=0.9, seed=10),
+        dict(topology=NARROW, horizon=1, cooldown=0.3),
+        dict(topology=NARROW, turns=moving_digits.HALF, dssim=0.5, ema=0.9, seed=10),
         dict(precision="mixed_bfloat16", loss="mse", dssim=0.1, seed=20),
         dict(iterations=1, average=2, seed=30),
     ),
