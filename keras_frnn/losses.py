@@ -172,7 +172,7 @@ class PlusDSSIM(DSSIM):
 
     >>> frames = np.zeros((1, 2, 16, 16, 1))
     >>> print(f"{float(PlusDSSIM(keras.losses.MeanSquaredError(), 0.5)(frames, frames + 1)):.3f}")
-    1.139
+    1.050
     """
 
     def __init__(self, loss, weight, data_format=None, reduction="sum_over_batch_size", name="plus_dssim", dtype=None):

@@ -8,11 +8,19 @@ import sys
 import keras
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 
 from keras_frnn import evaluation, models
 
 pytestmark = pytest.mark.once
 BENCHMARK = pathlib.Path(__file__).parent.parent / "benchmarks" / "cost.py"
+
+
+@pytest.fixture(autouse=True)
+def no_flags_stay():
+    """Programs define flags of the same names."""
+    with flagsaver.flagsaver():
+        yield
 
 
 def test_measures_one_model_in_a_process(monkeypatch):

@@ -16,10 +16,12 @@ pytestmark = pytest.mark.once
 PACKAGE = pathlib.Path(keras_frnn.__file__).parent
 # What stands in one line may not import each other, or what stands below.
 ORDER = [
-    {"experiment", "devices"},
+    {"experiment", "devices", "worker_processes"},
     {"run_folder"},
     {"data"},
-    {"training", "evaluating"},
+    {"validation", "evaluating"},
+    {"training"},
+    {"exporting"},
     {"running"},
     {"command_line"},
 ]

@@ -180,6 +180,7 @@ def test_paper_preset_is_the_published_protocol(recipe):
         initial_weights=None,
         freeze=None,
         validation=None,
+        workers=None,
         checkpoint_every=100,
         context=10,
         horizon=10,
