@@ -13,6 +13,7 @@ from keras_frnn.files import atomic_path
 
 ROOT = pathlib.Path(__file__).parent.parent
 STUDY = ROOT / "benchmarks" / "results" / "study.json"
+VIDEO = ROOT / "benchmarks" / "results" / "video.md"
 PICTURES = {
     "animation.gif": "Given frames, predicted frames and the truth",
     "strip.png": "One sequence over time; +1 is the first predicted frame",
@@ -35,6 +36,7 @@ def main():
                 shutil.copyfile(path.parent / picture, temporary)
     if STUDY.exists():
         text += study_section.section(json.loads(STUDY.read_text()))
+    text += "\n#" + VIDEO.read_text()  # Its heading is one of this page.
     with atomic_path(ROOT / "docs" / "results.md") as temporary:
         temporary.write_text(text)
 

@@ -90,10 +90,11 @@ class _Windows:
     def description(self, used: int) -> str:
         _, height, width, channels = self.shape
         short = int((self.of_video == 0).sum())
+        videos = len(self.of_video) - short
         return (
             f"{self.videos.name}: {'all' if used == self.count else used} of {self.count:,} windows of "
             f"{self.context} + {self.horizon} frames, frame step {self.frame_step}, {height}x{width}x{channels}, "
-            f"from {len(self.of_video) - short} videos" + (f" ({short} too short, skipped)" if short else "")
+            f"from {videos} video{'s' * (videos > 1)}" + (f" ({short} too short, skipped)" if short else "")
         )
 
     def read(self, index: np.ndarray, corner: np.ndarray, mirrored: np.ndarray) -> Pair:
