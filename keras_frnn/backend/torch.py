@@ -50,9 +50,9 @@ def compile_function(function: Callable, jit_compile: bool) -> Callable:
 def same_conv(x, kernel):
     if not _convolves(x):
         return ops.cast(same_conv(ops.cast(x, "float32"), ops.cast(kernel, "float32")), x.dtype)
-    if x.device.type == "cpu" and x.dtype == torch.float64:
-        # oneDNN has no float64, and the gradient of Torch's own convolution fails for some kernels of one output
-        # channel, unless their channels come first in memory.
+    if x.device.type == "cpu" and (x.dtype == torch.float64 or kernel.shape[-1] == 1):
+        # Torch does not use oneDNN for float64 and for a single small picture, and the gradient of its own convolution
+        # fails for some kernels of one output channel, unless their channels come first in memory.
         kernel = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
     return _channels_last(lambda x: ops.conv(x, kernel, padding="same", data_format="channels_first"), x)
 
