@@ -1,4 +1,4 @@
-"""Networks that version 0.2.0 saved, compared with what it forecast. It saved them on TensorFlow, after a step of Adam."""
+"""Networks that version 0.2.0 saved on TensorFlow, after a step of Adam, compared with what it forecast."""
 
 import pathlib
 
