@@ -8,7 +8,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-from absl import flags
 from absl.testing import flagsaver
 
 from keras_frnn import evaluation, models
@@ -146,20 +145,3 @@ def test_table_of_training_cost(monkeypatch, tmp_path):
     assert "| a | 256x256 gray | 10 | 16.0 | about 4.0 | about 80 |" in table
     assert "| b | 64x64 color | 20 | 2.0 |  | about 10 |" in table
     assert "trained at 40 to 40 GFLOP/s" in table.replace("\n", " ")
-
-
-def test_windows_with_a_scene_cut_are_left_out(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARK.parent)
-    import video_scores
-
-    flags.FLAGS.mark_as_parsed()
-    video = np.linspace(-1, -0.9, 60, dtype="float32")[:, None, None, None] * np.ones((1, 16, 16, 3), "float32")
-    video[50:] *= -1
-    model = models.CopyLastFrame(10)
-    clip = video_scores.scores(model, video)
-    assert clip["cuts"] == [False, False, True]
-    kept = video_scores.without_cuts(clip)
-    assert kept["windows"] == 2
-    np.testing.assert_allclose(kept["network"], kept["copy"])
-    np.testing.assert_allclose(kept["copy"], (np.arange(1, 11) * 0.1 / 59 / 2) ** 2, atol=1e-6)
-    assert "| clip.mp4 | 2 of 3 | 0.0000 | 1.00 | 1.00, 1.00, 1.00 |" in video_scores.page({"clip.mp4": clip}, "a", {})

@@ -1,6 +1,6 @@
 """Scores a network on unseen videos and compares it with copying the last frame and with optical flow.
 
-    python benchmarks/video_scores.py FOLDER                          writes benchmarks/results/video.json and video.md
+    python recipes/video_scores.py FOLDER                          writes benchmarks/results/video.json and video.md
 
 It takes up to twelve consecutive windows of each video in the folder, with 10 given and 10 predicted frames, 64x64 in
 color, cropped at the center. Optical flow is `models.OpticalFlow`. The table leaves out windows with a scene cut, after
@@ -66,7 +66,7 @@ def page(by_clip: dict[str, dict], preset: str, here: dict) -> str:
         f"# {preset} on unseen videos",
         "",
         "Mean squared error divided by that of copying the last frame; below 1 is better than copying. Windows with a",
-        f"scene cut are left out. Written by `python benchmarks/video_scores.py FOLDER --preset={preset} "
+        f"scene cut are left out. Written by `python recipes/video_scores.py FOLDER --preset={preset} "
         f"--size={_SIZE.value}`, on",
         ", ".join(f"{name} {value}" for name, value in here.items()) + ".",
         "",

@@ -1,7 +1,7 @@
 """Trains on a few videos, from a preset and from scratch, for more and more steps.
 
     keras-frnn prepare CLIPS --output=data/clips
-    python benchmarks/fine_tuning.py data/clips           writes benchmarks/results/fine_tuning.json and fine_tuning.md
+    python recipes/fine_tuning.py data/clips           writes benchmarks/results/fine_tuning.json and fine_tuning.md
 
 Each training is one of `keras-frnn train`, and continues if the program was interrupted. Its network, the best one in
 validation, is scored on the test videos.
