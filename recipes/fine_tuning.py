@@ -17,7 +17,7 @@ from absl import app, flags
 import keras_frnn_command
 from keras_frnn import datasets, models
 from keras_frnn.datasets.video_files.video_store import open_store
-from keras_frnn.evaluation.scores import checked_batches
+from keras_frnn.experiments.validation import errors_by_step
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 
@@ -33,12 +33,8 @@ SHOWN = (1, 5, 10)
 
 def errors(model, folder: str) -> np.ndarray:
     """Mean squared errors by step on the test videos, divided by those of copying."""
-    found = []
     test = datasets.video_folder(folder, "test", batch_size=20, sequences=_SEQUENCES.value, format="keras")
-    for context, future in checked_batches(test):
-        forecasts = model.forecast(context, future.shape[1], batch_size=4), context[:, -1:]
-        found.append([np.square(frames - future).mean((2, 3, 4)) for frames in forecasts])
-    error, copied = (np.concatenate(parts).mean(0) for parts in zip(*found, strict=True))
+    error, copied = errors_by_step(model, test)
     return error / copied
 
 

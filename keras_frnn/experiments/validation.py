@@ -1,5 +1,7 @@
 """Validation during training: how a network compares with copying on training videos that are held out."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from keras_frnn.evaluation.scores import checked_batches
@@ -24,12 +26,17 @@ class Validation:
 
     def score(self, model) -> float:
         """The squared error of each step, divided by that of copying the last given frame; the mean over the steps."""
-        errors = []
-        for context, future in checked_batches(self.data):
-            forecast = model.forecast(context, future.shape[1], batch_size=4)
-            errors.append([np.square((frames - future) / 2).mean((2, 3, 4)) for frames in (forecast, context[:, -1:])])
-        error, copied = (np.concatenate(parts).mean(0) + _LEAST for parts in zip(*errors, strict=True))
+        error, copied = (errors + _LEAST for errors in errors_by_step(model, self.data))
         return float((error / copied).mean())
+
+
+def errors_by_step(model, batches) -> Iterator[np.ndarray]:
+    """Mean squared errors of each predicted frame, in [0, 1]: of a network, and of copying the last given frame."""
+    errors = []
+    for context, future in checked_batches(batches):
+        forecast = model.forecast(context, future.shape[1], batch_size=4)
+        errors.append([np.square((frames - future) / 2).mean((2, 3, 4)) for frames in (forecast, context[:, -1:])])
+    return (np.concatenate(parts).mean(0) for parts in zip(*errors, strict=True))
 
 
 def shown(score: float) -> str:
