@@ -7,22 +7,17 @@ color, cropped at the center. Optical flow is `models.OpticalFlow`. The table le
 which nobody can know the frames; the text below it has the errors of all windows.
 """
 
+import argparse
 import json
 import pathlib
 
 import numpy as np
-from absl import app, flags
 
 from keras_frnn import models
 from keras_frnn.command.video_source import Video
 from keras_frnn.datasets.video_files.clips import find_videos
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
-
-_PRESET = flags.DEFINE_string("preset", "moving-pictures", "A network of the package, or a folder.")
-_SIZE = flags.DEFINE_integer("size", 64, "Side of the frames.")
-_WINDOWS = flags.DEFINE_integer("windows", 12, "Largest number of windows per video.")
-_OUTPUT = flags.DEFINE_string("output", "benchmarks/results", "Folder of the results.")
 
 CONTEXT, HORIZON = 10, 10
 SHOWN = (1, 5, 10)
@@ -31,10 +26,10 @@ CUT, CUT_RATIO = 0.02, 10
 KINDS = {"network": "the network", "flow": "optical flow", "both": "the mean of both forecasts", "copy": "copying"}
 
 
-def scores(model, video: np.ndarray) -> dict:
+def scores(model, video: np.ndarray, most_windows: int = 12) -> dict:
     """Mean squared errors by window and step for a video `(time, height, width, 3)`, on frames in [0, 1]."""
     span = CONTEXT + HORIZON
-    starts = range(0, len(video) - span + 1, span)[: _WINDOWS.value]
+    starts = range(0, len(video) - span + 1, span)[:most_windows]
     windows = np.stack([video[start : start + span] for start in starts])
     context, future = windows[:, :CONTEXT], windows[:, CONTEXT:]
     network = model.forecast(context, HORIZON, batch_size=4)
@@ -58,7 +53,7 @@ def mean_over(clips) -> dict:
     return {name: np.mean([clip[name] for clip in clips], axis=0) for name in KINDS}
 
 
-def page(by_clip: dict[str, dict], preset: str, here: dict) -> str:
+def page(by_clip: dict[str, dict], preset: str, size: int, here: dict) -> str:
     kept = {name: without_cuts(clip) for name, clip in by_clip.items()}
     kept = {name: clip for name, clip in kept.items() if clip["windows"]}
     shown = ", ".join(f"+{step}" for step in SHOWN)
@@ -67,7 +62,7 @@ def page(by_clip: dict[str, dict], preset: str, here: dict) -> str:
         "",
         "Mean squared error divided by that of copying the last frame; below 1 is better than copying. Windows with a",
         f"scene cut are left out. Written by `python recipes/video_scores.py FOLDER --preset={preset} "
-        f"--size={_SIZE.value}`, on",
+        f"--size={size}`, on",
         ", ".join(f"{name} {value}" for name, value in here.items()) + ".",
         "",
         f"| video | windows | MSE of copying | network | {shown} | optical flow | {shown} |",
@@ -98,23 +93,28 @@ def page(by_clip: dict[str, dict], preset: str, here: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(argv):
-    if len(argv) != 2:
-        raise SystemExit(__doc__)
-    model = models.FoldedRNN.from_preset(_PRESET.value)
+def main(arguments: argparse.Namespace):
+    model = models.FoldedRNN.from_preset(arguments.preset)
+    size, most_windows, output = arguments.size, arguments.windows, arguments.output
     by_clip = {}
-    for path in find_videos(argv[1]):
-        frames = Video(str(path)).read((_SIZE.value, _SIZE.value, 3), 0, (CONTEXT + HORIZON) * _WINDOWS.value)
+    for path in find_videos(arguments.folder):
+        frames = Video(str(path)).read((size, size, 3), 0, (CONTEXT + HORIZON) * most_windows)
         if len(frames) >= CONTEXT + HORIZON:
-            by_clip[path.name] = scores(model, frames)
+            by_clip[path.name] = scores(model, frames, most_windows)
             print(path.name, by_clip[path.name], flush=True)
-    output, here = pathlib.Path(_OUTPUT.value), machine()
-    results = {"preset": _PRESET.value, "size": _SIZE.value, "machine": here, "videos": by_clip}
+    here = machine()
+    results = {"preset": arguments.preset, "size": size, "machine": here, "videos": by_clip}
     with atomic_path(output / "video.json") as temporary:
         temporary.write_text(json.dumps(results) + "\n")
     with atomic_path(output / "video.md") as temporary:
-        temporary.write_text(page(by_clip, pathlib.Path(_PRESET.value).name, here))
+        temporary.write_text(page(by_clip, pathlib.Path(arguments.preset).name, size, here))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="folder of videos")
+    parser.add_argument("--preset", default="moving-pictures", help="a network of the package, or a folder")
+    parser.add_argument("--size", type=int, default=64, help="side of the frames")
+    parser.add_argument("--windows", type=int, default=12, help="largest number of windows per video")
+    parser.add_argument("--output", type=pathlib.Path, default="benchmarks/results", help="folder of the results")
+    main(parser.parse_args())

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import video_scores
-from absl import flags
 
 from keras_frnn import models
 
@@ -11,7 +10,6 @@ pytestmark = pytest.mark.once
 
 
 def test_windows_with_a_scene_cut_are_left_out():
-    flags.FLAGS.mark_as_parsed()
     video = np.linspace(-1, -0.9, 60, dtype="float32")[:, None, None, None] * np.ones((1, 16, 16, 3), "float32")
     video[50:] *= -1
     model = models.CopyLastFrame(10)
@@ -21,4 +19,6 @@ def test_windows_with_a_scene_cut_are_left_out():
     assert kept["windows"] == 2
     np.testing.assert_allclose(kept["network"], kept["copy"])
     np.testing.assert_allclose(kept["copy"], (np.arange(1, 11) * 0.1 / 59 / 2) ** 2, atol=1e-6)
-    assert "| clip.mp4 | 2 of 3 | 0.0000 | 1.00 | 1.00, 1.00, 1.00 |" in video_scores.page({"clip.mp4": clip}, "a", {})
+    assert "| clip.mp4 | 2 of 3 | 0.0000 | 1.00 | 1.00, 1.00, 1.00 |" in video_scores.page(
+        {"clip.mp4": clip}, "a", 16, {}
+    )
