@@ -31,6 +31,8 @@ def scale_topology(topology: Sequence[tuple], factor: float) -> list[tuple]:
     [('conv', 8, 5), ('pool', 2), ('recurrent', 32, 3)]
     """
     return [
-        tuple(entry) if entry[0] in ("pool", "patch") else (entry[0], max(1, round(entry[1] * factor)), *entry[2:])
+        tuple(entry)
+        if entry[0] in ("pool", "patch", "motion")
+        else (entry[0], max(1, round(entry[1] * factor)), *entry[2:])
         for entry in topology
     ]

@@ -7,6 +7,7 @@ from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_layer import FoldedLayer
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
+from keras_frnn.layers.folded_motion2d import FoldedMotion2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.layers.scaled_orthogonal import ScaledOrthogonal
 
@@ -18,6 +19,7 @@ __all__ = [
     "FoldedLayer",
     "FoldedMaxPooling2D",
     "FoldedMinConvGRU",
+    "FoldedMotion2D",
     "FoldedPatch2D",
     "ScaledOrthogonal",
 ]

@@ -48,7 +48,7 @@ class LayerStack(VideoPredictor):
         """A network from a list like `PAPER_TOPOLOGY`.
 
         Args:
-            topology: entries `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`,
+            topology: entries `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`, `("motion",)`,
                 `("recurrent", filters, kernel_size)`; in a `FoldedRNN` also `("minimal", filters, kernel_size)`.
             horizon: number of frames that a call predicts.
             name: name of the model.

@@ -3,8 +3,10 @@
 import numpy as np
 from keras import ops
 
+from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedKernelLayer, FoldedLayer
+from keras_frnn.layers.folded_motion2d import FoldedMotion2D
 from keras_frnn.models.layer_stack import LayerStack
 
 
@@ -25,6 +27,8 @@ def start_from(model: LayerStack, source: LayerStack) -> list[str]:
     - From other numbers of channels, the first channels take over the weights.
     - A FoldedConv2D as the lowest layer reads and writes with the same kernel, so that the conversion of color is a
       compromise there: it needs more training.
+    - A FoldedMotion2D that the source lacks is added below. The kernels between its estimates and the layer above are
+      zero: nothing is read from them yet, and they are decoded as their update gates' bias says.
     - Layers above those of the source keep their weights.
 
     Args:
@@ -53,22 +57,30 @@ def start_from(model: LayerStack, source: LayerStack) -> list[str]:
     _check(model, source)
     channels, theirs = _channels(model), _channels(source)
     report = [f"The source's frames have {theirs} channels, these {channels}."] if channels != theirs else []
+    estimates, their_estimates = _estimates(model), _estimates(source)
+    added = bool(estimates and not their_estimates)
+    if added:
+        report.append("The source has no FoldedMotion2D: layer 1 is new.")
+    stack = model.stack[added:]
     lowest = True
-    for number, (layer, other) in enumerate(zip(model.stack, source.stack, strict=False), start=1):
+    for number, (layer, other) in enumerate(zip(stack, source.stack, strict=False), start=1 + added):
         for weight, initial in zip(layer.weights, other.weights, strict=True):
             new, old = (np.array(ops.convert_to_numpy(part)) for part in (weight, initial))
             if isinstance(layer, FoldedKernelLayer):
                 tied = isinstance(layer, FoldedConv2D)
-                old, axes = _split(weight.path, old, other, theirs if lowest else None)
+                old, axes = _split(weight.path, old, other, theirs + their_estimates if lowest else None)
                 if lowest and channels != theirs:
-                    old = _converted(old, axes, channels, tied)
-                new, _ = _split(weight.path, new, layer, channels if lowest else None)
-                old = _widened(new, old, tied).reshape(weight.shape)
+                    old = _with_estimates(old, axes, channels, theirs, tied)
+                new, _ = _split(weight.path, new, layer, channels + estimates if lowest else None)
+                old = _widened(new, old, tied)
+                if lowest and added and axes[-1] and old.ndim > 3:
+                    old[..., -estimates:] = 0
+                old = old.reshape(weight.shape)
             weight.assign(old)
         lowest = lowest and not layer.weights
         if getattr(layer, "filters", 0) != getattr(other, "filters", 0):
             report.append(f"Layer {number} has {layer.filters} filters, {other.filters} of them from the source.")
-    depth, kept = len(model.stack), len(source.stack)
+    depth, kept = len(stack), len(source.stack)
     if depth > kept:
         report.append(f"The source has {kept} layers; those above start with new weights.")
     if depth < kept:
@@ -125,6 +137,25 @@ def _converted(old: np.ndarray, axes: tuple[bool, ...], channels: int, tied: boo
     return old[..., :channels] if written else old
 
 
+def _with_estimates(old: np.ndarray, axes: tuple[bool, ...], channels: int, theirs: int, tied: bool) -> np.ndarray:
+    """`_converted`, where channels of a FoldedMotion2D come after those of frames: they stay as they are."""
+
+    def convert(part, axes):
+        """Of one or both axes, a part that belongs to frames."""
+        return _converted(part, axes, channels, tied) if any(axes) else part
+
+    if len(axes) == 1:
+        written, rest = np.split(old, [theirs], axis=-1) if axes[-1] else (old, old[..., :0])
+        return np.concatenate([convert(written, axes), rest], axis=-1)
+    rows = np.split(old, [theirs], axis=-4) if axes[0] else [old]
+    converted = []
+    for row, read in zip(rows, (axes[0], False), strict=False):
+        blocks = np.split(row, [theirs], axis=-1) if axes[1] else [row]
+        parts = [convert(block, (read, written)) for block, written in zip(blocks, (axes[1], False), strict=False)]
+        converted.append(np.concatenate(parts, axis=-1))
+    return np.concatenate(converted, axis=-4)
+
+
 def _widened(new: np.ndarray, old: np.ndarray, tied: bool) -> np.ndarray:
     """The weight `new` with `old` as its part for the first channels, which nothing else influences; both split."""
     outputs = old.shape[-1]
@@ -137,6 +168,15 @@ def _widened(new: np.ndarray, old: np.ndarray, tied: bool) -> np.ndarray:
         new[..., :inputs, :, :, outputs:] = 0
     new[..., :inputs, :, :, :outputs] = old
     return new
+
+
+def _estimates(model: LayerStack) -> int:
+    """The number of channels that the lowest layer adds to those of frames."""
+    layer = model.stack[0]
+    if not isinstance(layer, FoldedMotion2D):
+        return 0
+    shape = layer.encoded_shape(layer.sequence_shape)
+    return layout.frame_size_and_channels(shape, layer.data_format)[2] - _channels(model)
 
 
 def _channels(model: LayerStack) -> int:
@@ -153,7 +193,9 @@ def _check(model: LayerStack, source: LayerStack):
         raise ValueError(
             f"A {type(model).__name__} starts from a {type(model).__name__}. Received: a {type(source).__name__}"
         )
-    for number, (layer, other) in enumerate(zip(model.stack, source.stack, strict=False), start=1):
+    added = bool(_estimates(model) and not _estimates(source))
+    pairs = zip(model.stack[added:], source.stack, strict=False)
+    for number, (layer, other) in enumerate(pairs, start=1 + added):
         ours, theirs = _kind(layer), _kind(other)
         fits = ours == theirs and getattr(layer, "filters", 0) >= getattr(other, "filters", 0)
         if not isinstance(layer, FoldedKernelLayer):

@@ -1,4 +1,4 @@
-"""Layers from lists of `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`,
+"""Layers from lists of `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`, `("motion",)`,
 `("recurrent", filters, kernel_size)` and `("minimal", filters, kernel_size)`."""
 
 from collections.abc import Sequence
@@ -11,18 +11,20 @@ from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
+from keras_frnn.layers.folded_motion2d import FoldedMotion2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
 from keras_frnn.layers.initializers import independent_initializers
 
 _KINDS = {
     FoldedConv2D: "conv",
     FoldedMinConvGRU: "minimal",
+    FoldedMotion2D: "motion",
     FoldedPatch2D: "patch",
     FoldedMaxPooling2D: "pool",
     FoldedConvGRU: "recurrent",
     BridgeLadder: "recurrent",
 }
-_LENGTHS = {"conv": 3, "minimal": 3, "patch": 2, "pool": 2, "recurrent": 3}
+_LENGTHS = {"conv": 3, "minimal": 3, "motion": 1, "patch": 2, "pool": 2, "recurrent": 3}
 
 
 def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -> list:
@@ -49,7 +51,7 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
         if kind not in _LENGTHS or len(entry) != _LENGTHS[kind]:
             raise ValueError(
                 "A topology's entries are ('conv', filters, kernel_size), ('pool', size), ('patch', size), "
-                "('recurrent', filters, kernel_size) and ('minimal', filters, kernel_size). "
+                "('motion',), ('recurrent', filters, kernel_size) and ('minimal', filters, kernel_size). "
                 f"Received: entry {index} = {entry!r}"
             )
         if kind == "minimal" and recurrent_layer is not FoldedConvGRU:
@@ -59,6 +61,8 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
             )
         if kind == "pool":
             layers.append(FoldedMaxPooling2D(entry[1], **general))
+        elif kind == "motion":
+            layers.append(FoldedMotion2D(**general))
         elif kind == "patch":
             layers.append(FoldedPatch2D(entry[1], **general))
         else:
@@ -82,7 +86,9 @@ def topology_of(layers: Sequence[keras.layers.Layer]) -> list[tuple]:
                 f"Topologies have layers of the kinds {', '.join(_LENGTHS)}. Received: layer {index + 1} is a "
                 f"{type(layer).__name__}"
             )
-        if kind in ("patch", "pool"):
+        if kind == "motion":
+            topology.append((kind,))
+        elif kind in ("patch", "pool"):
             topology.append((kind, _side(layer.downsampling)))
         else:
             topology.append((kind, layer.filters, _side(layer.kernel_size)))
