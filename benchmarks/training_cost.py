@@ -18,7 +18,7 @@ import time
 from absl import app, flags
 
 from keras_frnn import evaluation, models
-from keras_frnn.command.train import _NETWORKS
+from keras_frnn.command.train import NETWORKS
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 from keras_frnn.models.topologies import topology_of
@@ -53,7 +53,7 @@ class Row:
 
 
 def make(network: str, initializer: str) -> models.FoldedRNN:
-    topology = topology_of(models.FoldedRNN.from_preset(network).stack) if network == _PRESET else _NETWORKS[network]
+    topology = topology_of(models.FoldedRNN.from_preset(network).stack) if network == _PRESET else NETWORKS[network]
     return models.FoldedRNN.from_topology(topology, FRAMES, kernel_initializer=initializer)
 
 
@@ -66,7 +66,7 @@ def cost(key: str, batch_size: int | None) -> evaluation.Cost:
 
 def count() -> list[Row]:
     rows = []
-    for network in (*_NETWORKS, _PRESET):
+    for network in (*NETWORKS, _PRESET):
         for channels in (1, 3):
             counted = cost(f"{network}:{SIZES[0]}:{channels}", None)
             for size in SIZES:

@@ -26,10 +26,17 @@ CUT, CUT_RATIO = 0.02, 10
 KINDS = {"network": "the network", "flow": "optical flow", "both": "the mean of both forecasts", "copy": "copying"}
 
 
-def scores(model, video: np.ndarray, most_windows: int = 12) -> dict:
+def read_videos(folder: str, size: int = 64, most_windows: int = 12) -> dict[str, np.ndarray]:
+    """Frames `(time, size, size, 3)` of each video that is long enough, by its name."""
+    span = CONTEXT + HORIZON
+    videos = {path.name: Video(str(path)).read((size, size, 3), 0, span * most_windows) for path in find_videos(folder)}
+    return {name: frames for name, frames in videos.items() if len(frames) >= span}
+
+
+def scores(model, video: np.ndarray) -> dict:
     """Mean squared errors by window and step for a video `(time, height, width, 3)`, on frames in [0, 1]."""
     span = CONTEXT + HORIZON
-    starts = range(0, len(video) - span + 1, span)[:most_windows]
+    starts = range(0, len(video) - span + 1, span)
     windows = np.stack([video[start : start + span] for start in starts])
     context, future = windows[:, :CONTEXT], windows[:, CONTEXT:]
     network = model.forecast(context, HORIZON, batch_size=4)
@@ -95,13 +102,11 @@ def page(by_clip: dict[str, dict], preset: str, size: int, here: dict) -> str:
 
 def main(arguments: argparse.Namespace):
     model = models.FoldedRNN.from_preset(arguments.preset)
-    size, most_windows, output = arguments.size, arguments.windows, arguments.output
+    size, output = arguments.size, arguments.output
     by_clip = {}
-    for path in find_videos(arguments.folder):
-        frames = Video(str(path)).read((size, size, 3), 0, (CONTEXT + HORIZON) * most_windows)
-        if len(frames) >= CONTEXT + HORIZON:
-            by_clip[path.name] = scores(model, frames, most_windows)
-            print(path.name, by_clip[path.name], flush=True)
+    for name, video in read_videos(arguments.folder, size, arguments.windows).items():
+        by_clip[name] = scores(model, video)
+        print(name, by_clip[name], flush=True)
     here = machine()
     results = {"preset": arguments.preset, "size": size, "machine": here, "videos": by_clip}
     with atomic_path(output / "video.json") as temporary:

@@ -76,7 +76,7 @@ for name in sys.argv[1:]:
 
 def make_cases(batch: int = 1) -> dict:
     """Name -> a model to export, its inputs and its outputs: the forecast and the two steps of streaming."""
-    topology = [("conv", 3, 3), ("pool", 2), ("recurrent", 4, 3)]
+    topology = [("motion",), ("conv", 3, 3), ("pool", 2), ("recurrent", 4, 3)]
     network = models.FoldedRNN.from_topology(topology, horizon=2)
     network.build((None, 2, 8, 12, 1))
     generator = np.random.default_rng(0)

@@ -349,7 +349,7 @@ class TestOwnVideos:
         assert "Written to prepared: test.hdf5, train.hdf5" in run(
             "prepare", "videos", "--size=12x16", "--workers=1", "--output=prepared"
         )
-        monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("pool", 4), ("recurrent", 3, 3)])
+        monkeypatch.setitem(train.NETWORKS, "quick", [("conv", 2, 3), ("pool", 4), ("recurrent", 3, 3)])
         windows = ["--context=3", "--horizon=2"]
         arguments = ["train", "prepared", "--network=quick", *windows, "--save-every=2"]
         out = run(*arguments, "--steps=3")
@@ -422,7 +422,7 @@ class TestOwnVideos:
                 write_clip(tmp_path / name / f"{i}.avi", size=(16, 16), frames=9, seed=len(name) + i, color=color)
             arguments = ["--size=8x8", "--workers=1", f"--output={name}.prepared"]
             run("prepare", name, *arguments, *([] if color else ["--gray"]))
-        monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
+        monkeypatch.setitem(train.NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
         settings = ["--network=quick", "--context=3", "--horizon=2", "--batch=1", "--learning-rate=0.5"]
         run("train", "gray.prepared", *settings, "--steps=1")
         trained = (tmp_path / "model.keras").read_bytes()
@@ -462,7 +462,7 @@ class TestOwnVideos:
         write_clip("color.avi", size=(32, 32), frames=9, color=True)
         still = write_still("still.avi")
         run("prepare", "videos", "--size=12x12", "--workers=1", "--grey")
-        monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
+        monkeypatch.setitem(train.NETWORKS, "quick", [("conv", 2, 3), ("recurrent", 2, 3)])
         settings = ["--network=quick", "--context=3", "--horizon=2", "--frame-step=2"]
         out = run("train", "prepared", *settings, "--steps=1", "--save-every=1")
         assert "There is no validation, so the last network is kept, not the best." in out
@@ -496,7 +496,7 @@ class TestOwnVideos:
         for i in range(2):
             write_clip(tmp_path / "videos" / f"{i}.avi", size=(16, 16), frames=6, seed=i, color=True)
         run("prepare", "videos", "--size=12x12", "--workers=1")
-        monkeypatch.setitem(train._NETWORKS, "quick", [("conv", 2, 3), ("pool", 2), ("recurrent", 2, 3)])
+        monkeypatch.setitem(train.NETWORKS, "quick", [("conv", 2, 3), ("pool", 2), ("recurrent", 2, 3)])
         before = keras.config.image_data_format()
         keras.config.set_image_data_format("channels_first")
         try:

@@ -14,6 +14,7 @@ LAYERS = [
     layers.FoldedConv2D(4, (3, 1), kernel_initializer=layers.ScaledOrthogonal(seed=1)),
     layers.FoldedMaxPooling2D((4, 3)),
     layers.FoldedPatch2D((2, 3)),
+    layers.FoldedMotion2D(reach=2.0),
     layers.FoldedConvGRU(5, 3, update_bias=-1.0, return_sequences=True),
     layers.FoldedMinConvGRU(5, (3, 5)),
     layers.BridgeLadder(5, 3),

@@ -20,6 +20,10 @@ Compilation:
         The functions of a model, compiled for shapes that come again; made of the engine's `compiles`,
         `weights_to_pass` and `compile_function`.
 
+    as_one(function)
+        A function of tensors. JAX, which compiles each operation outside of a compiled function by itself, compiles it
+        as a whole.
+
 Convolutions of frames, `(batch, height, width, channels)`, with kernels `(kh, kw, inputs, outputs)`:
 
     same_conv(x, kernel)
@@ -78,6 +82,7 @@ from keras_frnn.backend.composed import minimal_recurrence_gradients, upsampled_
 from keras_frnn.backend.exports import export_refusal, missing_export_modules
 
 accelerator = engine.accelerator
+as_one = engine.as_one
 batch_processes = engine.batch_processes
 batch_shards = engine.batch_shards
 custom_gradient = engine.custom_gradient
@@ -104,6 +109,7 @@ upsample = engine.upsample
 __all__ = [
     "CompiledCalls",
     "accelerator",
+    "as_one",
     "batch_processes",
     "batch_shards",
     "custom_gradient",

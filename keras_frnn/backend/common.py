@@ -2,7 +2,7 @@
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 from keras import ops
@@ -15,6 +15,10 @@ def accelerator() -> str | None:
     """The GPU or TPU that Keras puts tensors on; None if that is the CPU."""
     device = str(ops.convert_to_tensor(0.0).device)
     return None if "cpu" in device.lower() else device
+
+
+def as_one(function: Callable) -> Callable:
+    return function
 
 
 def batch_shards() -> int:

@@ -55,6 +55,10 @@ def gradients(wanted: bool, *tensors):
 # Compilation.
 
 
+def as_one(function: Callable) -> Callable:
+    return jax.jit(function)
+
+
 def compiles(variables, arguments) -> bool:
     tensors = [*(variable.value for variable in variables), *keras.tree.flatten(arguments)]
     return not any(isinstance(tensor, jax.core.Tracer) for tensor in tensors)

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_frnn.backend import common
 
+as_one = common.as_one
 batch_shards = common.batch_shards
 batch_processes = common.batch_processes
 export_options = common.export_options

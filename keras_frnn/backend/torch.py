@@ -14,6 +14,7 @@ from keras_frnn.backend import common
 _STEPS = 32
 
 accelerator = common.accelerator
+as_one = common.as_one
 batch_shards = common.batch_shards
 batch_processes = common.batch_processes
 export_options = common.export_options

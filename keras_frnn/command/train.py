@@ -42,9 +42,9 @@ from keras_frnn.models.strangers import check_keras_file
 from keras_frnn.models.topologies import topology_of
 from keras_frnn.topology import PAPER_TOPOLOGY, scale_topology
 
-_NETWORKS = {
-    "quick": [("patch", 4), ("minimal", 64, 5), ("pool", 2), ("recurrent", 64, 3)],
-    "small": [("patch", 2), *scale_topology(PAPER_TOPOLOGY, 1 / 4)[3:]],
+NETWORKS = {
+    "quick": [("motion",), ("patch", 4), ("minimal", 64, 5), ("pool", 2), ("recurrent", 64, 3)],
+    "small": [("motion",), ("patch", 2), *scale_topology(PAPER_TOPOLOGY, 1 / 4)[3:]],
     "paper": PAPER_TOPOLOGY,
 }
 _SCORED, _SHOWN = 40, 4  # Test sequences that a trained network is scored on, and that are drawn.
@@ -116,8 +116,8 @@ def _experiment(folder: str, settings: dict, source: LayerStack | None, steps: i
     network = Network(kernel_initializer="GlorotUniform", topology=())
     if source and settings["network"] == "initial":
         network = replace(network, model=type(source).__name__, topology=tuple(topology_of(source.stack)))
-    elif settings["network"] in _NETWORKS:
-        network = replace(network, topology=tuple(_NETWORKS[settings["network"]]))
+    elif settings["network"] in NETWORKS:
+        network = replace(network, topology=tuple(NETWORKS[settings["network"]]))
     if network.model == "FoldedRNN":
         network = replace(network, update_bias=-2.0, decoder_update_bias=-5.0)
     return Experiment(

@@ -26,7 +26,7 @@ class Cost:
         weights: number of trainable parameters.
         encode_macs: multiply-accumulates of the encoding convolutions, for one sequence.
         decode_macs: multiply-accumulates of the decoding convolutions, for one sequence.
-        state_bytes: memory of the recurrent states of one sequence in the compute dtype.
+        state_bytes: memory of the state of one sequence in the compute dtype.
         training_step_seconds: median time of one optimizer step on a batch.
         forecast_seconds: median time of one forecast of a batch.
         peak_memory_bytes: peak memory of this process so far. It is only meaningful in a process that does nothing
@@ -57,9 +57,10 @@ def cost(
 ) -> Cost:
     """Counts, and optionally measures, the cost of a model. The model is not changed.
 
-    Multiply-accumulates are those of all convolutions in the models' equations, in every step; arithmetic that an
-    implementation saves only shows in the times. A ladder network runs both directions in `context - 1 + horizon`
-    steps. The top layer of a folded network updates both of its states in every predicted step except the last.
+    Multiply-accumulates are those of all convolutions in the models' equations, in every step. Arithmetic that an
+    implementation saves, and that of layers without kernels, only shows in the times. A ladder network runs both
+    directions in `context - 1 + horizon` steps. The top layer of a folded network updates both of its states in every
+    predicted step except the last.
 
     Args:
         model: `FoldedRNN`, `LadderRNN` or `ConvLSTMForecaster`.
@@ -103,8 +104,8 @@ def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) ->
         elif isinstance(layer, model.recurrent_layer):
             top_encode = height * width * _kernel_size(layer.encoder)
             encode, decode = encode + top_encode, decode + height * width * _kernel_size(layer.decoder)
-            numbers = sum(math.prod(state[1:]) for state in layer.state_shapes(shape))
-            state_bytes += numbers * _bytes_of(layer.compute_dtype)
+        numbers = sum(math.prod(part[1:]) for part in layer.state_shapes(shape))
+        state_bytes += numbers * _bytes_of(layer.compute_dtype)
         shape = encoded_shape
     if isinstance(model, LadderRNN):
         steps = context - 1 + horizon

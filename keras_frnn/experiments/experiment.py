@@ -15,7 +15,8 @@ class Network:
     kernel_initializer: Annotated[str, "of all kernels, from keras_frnn.layers or keras.initializers"]
     update_bias: Annotated[float | None, "initial bias of the update gates of a FoldedRNN; none is 0"] = None
     decoder_update_bias: Annotated[
-        float | None, "of a FoldedRNN's update gates in decoding; far below 0, it starts as a copy of the last frame"
+        float | None,
+        "of a FoldedRNN's update gates in decoding; far below 0, a network starts as a copy of the last frame",
     ] = None
     remat: Annotated[bool, "compute the gates of a FoldedRNN again for the gradient: less memory, more time"] = False
     precision: Annotated[

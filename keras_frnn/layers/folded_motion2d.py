@@ -62,38 +62,21 @@ class FoldedMotion2D(FoldedLayer):
         if state is None:
             state = ops.zeros_like(frames[0]), layout.at_every_pixel(_start(), frames[0], self._precise)
         last, memory = (ops.cast(part, self._precise) for part in state)
-        flow_sum, errors, unseen = ops.split(memory, [2, 4], axis=-1)
-        # The first frame of a video has not moved: the frame before it is itself.
-        last = ops.where(unseen < 1, last, frames[0])
-        before = ops.concatenate([last[None], frames[:-1]])
-        flow = ops.clip(layout.over_time(optical_flow, frames, before), -self.reach, self.reach) / self.reach
-        flow_sum = _mean_so_far(flow_sum, flow)
-        unseen = _mean_so_far(unseen, ops.zeros_like(flow[..., :1]))
-        # These means began with zeros: before the video, and for the first frame.
-        velocity = flow_sum / ops.maximum(1 - unseen / (1 - _NEWEST), 1e-6)
-        expected = layout.over_time(moved, before, velocity[:-1] * self.reach)
-        errors = _mean_so_far(errors, ops.concatenate([_local_error(frames, x) for x in (before, expected)], axis=-1))
-        copying, moving = ops.split(errors[1:], 2, axis=-1)
-        share = (copying - moving) / (copying + moving + _NOISE)
-        encoded = ops.concatenate([sequence, *self._estimates(velocity[1:], share)], axis=-1)
-        memory = ops.concatenate([flow_sum[-1], errors[-1], unseen[-1]], axis=-1)
-        return encoded, (sequence[-1], *self._estimates(memory))
+        motion, memory = (self._estimate(part) for part in _estimates(frames, last, memory, self.reach))
+        return ops.concatenate([sequence, motion], axis=-1), (sequence[-1], memory)
 
     def decode(self, sequence, state, upsampling=(1, 1), remat=False):
         sequence = layout.over_time(lambda x: backend.upsample(x, upsampling), sequence)
         sequence, last = (ops.cast(x, self._precise) for x in (sequence, state[0]))
-        frames, velocity, share = ops.split(sequence, [last.shape[-1], last.shape[-1] + 2], axis=-1)
-        lasts = ops.broadcast_to(last, ops.shape(frames))
-        forecast = layout.over_time(moved, lasts, ops.cumsum(velocity, axis=0) * self.reach)
-        return ops.cast(frames + (1 + share) / 2 * (forecast - frames), self.compute_dtype)
+        return ops.cast(_forecast(sequence, last, self.reach), self.compute_dtype)
 
     @property
     def _precise(self) -> str:
         """The dtype to compute in: places in a frame need more digits than its pixels."""
         return "float64" if self.compute_dtype == "float64" else "float32"
 
-    def _estimates(self, *tensors):
-        return [ops.cast(ops.stop_gradient(tensor), self.compute_dtype) for tensor in tensors]
+    def _estimate(self, tensor):
+        return ops.cast(ops.stop_gradient(tensor), self.compute_dtype)
 
     def encoded_shape(self, sequence_shape: tuple) -> tuple:
         height, width, channels = self.size_and_channels(sequence_shape)
@@ -114,6 +97,41 @@ def _start():
     """The memory before a video: flow to the right and down, errors of copying and of moving, and the weight that what
     was before the video has in these means."""
     return ops.convert_to_tensor([0.0, 0.0, 0.0, 0.0, 1.0])
+
+
+@backend.as_one
+def _estimates(frames, last, memory, reach):
+    """Velocities and shares of every frame, and the memory after the last.
+
+    Args:
+        frames: `(time, batch, height, width, channels)`.
+        last: the frame before, `(batch, height, width, channels)`.
+        memory: see `_start`.
+        reach: see `FoldedMotion2D`.
+    """
+    flow_sum, errors, unseen = ops.split(memory, [2, 4], axis=-1)
+    # The first frame of a video has not moved: the frame before it is itself.
+    before = ops.concatenate([ops.where(unseen < 1, last, frames[0])[None], frames[:-1]])
+    flow = ops.clip(layout.over_time(optical_flow, frames, before) / reach, -1, 1)
+    flow_sum = _mean_so_far(flow_sum, flow)
+    unseen = _mean_so_far(unseen, ops.zeros_like(flow[..., :1]))
+    # These means began with zeros: before the video, and for the first frame.
+    velocity = flow_sum / ops.maximum(1 - unseen / (1 - _NEWEST), 1e-6)
+    expected = layout.over_time(moved, before, velocity[:-1] * reach)
+    errors = _mean_so_far(errors, ops.concatenate([_local_error(frames, x) for x in (before, expected)], axis=-1))
+    copying, moving = ops.split(errors[1:], 2, axis=-1)
+    share = (copying - moving) / (copying + moving + _NOISE)
+    memory = ops.concatenate([flow_sum[-1], errors[-1], unseen[-1]], axis=-1)
+    return ops.concatenate([velocity[1:], share], axis=-1), memory
+
+
+@backend.as_one
+def _forecast(sequence, last, reach):
+    """The frames for what the layer above decoded, `(steps, batch, height, width, channels + 3)`."""
+    frames, velocity, share = ops.split(sequence, [last.shape[-1], last.shape[-1] + 2], axis=-1)
+    lasts = ops.broadcast_to(last, ops.shape(frames))
+    shown = layout.over_time(moved, lasts, ops.cumsum(velocity, axis=0) * reach)
+    return frames + (1 + share) / 2 * (shown - frames)
 
 
 def _mean_so_far(start, values):

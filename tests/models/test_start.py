@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_frnn import models
 from keras_frnn.models.topologies import topology_of
@@ -115,6 +116,36 @@ def test_other_numbers_of_channels():
     back = network(stack("recurrent", lowest), 2)
     models.start_from(back, three)
     np.testing.assert_allclose(back.forecast(context[..., :2]), two.forecast(context[..., :2]), atol=1e-6)
+
+
+@pytest.mark.parametrize("lowest", [("patch", 2), ("conv", 6, 3)])
+def test_motion_is_added_below(lowest):
+    """The layers above are as they were, and the decoded estimates change as slowly as their gates say."""
+    topology = stack("recurrent", lowest)
+    source, model = trained(topology, 3), network([("motion",), *topology], 3, decoder_update_bias=-30.0)
+    assert models.start_from(model, source) == ["The source has no FoldedMotion2D: layer 1 is new."]
+    context = frames(3)
+    states, expected = model.encode(context), source.encode(context)
+    for state, other in zip(states[1:], expected, strict=True):
+        for output, like in zip(state[1:], other[1:], strict=True):
+            np.testing.assert_allclose(ops.convert_to_numpy(output), ops.convert_to_numpy(like), atol=1e-6)
+    if lowest[0] == "patch":
+        encoded, _ = model.stack[0].encode(ops.convert_to_tensor(np.swapaxes(context, 0, 1)))
+        above = np.repeat(ops.convert_to_numpy(encoded)[-1:], 4, axis=0)
+        above[..., :3] = np.swapaxes(source.forecast(context), 0, 1)
+        moved = model.stack[0].decode(ops.convert_to_tensor(above), states[0])
+        np.testing.assert_allclose(model.forecast(context), np.swapaxes(ops.convert_to_numpy(moved), 0, 1), atol=1e-5)
+
+
+def test_gray_and_color_below_motion():
+    topology = [("motion",), *stack("recurrent", ("patch", 2))]
+    gray, color, back = trained(topology), network(topology, 3), network(topology)
+    context = frames()
+    assert models.start_from(color, gray) == ["The source's frames have 1 channels, these 3."]
+    np.testing.assert_allclose(color.forecast(context.repeat(3, -1)), gray.forecast(context).repeat(3, -1), atol=1e-5)
+    models.start_from(back, color)
+    for weight, expected in zip(back.get_weights(), gray.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-6)
 
 
 def test_other_depths():

@@ -11,11 +11,12 @@ import pytest
 from keras_frnn import models
 from keras_frnn.experiments.command_line import main
 from keras_frnn.experiments.experiment import replace
+from keras_frnn.models.topologies import topology_of
 
 pytestmark = pytest.mark.once
 TINY = replace(
     moving_pictures.QUICK,
-    topology=(("patch", 2), ("recurrent", 3, 3), ("pool", 2), ("recurrent", 4, 3)),
+    topology=(("motion",), ("patch", 2), ("recurrent", 3, 3), ("pool", 2), ("recurrent", 4, 3)),
     size=16,
     context=3,
     horizon=2,
@@ -61,6 +62,13 @@ def test_own_pictures_in_gray(tmp_path):
     with pytest.raises(SystemExit) as error:
         run(tmp_path / "run", "train", *arguments)
     assert "holds a run with other settings or data" in str(error.value.code)
+
+
+def test_motion_is_added_in_the_second_phase(tmp_path):
+    phases = (dict(topology=TINY.network.topology[1:]), dict(learning_rate=1e-4))
+    main("recipes/a.py", argv=["train", f"--output={tmp_path / 'run'}"], tiny=replace(TINY, phases=phases))
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert topology_of(model.stack) == list(TINY.network.topology)
 
 
 def test_no_folder(tmp_path):

@@ -1,4 +1,4 @@
-"""The preset quick of videos_frnn.py on real clips: it starts as a copy of the last frame, and never gets worse."""
+"""The preset quick of videos_frnn.py on real clips: untrained, it goes on with their motion, and never gets worse."""
 
 import pathlib
 import shutil
@@ -9,6 +9,7 @@ from clips import real_clips
 
 from keras_frnn import datasets, evaluation
 from keras_frnn.experiments.command_line import main
+from keras_frnn.experiments.experiment import replace
 from keras_frnn.experiments.training import make_model
 
 
@@ -24,8 +25,12 @@ def test_never_worse_than_copying(tmp_path, monkeypatch):
         scores = evaluation.evaluate(model, test)
         return scores["model"]["mse"] / scores["copy_last_frame"]["mse"]
 
-    untrained = make_model(videos_frnn.QUICK, (None, 10, 32, 32, 3))
-    assert abs(errors(untrained) - 1).max() < 0.02
+    shape = (None, 10, 32, 32, 3)
+    untrained = errors(make_model(videos_frnn.QUICK, shape))
+    assert untrained.max() < 0.95
+    assert untrained[:3].max() < 0.7
+    without_motion = replace(videos_frnn.QUICK, topology=videos_frnn.QUICK.network.topology[1:])
+    assert abs(errors(make_model(without_motion, shape)) - 1).max() < 0.02  # It copies.
     main(
         "recipes/videos_frnn.py",
         argv=["train", "--data=data", "--iterations=300", "--checkpoint_every=150", "--validation=20"],
@@ -34,5 +39,5 @@ def test_never_worse_than_copying(tmp_path, monkeypatch):
     )
     trained = errors(keras.saving.load_model("runs/videos_frnn-quick/model.keras"))
     # A few clips are too little to learn from. Then validation keeps the untrained network.
-    assert trained.mean() < 1
+    assert trained.mean() < 1.05 * untrained.mean()
     assert trained.max() < 1.005
