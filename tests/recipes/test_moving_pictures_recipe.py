@@ -65,7 +65,7 @@ def test_own_pictures_in_gray(tmp_path):
 
 
 def test_motion_is_added_in_the_second_phase(tmp_path):
-    phases = (dict(topology=TINY.network.topology[1:]), dict(learning_rate=1e-4))
+    phases = (dict(topology=TINY.network.topology[1:]), dict(learning_rate=1e-4), dict(average=2))
     main("recipes/a.py", argv=["train", f"--output={tmp_path / 'run'}"], tiny=replace(TINY, phases=phases))
     model = keras.saving.load_model(tmp_path / "run" / "model.keras")
     assert topology_of(model.stack) == list(TINY.network.topology)
@@ -86,4 +86,4 @@ def test_presets_make_networks(preset):
     )
     model.build((None, 10, 64, 64, 3))
     if preset is moving_pictures.SHIPPED:
-        assert model.count_params() == models.FoldedRNN.presets["moving-pictures"]["weights"]
+        assert model.count_params() == models.FoldedRNN.presets["moving-pictures"]["parameter_count"]
