@@ -129,8 +129,8 @@ def _estimates(frames, last, memory, reach):
 def _forecast(sequence, last, reach):
     """The frames for what the layer above decoded, `(steps, batch, height, width, channels + 3)`."""
     frames, velocity, share = ops.split(sequence, [last.shape[-1], last.shape[-1] + 2], axis=-1)
-    lasts = ops.broadcast_to(last, ops.shape(frames))
-    shown = layout.over_time(moved, lasts, ops.cumsum(velocity, axis=0) * reach)
+    at_every_step = last + ops.zeros_like(frames)  # `ops.broadcast_to` cannot be exported from Torch.
+    shown = layout.over_time(moved, at_every_step, ops.cumsum(velocity, axis=0) * reach)
     return frames + (1 + share) / 2 * (shown - frames)
 
 

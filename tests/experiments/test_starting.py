@@ -159,7 +159,7 @@ def test_sources(tmp_path, capsys):
         run(tmp_path / f"from_{name}", "train", f"--initial_weights={name}", "--iterations=1")
         assert f"Starting from the weights of {name}.{text}" in capsys.readouterr().out
     for name, message in [
-        ("moving-pictures", "cannot start from moving-pictures. Layer 2 cannot start from the source's. Expected"),
+        ("moving-pictures", "cannot start from moving-pictures. Layer 1 cannot start from the source's. Expected"),
         ("moving-picture", "There is no trained network in moving-picture.*The presets are moving-digits, moving-pict"),
         ("none.keras", "none.keras"),
     ]:
