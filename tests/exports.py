@@ -74,9 +74,11 @@ for name in sys.argv[1:]:
 """
 
 
-def make_cases(batch: int = 1) -> dict:
+TOPOLOGY = [("conv", 3, 3), ("pool", 2), ("recurrent", 4, 3)]
+
+
+def make_cases(batch: int = 1, topology=TOPOLOGY) -> dict:
     """Name -> a model to export, its inputs and its outputs: the forecast and the two steps of streaming."""
-    topology = [("motion",), ("conv", 3, 3), ("pool", 2), ("recurrent", 4, 3)]
     network = models.FoldedRNN.from_topology(topology, horizon=2)
     network.build((None, 2, 8, 12, 1))
     generator = np.random.default_rng(0)
@@ -96,11 +98,14 @@ def make_cases(batch: int = 1) -> dict:
     }
 
 
-def export_and_compare(folder: pathlib.Path, format: str) -> dict[str, float]:
+def export_and_compare(
+    folder: pathlib.Path, format: str, topology=TOPOLOGY, names=("forecast", "encode", "decode")
+) -> dict[str, float]:
     """Name -> the largest difference between a model and its export, run in another process."""
-    paths = []
     # A SavedModel takes batches of any size.
-    for name, (model, inputs, outputs) in make_cases(batch=2 if format == "tf_saved_model" else 1).items():
+    cases, paths = make_cases(2 if format == "tf_saved_model" else 1, topology), []
+    for name in names:
+        model, inputs, outputs = cases[name]
         model.export(path := folder / f"{name}{SUFFIXES[format]}", format)
         arrays = {f"in{i}": x for i, x in enumerate(inputs)}
         arrays |= {f"out{i}": ops.convert_to_numpy(x) for i, x in enumerate(outputs)}

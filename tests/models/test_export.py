@@ -26,6 +26,14 @@ def test_exported_models_give_the_same(format, tmp_path):
     assert max(differences.values()) < 1e-5, differences
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="compiles for minutes")
+def test_motion_gives_the_same(tmp_path):
+    topology = [("motion",), ("patch", 2), ("recurrent", 4, 3)]
+    format = "torch" if BACKEND == "torch" else "tf_saved_model"
+    differences = export_and_compare(tmp_path, format, topology, ["forecast"])
+    assert differences["forecast"] < 1e-5
+
+
 def test_steps_give_what_the_network_gives():
     network = models.FoldedRNN.from_topology([("pool", 2), ("minimal", 3, 3), ("recurrent", 4, 3)], horizon=2)
     video = np.random.default_rng(0).uniform(-1, 1, (2, 3, 8, 8, 1)).astype("float32")
