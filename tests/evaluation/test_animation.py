@@ -110,9 +110,12 @@ def test_interrupted_while_writing(tmp_path, monkeypatch):
         real(self, page)
 
     monkeypatch.setattr(animation._Mp4, "add", interrupted)
+    # Python ignores Ctrl-C if it was started in the background of a shell.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with mp4_writer(tmp_path / "a.mp4", 25) as add, contextlib.suppress(KeyboardInterrupt):
         for page in pages():
             add(page)
+    signal.signal(signal.SIGINT, before)
     np.testing.assert_allclose(read(tmp_path / "a.mp4"), pages(3, (36, 46)).astype(int), atol=4)
 
 
