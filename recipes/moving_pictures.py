@@ -45,8 +45,8 @@ SHIPPED = Experiment(
     source=MovingPictures(size=64),
     windows=Windows(context=10, horizon=10),
     testing=Testing(test_sequences=256),
-    # The layers above motion; with motion; and a few steps from the mean of both. Photographs move more smoothly than
-    # videos do, and that mean is better on videos than either network.
+    # The layers above motion; with motion; and a few steps from the mean of both, which is better on videos than
+    # either: see docs/motion.md.
     phases=(
         dict(topology=LAYERS),
         dict(iterations=1_500, learning_rate=4e-4, warm_up=50, **LATER),

@@ -19,7 +19,6 @@ Compilation:
     CompiledCalls
         The functions of a model, compiled for shapes that come again; made of the engine's `compiles`,
         `weights_to_pass` and `compile_function`.
-
     as_one(function)
         A function of tensors. JAX, which compiles each operation outside of a compiled function by itself, compiles it
         as a whole.

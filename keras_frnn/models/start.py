@@ -58,7 +58,7 @@ def start_from(model: LayerStack, source: LayerStack) -> list[str]:
     channels, theirs = _channels(model), _channels(source)
     report = [f"The source's frames have {theirs} channels, these {channels}."] if channels != theirs else []
     estimates, their_estimates = _estimates(model), _estimates(source)
-    added = bool(estimates and not their_estimates)
+    added = _is_motion_added(model, source)
     if added:
         report.append("The source has no FoldedMotion2D: layer 1 is new.")
     stack = model.stack[added:]
@@ -179,6 +179,11 @@ def _estimates(model: LayerStack) -> int:
     return layout.frame_size_and_channels(shape, layer.data_format)[2] - _channels(model)
 
 
+def _is_motion_added(model: LayerStack, source: LayerStack) -> bool:
+    """Whether the lowest layer is a FoldedMotion2D that the source lacks."""
+    return bool(_estimates(model) and not _estimates(source))
+
+
 def _channels(model: LayerStack) -> int:
     return model.stack[0].size_and_channels(model.stack[0].sequence_shape)[2]
 
@@ -193,7 +198,7 @@ def _check(model: LayerStack, source: LayerStack):
         raise ValueError(
             f"A {type(model).__name__} starts from a {type(model).__name__}. Received: a {type(source).__name__}"
         )
-    added = bool(_estimates(model) and not _estimates(source))
+    added = _is_motion_added(model, source)
     pairs = zip(model.stack[added:], source.stack, strict=False)
     for number, (layer, other) in enumerate(pairs, start=1 + added):
         ours, theirs = _kind(layer), _kind(other)
