@@ -24,7 +24,9 @@ from keras_frnn.models.load_network import load_network
 
 def untrained(topology) -> models.FoldedRNN:
     keras.utils.set_random_seed(0)
-    return models.FoldedRNN.from_topology(topology, video_scores.HORIZON, update_bias=-2.0, decoder_update_bias=-5.0)
+    model = models.FoldedRNN.from_topology(topology, video_scores.HORIZON, update_bias=-2.0, decoder_update_bias=-5.0)
+    model.build((None, video_scores.CONTEXT, 64, 64, 3))  # Its weights are drawn now, whatever else is loaded.
+    return model
 
 
 def row(name: str, error, copied, flow) -> str:
