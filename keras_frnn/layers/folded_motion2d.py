@@ -112,7 +112,7 @@ def _estimates(frames, last, memory, reach):
     flow_sum, errors, unseen = ops.split(memory, [2, 4], axis=-1)
     # The first frame of a video has not moved: the frame before it is itself.
     before = ops.concatenate([ops.where(unseen < 1, last, frames[0])[None], frames[:-1]])
-    flow = ops.clip(layout.over_time(optical_flow, frames, before) / reach, -1, 1)
+    flow = ops.clip(optical_flow(ops.concatenate([before[:1], frames])) / reach, -1, 1)
     flow_sum = _mean_so_far(flow_sum, flow)
     unseen = _mean_so_far(unseen, ops.zeros_like(flow[..., :1]))
     # These means began with zeros: before the video, and for the first frame.

@@ -17,7 +17,10 @@ compute everything again for every neighbor.
 Reference: Bouguet, "Pyramidal Implementation of the Lucas Kanade Feature Tracker", Intel, 2000.
 """
 
+import numpy as np
 from keras import ops
+
+from keras_frnn.layers import layout
 
 _LEVELS = 3
 _STIFFNESS = 1e-3  # `k`, for frames in [0, 1].
@@ -25,28 +28,30 @@ _LONGEST = 2.0  # Pixels that one level adds at most: beyond that, the linear mo
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
-def optical_flow(after, before):
-    """The flow from `after` to `before`.
+def optical_flow(video):
+    """The flow from every frame but the first to the frame before it.
 
     Args:
-        after, before: float32 or float64 tensors `(batch, height, width, channels)`, values in [-1, 1], of which the
+        video: float32 or float64 tensor `(time + 1, batch, height, width, channels)`, values in [-1, 1], of which the
             mean of all channels counts.
 
     Returns:
-        Tensor `(batch, height, width, 2)`: pixels to the right and down.
+        Tensor `(time, batch, height, width, 2)`: pixels to the right and down.
     """
-    pyramid = [tuple(_blurred((ops.mean(frames, axis=-1) + 1) / 2) for frames in (after, before))]
+    pyramid = [_blurred((ops.mean(video, axis=-1) + 1) / 2)]
     for _ in range(_LEVELS - 1):
-        pyramid.append(tuple(_halved(_blurred(image)) for image in pyramid[-1]))
-    x = y = None
-    for after, before in reversed(pyramid):
-        if x is None:
-            x = y = ops.zeros_like(after)
+        pyramid.append(_halved(_blurred(pyramid[-1])))
+    flow = None  # Right and down first, then as the images.
+    for images in reversed(pyramid):
+        after, before = images[1:], images[:-1]
+        if flow is None:
+            flow = ops.stack(_missing_flow(after, before))
         else:
-            x, y = (2 * _doubled(part, after) for part in (x, y))
-        more_x, more_y = _missing_flow(after, moved(before[..., None], ops.stack([x, y], axis=-1))[..., 0])
-        x, y = _blurred(x + more_x), _blurred(y + more_y)
-    return ops.stack([x, y], axis=-1)
+            flow = 2 * _doubled(flow, after)
+            shown = layout.over_time(moved, before[..., None], ops.moveaxis(flow, 0, -1))[..., 0]
+            flow = flow + ops.stack(_missing_flow(after, shown))
+        flow = _blurred(flow)
+    return ops.moveaxis(flow, 0, -1)
 
 
 def moved(frames, flow):
@@ -91,7 +96,7 @@ def _missing_flow(after, before):
     xx, yy = xx + _STIFFNESS, yy + _STIFFNESS
     determinant = xx * yy - xy * xy
     solution = (xy * yd - yy * xd) / determinant, (xy * xd - xx * yd) / determinant
-    return (ops.clip(part, -_LONGEST, _LONGEST) for part in solution)
+    return [ops.clip(part, -_LONGEST, _LONGEST) for part in solution]
 
 
 def _between(place, length):
@@ -121,7 +126,7 @@ def _doubled(image, like):
 
     def matrix(length):
         pixels = _neighbors(length, (1 / 2, 1, 1 / 2))[:, ::2]
-        return pixels / ops.sum(pixels, axis=1, keepdims=True)  # The last pixel may have one neighbor only.
+        return pixels / _arrays(length).sum(pixels, axis=1, keepdims=True)  # The last pixel may have one neighbor only.
 
     return _on_both_axes(image, matrix, like)
 
@@ -139,9 +144,15 @@ def _neighbors(length, weights):
 
     Beyond the ends stands the last pixel.
     """
-    places = ops.arange(length, dtype="int32")
+    arrays = _arrays(length)
+    places = arrays.arange(length, dtype="int32")
     matrix = 0.0
     for shift, weight in enumerate(weights, start=-(len(weights) // 2)):
-        neighbor = ops.clip(places + shift, 0, length - 1)
-        matrix = matrix + weight * ops.cast(neighbor[:, None] == places, "float32")
+        neighbor = arrays.clip(places + shift, 0, length - 1)
+        matrix = matrix + arrays.where(neighbor[:, None] == places, weight, 0.0)
     return matrix
+
+
+def _arrays(length):
+    """What to compute a matrix with: NumPy where the size of frames is known, so that it is a constant."""
+    return np if isinstance(length, int) else ops

@@ -64,7 +64,7 @@ def test_flow_is_about_as_good_as_that_of_opencv():
     frames, truth = (ops.convert_to_numpy(part) for part in next(iter(sequences)))
     before, after = (part.reshape(-1, 64, 64, 3) for part in (frames[:, :-1], frames[:, 1:]))
     # How far each pixel has moved, from the frame before; OpenCV is asked the same.
-    found = ops.convert_to_numpy(lucas_kanade.optical_flow(*map(ops.convert_to_tensor, (before, after))))
+    found = ops.convert_to_numpy(lucas_kanade.optical_flow(ops.stack([after, before])))[0]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     gray = [np.round((part.mean(-1) + 1) * 127.5).astype("uint8") for part in (before, after)]
     opencv = np.stack([dis.calc(a, b, None) for a, b in zip(*gray, strict=True)])
