@@ -11,10 +11,10 @@ from keras_frnn.layers import layout
 from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.machine import median_seconds, peak_memory_bytes
-from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
 from keras_frnn.models.layer_stack import LayerStack
+from keras_frnn.models.patch_predictor import PatchPredictor
 from keras_frnn.models.video_predictor import VideoPredictor
 
 
@@ -63,7 +63,7 @@ def cost(
     predicted step except the last.
 
     Args:
-        model: `FoldedRNN`, `LadderRNN` or `ConvLSTMForecaster`.
+        model: `FoldedRNN`, `LadderRNN`, `ConvLSTMForecaster`, `StackedConvLSTM`, `PredRNN` or `SimVP`.
         frame_shape: `(height, width, channels)` of a frame, for any `data_format` of the model.
         context: number of given frames.
         horizon: number of predicted frames.
@@ -73,8 +73,8 @@ def cost(
     Raises:
         ValueError: the model is of another kind, frames do not fit it, or a size is not a positive integer.
     """
-    if not isinstance(model, (FoldedRNN, LadderRNN, ConvLSTMForecaster)):
-        raise ValueError(f"Expected a FoldedRNN, LadderRNN or ConvLSTMForecaster. Received: model={model!r}")
+    if not isinstance(model, (FoldedRNN, LadderRNN, PatchPredictor)):
+        raise ValueError(f"Expected a model that has layers, such as a FoldedRNN. Received: model={model!r}")
     height, width, channels = check_positive_integers(tuple(frame_shape), "frame_shape", 3)
     frame_shape = (height, width, channels)
     context, horizon = check_positive_integer(context, "context"), check_positive_integer(horizon, "horizon")
@@ -84,8 +84,9 @@ def cost(
     shape = (None, context, *layout.frame_shape(*frame_shape, model.data_format))
     if not model.built:
         model.build(shape)
-    if isinstance(model, ConvLSTMForecaster):
-        encode, decode, state_bytes = _count_conv_lstm(model, frame_shape, context, horizon)
+    if isinstance(model, PatchPredictor):
+        encode, decode, numbers = model.count(frame_shape, context, horizon)
+        state_bytes = numbers * _bytes_of(model.compute_dtype)
     else:
         encode, decode, state_bytes = _count_stack(model, shape, context, horizon)
     weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
@@ -120,17 +121,6 @@ def _bytes_of(dtype: str) -> int:
 
 def _kernel_size(update: ConvGRUCell) -> int:
     return sum(math.prod(weight.shape) for weight in update.weights if len(weight.shape) == 4)
-
-
-def _count_conv_lstm(model, frame_shape: tuple, context: int, horizon: int) -> tuple[int, int, int]:
-    pixels = frame_shape[0] * frame_shape[1] // model.patch_size**2
-
-    def macs(variables):
-        return sum(pixels * math.prod(v.shape) for v in variables if len(v.shape) == 4)
-
-    encode = context * sum(macs(layer.trainable_variables) for layer in model.encoder)
-    decode = horizon * sum(macs(layer.trainable_variables) for layer in [*model.forecaster, model.readout])
-    return encode, decode, pixels * 2 * sum(model.filters) * _bytes_of(model.compute_dtype)
 
 
 def _measure(model, context_shape: tuple, horizon: int, repeats: int) -> dict:

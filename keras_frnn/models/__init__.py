@@ -5,7 +5,10 @@ from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
 from keras_frnn.models.optical_flow import OpticalFlow
+from keras_frnn.models.pred_rnn import PredRNN
 from keras_frnn.models.presets import upload_preset
+from keras_frnn.models.sim_vp import SimVP
+from keras_frnn.models.stacked_conv_lstm import StackedConvLSTM
 from keras_frnn.models.start import start_from
 from keras_frnn.models.stream import Stream
 from keras_frnn.models.video_predictor import VideoPredictor
@@ -19,6 +22,9 @@ __all__ = [
     "FoldedRNN",
     "LadderRNN",
     "OpticalFlow",
+    "PredRNN",
+    "SimVP",
+    "StackedConvLSTM",
     "Stream",
     "VideoPredictor",
     "scale_topology",

@@ -10,8 +10,13 @@ from keras_frnn.models.conv_lstm_forecaster import ConvLSTMForecaster
 from keras_frnn.models.copy_last_frame import CopyLastFrame
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
+from keras_frnn.models.pred_rnn import PredRNN
+from keras_frnn.models.sim_vp import SimVP
+from keras_frnn.models.stacked_conv_lstm import StackedConvLSTM
 from keras_frnn.models.strangers import check_keras_file
 from keras_frnn.models.video_predictor import VideoPredictor
+
+_CLASSES = (FoldedRNN, LadderRNN, ConvLSTMForecaster, PredRNN, SimVP, StackedConvLSTM, CopyLastFrame)
 
 
 def load_network(path: str | os.PathLike, compile: bool = False) -> keras.Model:
@@ -27,7 +32,7 @@ def load_network(path: str | os.PathLike, compile: bool = False) -> keras.Model:
     """
     if is_on_hub(path) or pathlib.Path(path).is_dir():
         return VideoPredictor.from_preset(path)
-    check_keras_file(path, (FoldedRNN, LadderRNN, ConvLSTMForecaster, CopyLastFrame))
+    check_keras_file(path, _CLASSES)
     try:
         return keras.saving.load_model(path, compile=compile)
     # Damaged files raise errors of many kinds in zipfile, h5py and Keras.

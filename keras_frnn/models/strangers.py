@@ -108,8 +108,14 @@ def count_weights(network: keras.Model, context_shape) -> int:
             count += layer.filters + channels + sum(3 * b * (area * (2 * a + b) + 1) for a, b in both)
         elif isinstance(layer, keras.layers.ConvLSTM2D):
             count += 4 * layer.filters * (math.prod(layer.kernel_size) * (channels + layer.filters) + 1)
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+            count += channels * (math.prod(layer.kernel_size) + layer.use_bias)
         elif isinstance(layer, keras.layers.Conv2D):
-            count += layer.filters * (math.prod(layer.kernel_size) * channels + 1)
+            count += layer.filters * (math.prod(layer.kernel_size) * channels + layer.use_bias)
+        elif isinstance(layer, keras.layers.GroupNormalization):
+            count += 2 * channels
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            count += 4 * channels
     return count
 
 
