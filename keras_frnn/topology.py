@@ -25,14 +25,14 @@ MINIMAL_TOPOLOGY = tuple(("minimal", *entry[1:]) if entry[0] == "recurrent" else
 
 
 def scale_topology(topology: Sequence[tuple], factor: float) -> list[tuple]:
-    """The same network with `factor` times as many channels in every layer, at least one.
+    """The same network with `factor` times as many channels in every layer that has `filters`, at least one.
 
     >>> scale_topology([("conv", 32, 5), ("pool", 2), ("recurrent", 128, 3)], 1 / 4)
     [('conv', 8, 5), ('pool', 2), ('recurrent', 32, 3)]
     """
     return [
         tuple(entry)
-        if entry[0] in ("pool", "patch", "motion")
+        if entry[0] in ("pool", "patch", "motion", "residual")
         else (entry[0], max(1, round(entry[1] * factor)), *entry[2:])
         for entry in topology
     ]

@@ -15,6 +15,7 @@ LAYERS = [
     layers.FoldedMaxPooling2D((4, 3)),
     layers.FoldedPatch2D((2, 3)),
     layers.FoldedMotion2D(reach=2.0),
+    layers.FoldedResidual2D(2, (3, 1)),
     layers.FoldedConvGRU(5, 3, update_bias=-1.0, return_sequences=True),
     layers.FoldedMinConvGRU(5, (3, 5)),
     layers.BridgeLadder(5, 3),

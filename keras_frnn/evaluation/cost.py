@@ -10,6 +10,7 @@ from keras_frnn.checks import check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
 from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
+from keras_frnn.layers.folded_residual2d import FoldedResidual2D
 from keras_frnn.machine import median_seconds, peak_memory_bytes
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
@@ -101,6 +102,9 @@ def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) ->
         height, width, _ = layout.frame_size_and_channels(shape, layer.data_format)
         if isinstance(layer, FoldedConv2D):
             macs = height * width * math.prod(layer.kernel.shape)
+            encode, decode = encode + macs, decode + macs
+        elif isinstance(layer, FoldedResidual2D):
+            macs = height * width * sum(math.prod(w.shape) for w in layer.encoder if len(w.shape) == 4)
             encode, decode = encode + macs, decode + macs
         elif isinstance(layer, model.recurrent_layer):
             top_encode = height * width * _kernel_size(layer.encoder)

@@ -9,6 +9,7 @@ from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 from keras_frnn.layers.folded_motion2d import FoldedMotion2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
+from keras_frnn.layers.folded_residual2d import FoldedResidual2D
 from keras_frnn.layers.scaled_orthogonal import ScaledOrthogonal
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "FoldedMinConvGRU",
     "FoldedMotion2D",
     "FoldedPatch2D",
+    "FoldedResidual2D",
     "ScaledOrthogonal",
 ]

@@ -49,7 +49,8 @@ class LayerStack(VideoPredictor):
 
         Args:
             topology: entries `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`, `("motion",)`,
-                `("recurrent", filters, kernel_size)`; in a `FoldedRNN` also `("minimal", filters, kernel_size)`.
+                `("residual", expansion, kernel_size)`, `("recurrent", filters, kernel_size)`; in a `FoldedRNN` also
+                `("minimal", filters, kernel_size)`.
             horizon: number of frames that a call predicts.
             name: name of the model.
             kwargs: for the layers: `kernel_initializer`, `update_bias`, `decoder_update_bias`, `data_format`, `dtype`;

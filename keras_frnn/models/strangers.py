@@ -24,6 +24,7 @@ from keras_frnn.layers.bridge_ladder import BridgeLadder
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_conv_gru import FoldedConvGRU
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
+from keras_frnn.layers.folded_residual2d import FoldedResidual2D
 
 _LARGEST_RATIO = 8  # The largest compression ratio of a .keras file, which Keras does not compress.
 _LARGEST_WEIGHTS_RATIO = 2  # The largest compression ratio of the weights of a preset.
@@ -96,6 +97,9 @@ def count_weights(network: keras.Model, context_shape) -> int:
     for layer, channels in network.layers_and_inputs(context_shape):
         if isinstance(layer, FoldedConv2D):
             count += math.prod(layer.kernel_size) * channels * layer.filters + layer.filters + channels
+        elif isinstance(layer, FoldedResidual2D):
+            middle = layer.expansion * channels
+            count += 2 * (middle * (math.prod(layer.kernel_size) * channels + channels + 1) + 2 * channels)
         elif isinstance(layer, FoldedMinConvGRU):
             area = math.prod(layer.kernel_size)
             count += layer.filters + sum(2 * b * (area * a + 1) for a, b in _directions(channels, layer.filters))

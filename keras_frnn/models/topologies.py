@@ -1,5 +1,6 @@
 """Layers from lists of `("conv", filters, kernel_size)`, `("pool", size)`, `("patch", size)`, `("motion",)`,
-`("recurrent", filters, kernel_size)` and `("minimal", filters, kernel_size)`."""
+`("residual", expansion, kernel_size)`, `("recurrent", filters, kernel_size)` and `("minimal", filters, kernel_size)`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from keras_frnn.layers.folded_max_pooling2d import FoldedMaxPooling2D
 from keras_frnn.layers.folded_min_conv_gru import FoldedMinConvGRU
 from keras_frnn.layers.folded_motion2d import FoldedMotion2D
 from keras_frnn.layers.folded_patch2d import FoldedPatch2D
+from keras_frnn.layers.folded_residual2d import FoldedResidual2D
 from keras_frnn.layers.initializers import independent_initializers
 
 _KINDS = {
@@ -21,10 +23,11 @@ _KINDS = {
     FoldedMotion2D: "motion",
     FoldedPatch2D: "patch",
     FoldedMaxPooling2D: "pool",
+    FoldedResidual2D: "residual",
     FoldedConvGRU: "recurrent",
     BridgeLadder: "recurrent",
 }
-_LENGTHS = {"conv": 3, "minimal": 3, "motion": 1, "patch": 2, "pool": 2, "recurrent": 3}
+_LENGTHS = {"conv": 3, "minimal": 3, "motion": 1, "patch": 2, "pool": 2, "recurrent": 3, "residual": 3}
 
 
 def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -> list:
@@ -51,7 +54,8 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
         if kind not in _LENGTHS or len(entry) != _LENGTHS[kind]:
             raise ValueError(
                 "A topology's entries are ('conv', filters, kernel_size), ('pool', size), ('patch', size), "
-                "('motion',), ('recurrent', filters, kernel_size) and ('minimal', filters, kernel_size). "
+                "('motion',), ('residual', expansion, kernel_size), ('recurrent', filters, kernel_size) and "
+                "('minimal', filters, kernel_size). "
                 f"Received: entry {index} = {entry!r}"
             )
         if kind == "minimal" and recurrent_layer is not FoldedConvGRU:
@@ -66,8 +70,13 @@ def layers_from_topology(topology: Sequence[tuple], recurrent_layer, **kwargs) -
         elif kind == "patch":
             layers.append(FoldedPatch2D(entry[1], **general))
         else:
-            layer = {"conv": FoldedConv2D, "recurrent": recurrent_layer, "minimal": FoldedMinConvGRU}[kind]
-            arguments = kwargs if kind == "conv" else {**kwargs, **of_states}
+            layer = {
+                "conv": FoldedConv2D,
+                "minimal": FoldedMinConvGRU,
+                "recurrent": recurrent_layer,
+                "residual": FoldedResidual2D,
+            }[kind]
+            arguments = kwargs if kind in ("conv", "residual") else {**kwargs, **of_states}
             layers.append(layer(*entry[1:], kernel_initializer=initializers[index], **arguments))
     return layers
 
@@ -90,6 +99,8 @@ def topology_of(layers: Sequence[keras.layers.Layer]) -> list[tuple]:
             topology.append((kind,))
         elif kind in ("patch", "pool"):
             topology.append((kind, _side(layer.downsampling)))
+        elif kind == "residual":
+            topology.append((kind, layer.expansion, _side(layer.kernel_size)))
         else:
             topology.append((kind, layer.filters, _side(layer.kernel_size)))
     return topology

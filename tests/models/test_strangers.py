@@ -21,7 +21,7 @@ WEIGHTS = "layers/folded_conv2d/vars"
 
 
 def small(**kwargs):
-    layers = [("conv", 3, 3), ("pool", 2), ("minimal", 5, 3), ("recurrent", 4, (3, 1))]
+    layers = [("conv", 3, 3), ("pool", 2), ("minimal", 5, 3), ("residual", 2, 3), ("recurrent", 4, (3, 1))]
     return models.FoldedRNN.from_topology(layers, horizon=2, **kwargs)
 
 
@@ -32,6 +32,9 @@ def small(**kwargs):
         (lambda: small(data_format="channels_first"), (None, None, 2, None, None)),
         (lambda: models.LadderRNN.from_topology([("patch", 2), ("conv", 3, 5), ("recurrent", 4, 3)], 2), SHAPE),
         (lambda: models.ConvLSTMForecaster(2, filters=(5, 3), kernel_size=(3, 5), patch_size=2), SHAPE),
+        (lambda: models.PredRNN(2, filters=(3, 3), kernel_size=3, patch_size=2), SHAPE),
+        (lambda: models.SimVP(2, context=3, filters=4, hidden_filters=5, encoder_layers=3, blocks=3), SHAPE),
+        (lambda: models.StackedConvLSTM(2, filters=(5, 3), kernel_size=(3, 5), patch_size=2), SHAPE),
         (lambda: models.CopyLastFrame(2), SHAPE),
     ],
 )
