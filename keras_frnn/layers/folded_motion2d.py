@@ -115,8 +115,9 @@ def _estimates(frames, last, memory, reach):
     flow = ops.clip(optical_flow(ops.concatenate([before[:1], frames])) / reach, -1, 1)
     flow_sum = _mean_so_far(flow_sum, flow)
     unseen = _mean_so_far(unseen, ops.zeros_like(flow[..., :1]))
-    # These means began with zeros: before the video, and for the first frame.
-    velocity = flow_sum / ops.maximum(1 - unseen / (1 - _NEWEST), 1e-6)
+    # These means began with zeros: before the video, and for the first frame, whose flow to itself is rounding alone.
+    seen = 1 - unseen / (1 - _NEWEST)
+    velocity = ops.where(seen > _NEWEST / 2, flow_sum / ops.maximum(seen, _NEWEST / 2), 0.0)
     expected = layout.over_time(moved, before, velocity[:-1] * reach)
     errors = _mean_so_far(errors, ops.concatenate([_local_error(frames, x) for x in (before, expected)], axis=-1))
     copying, moving = ops.split(errors[1:], 2, axis=-1)
