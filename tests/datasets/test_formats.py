@@ -230,6 +230,7 @@ def test_networks_train_alike_on_both_formats():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.once
 def test_training_continues_where_it_stopped():
     whole, parts = network(), network()
     fit = dict(epochs=1, verbose=0)

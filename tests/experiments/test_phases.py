@@ -31,6 +31,7 @@ def test_a_phase_is_the_experiment_with_other_flags():
     assert second[0] == replace(PHASES, iterations=4, learning_rate=1e-3, loss="mse", seed=1, phases=())
 
 
+@pytest.mark.once
 def test_phases_are_interrupted_and_go_on(tmp_path, monkeypatch, capsys):
     run(tmp_path / "whole", "train", experiment=PHASES)
     end = training.Checkpoints.on_train_batch_end

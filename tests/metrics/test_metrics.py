@@ -200,7 +200,13 @@ def test_default_data_format_is_that_of_keras():
     assert metric.get_config()["data_format"] == "channels_first"
 
 
-@pytest.mark.parametrize("weights", [np.array([1.0, 0.25]), np.array([[1.0, 0.0, 2.0], [0.5, 3.0, 0.0]])])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param(np.array([1.0, 0.25]), id="of sequences", marks=pytest.mark.once),
+        pytest.param(np.array([[1.0, 0.0, 2.0], [0.5, 3.0, 0.0]]), id="of frames"),
+    ],
+)
 def test_weighted_in_fit(weights):
     true, predicted = videos(channels=1)
     model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="ones")])

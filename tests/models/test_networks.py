@@ -176,10 +176,11 @@ def test_fit_and_predict(family, policy, data_format):
     assert {keras.backend.standardize_dtype(s.dtype) for s in keras.tree.flatten(state)} == {compute}
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="Torch alone has another way to convolve")
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
 def test_sixteen_bits_learn_on_any_processor(policy, monkeypatch):
-    # As on a processor without wide vectors; only Torch asks.
-    monkeypatch.setattr(engine, "_convolves", lambda x: "16" not in str(x.dtype), raising=False)
+    # As on a processor without wide vectors.
+    monkeypatch.setattr(engine, "_convolves", lambda x: "16" not in str(x.dtype))
     model = tiny(horizon=2)
     model.compile(keras.optimizers.Adam(1e-2), "mse")
     losses = model.fit(video(), video(time=2), epochs=12, verbose=0).history["loss"]
@@ -190,10 +191,10 @@ def test_trains_the_same_under_xla(family):
     # Keras compiles with XLA by itself where TensorFlow finds a GPU.
     if keras.backend.backend() != "tensorflow":
         pytest.skip("JAX always trains under XLA, Torch never")
-    losses = []
+    losses, topology = [], [("conv", 4, 3), ("pool", 2), ("recurrent", 5, 3)]
     for jit_compile in (False, True):
         keras.utils.set_random_seed(0)
-        model = tiny(family, horizon=2)
+        model = family.from_topology(topology, horizon=2)
         model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile)
         losses.append(model.fit(video(), video(time=2), epochs=2, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
@@ -297,8 +298,8 @@ def test_saved_here_predicts_the_same_here_and_on_another_backend(tmp_path):
     for name, (model, context, _) in saved.items():
         model.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}.npy", context)
-        loaded = keras.saving.load_model(tmp_path / f"{name}.keras")
-        np.testing.assert_allclose(loaded.forecast(context), model.forecast(context), rtol=0, atol=1e-6)
+    loaded = keras.saving.load_model(tmp_path / "minimal.keras")
+    np.testing.assert_allclose(loaded.forecast(frames), saved["minimal"][2], rtol=0, atol=1e-6)
     script = (
         "import keras, keras_frnn, numpy as np\n"
         f"for name in {list(saved)}:\n"

@@ -43,6 +43,7 @@ def run(folder, *stages):
     main("recipes/moving_digits.py", argv=[*stages, f"--output={folder}"], tiny=TINY)
 
 
+@pytest.mark.once
 def test_one_command_trains_and_exports_a_preset(tmp_path, monkeypatch):
     run(tmp_path / "whole", "train")
     end = training.Checkpoints.on_train_batch_end
