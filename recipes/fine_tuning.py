@@ -17,7 +17,8 @@ from absl import app, flags
 import keras_frnn_command
 from keras_frnn import datasets, models
 from keras_frnn.datasets.video_files.video_store import open_store
-from keras_frnn.experiments.validation import errors_by_step
+from keras_frnn.evaluation.scores import COPY_LAST_FRAME
+from keras_frnn.experiments.validation import squared_errors
 from keras_frnn.files import atomic_path
 from keras_frnn.machine import machine
 
@@ -34,8 +35,8 @@ SHOWN = (1, 5, 10)
 def errors(model, folder: str) -> np.ndarray:
     """Mean squared errors by step on the test videos, divided by those of copying."""
     test = datasets.video_folder(folder, "test", batch_size=20, sequences=_SEQUENCES.value, format="keras")
-    error, copied = errors_by_step(model, test)
-    return error / copied
+    found = squared_errors({"network": model}, test)
+    return found["network"].mean(0) / found[COPY_LAST_FRAME].mean(0)
 
 
 def page(results: dict) -> str:

@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Iterable
 
 import keras
-import numpy as np
 
 from keras_frnn import callbacks, models
 from keras_frnn.command.before_keras import (
@@ -20,7 +19,7 @@ from keras_frnn.command.before_keras import (
 )
 from keras_frnn.command.networks import load_model, verdict_by_step
 from keras_frnn.datasets.video_files.video_store import open_store
-from keras_frnn.evaluation.scores import COPY_LAST_FRAME, OPTICAL_FLOW, checked_batches
+from keras_frnn.evaluation.scores import OPTICAL_FLOW
 from keras_frnn.experiments import training
 from keras_frnn.experiments.data import identity_of_data, test_data, validation_data
 from keras_frnn.experiments.devices import Place
@@ -35,11 +34,13 @@ from keras_frnn.experiments.experiment import (
     replace,
 )
 from keras_frnn.experiments.run_folder import RunFolder, stored_experiment
+from keras_frnn.experiments.validation import squared_errors
 from keras_frnn.files import held
 from keras_frnn.machine import machine
 from keras_frnn.models.layer_stack import LayerStack
 from keras_frnn.models.strangers import check_keras_file
 from keras_frnn.models.topologies import topology_of
+from keras_frnn.models.video_predictor import VideoPredictor
 from keras_frnn.topology import PAPER_TOPOLOGY, scale_topology
 
 NETWORKS = {
@@ -163,17 +164,12 @@ def _suits(network: LayerStack, folder: str) -> bool:
 
 def _scored(model: LayerStack, test: Iterable) -> str:
     """The verdict on test sequences. Frames can be smaller than 11x11, the least for SSIM in `evaluation.evaluate`."""
-    errors: dict[str, list[np.ndarray]] = {}
-    for context, future in checked_batches(test):
-        forecasts = {"network": model.forecast(context, future.shape[1]), COPY_LAST_FRAME: context[:, -1:]}
-        if min(future.shape[2:4]) >= models.OpticalFlow.smallest:
-            forecasts[OPTICAL_FLOW] = models.OpticalFlow(1, "channels_last").forecast(context, future.shape[1])
-        for name, frames in forecasts.items():
-            errors.setdefault(name, []).append(np.square((future - frames) / 2).mean((2, 3, 4)))
-    sequences = sum(map(len, errors["network"]))
-    return (
-        f"Over {sequences} test sequences: {verdict_by_step({k: np.concatenate(v).mean(0) for k, v in errors.items()})}"
-    )
+    networks: dict[str, VideoPredictor] = {"network": model}
+    if min(model.context_shape[2:4]) >= models.OpticalFlow.smallest:
+        networks[OPTICAL_FLOW] = models.OpticalFlow(1, "channels_last")
+    errors = squared_errors(networks, test)
+    means = {name: by_sequence.mean(0) for name, by_sequence in errors.items()}
+    return f"Over {len(errors['network'])} test sequences: {verdict_by_step(means)}"
 
 
 def _check_begun(path: pathlib.Path, record: dict, now: dict):

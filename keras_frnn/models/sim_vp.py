@@ -27,9 +27,9 @@ class SimVP(PatchPredictor):
         x = x + b . W4 gelu(depthwise3x3(W3 batch_norm(x)))     with 8 times as many channels between W3 and W4
         gate(u) = f . sigmoid(g)    where [f, g] = W5 depthwise7x7(depthwise5x5(u)), the 7x7 with dilation 3
 
-    The first and the last block end in a 1x1 convolution to their number of channels. Their output, in as many parts as
-    there are given frames, goes through a decoder, the encoder turned round, in which a convolution to four times the
-    channels doubles height and width. The last layer also gets the output of the encoder's first.
+    The first block and the last end in a 1x1 convolution to another number of channels. What the last one makes, one
+    part per given frame, goes through a decoder that mirrors the encoder: where that halves height and width, a
+    convolution to four times the channels doubles them. The last layer also gets the output of the encoder's first.
 
     With the default arguments, 10 given frames of 64x64x1 have the published 46.8 million weights and 16.5 GMAC for 10
     predicted frames. Frames here are in [-1, 1] and end in a tanh. Convolutions of stride 2 pad the lower and right

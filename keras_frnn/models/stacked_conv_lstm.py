@@ -8,7 +8,7 @@ from keras_frnn.models.patch_predictor import StepwisePredictor
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
 class StackedConvLSTM(StepwisePredictor):
-    """ConvLSTM layers on top of each other that predict the next frame, as benchmarks of video prediction have it.
+    """ConvLSTM layers on top of each other that predict the next frame, as in benchmarks of video prediction.
 
     Unlike in a `ConvLSTMForecaster`, the same layers read the given frames and then their own predictions. A 1x1
     convolution turns the state of the top layer into the pixels of a patch of the next frame.
