@@ -79,11 +79,12 @@ def main(argv):
             for seed in range(_SEEDS.value):
                 path = runs / f"{start}-{steps}-{seed}.keras"
                 done = path.with_suffix(".json")
-                if not done.exists():
+                if not path.exists():  # It is written at the end.
                     arguments = [f"--steps={steps}", "--save-every=50", f"--seed={seed}"]
                     code = keras_frnn_command.main(["train", folder, flag, *arguments, f"--output={path}"])
                     if code:
                         raise SystemExit(code)
+                if not done.exists():
                     model = keras.saving.load_model(path, compile=False)
                     with atomic_path(done) as temporary:
                         temporary.write_text(json.dumps(errors(model, folder).tolist()))
