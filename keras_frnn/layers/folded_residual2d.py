@@ -19,7 +19,8 @@ class FoldedResidual2D(FoldedLayer):
 
     `norm` makes the mean over all channels of a pixel zero and their variance one, and multiplies each channel by a
     weight. `E` has `expansion` times as many output channels as inputs; `P` is a 1x1 convolution back to their number,
-    and begins with zeros. So a new layer changes nothing: where a trained network gets one, it forecasts as before.
+    and begins with zeros. So a new layer changes nothing: a trained network that gets one (`models.start_from`)
+    forecasts as before.
 
     Args:
         expansion: channels between the convolutions, as a multiple of the input's.

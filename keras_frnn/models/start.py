@@ -7,6 +7,7 @@ from keras_frnn.layers import layout
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_layer import FoldedKernelLayer, FoldedLayer
 from keras_frnn.layers.folded_motion2d import FoldedMotion2D
+from keras_frnn.layers.folded_residual2d import FoldedResidual2D
 from keras_frnn.models.layer_stack import LayerStack
 
 
@@ -29,6 +30,7 @@ def start_from(model: LayerStack, source: LayerStack) -> list[str]:
       compromise there: it needs more training.
     - A FoldedMotion2D that the source lacks is added below. The kernels between its estimates and the layer above are
       zero: nothing is read from them yet, and they are decoded as their update gates' bias says.
+    - A FoldedResidual2D that the source lacks keeps its weights: a new one changes nothing.
     - Layers above those of the source keep their weights.
 
     Args:
@@ -59,11 +61,11 @@ def start_from(model: LayerStack, source: LayerStack) -> list[str]:
     report = [f"The source's frames have {theirs} channels, these {channels}."] if channels != theirs else []
     estimates, their_estimates = _estimates(model), _estimates(source)
     added = _is_motion_added(model, source)
-    if added:
-        report.append("The source has no FoldedMotion2D: layer 1 is new.")
-    stack = model.stack[added:]
-    lowest = True
-    for number, (layer, other) in enumerate(zip(stack, source.stack, strict=False), start=1 + added):
+    pairs, lowest = _pairs(model, source), True
+    for number, layer, other in pairs:
+        if other is None:
+            report.append(f"The source has no {type(layer).__name__} there: layer {number} is new.")
+            continue
         for weight, initial in zip(layer.weights, other.weights, strict=True):
             new, old = (np.array(ops.convert_to_numpy(part)) for part in (weight, initial))
             if isinstance(layer, FoldedKernelLayer):
@@ -80,8 +82,8 @@ def start_from(model: LayerStack, source: LayerStack) -> list[str]:
         lowest = lowest and not layer.weights
         if getattr(layer, "filters", 0) != getattr(other, "filters", 0):
             report.append(f"Layer {number} has {layer.filters} filters, {other.filters} of them from the source.")
-    depth, kept = len(stack), len(source.stack)
-    if depth > kept:
+    depth, kept = sum(other is not None for *_, other in pairs), len(source.stack)
+    if len(pairs) < len(model.stack):
         report.append(f"The source has {kept} layers; those above start with new weights.")
     if depth < kept:
         report.append(f"The source has {kept} layers, of which the lowest {depth} are used.")
@@ -184,6 +186,18 @@ def _is_motion_added(model: LayerStack, source: LayerStack) -> bool:
     return bool(_estimates(model) and not _estimates(source))
 
 
+def _pairs(model: LayerStack, source: LayerStack) -> list[tuple[int, FoldedLayer, FoldedLayer | None]]:
+    """As far as the source goes: numbers of layers, the layers, and those to start from; None for a new one."""
+    others, pairs = list(source.stack), []
+    for number, layer in enumerate(model.stack, start=1):
+        if not others:
+            break
+        is_new = isinstance(layer, FoldedResidual2D) and not isinstance(others[0], FoldedResidual2D)
+        is_new = is_new or (number == 1 and _is_motion_added(model, source))
+        pairs.append((number, layer, None if is_new else others.pop(0)))
+    return pairs
+
+
 def _channels(model: LayerStack) -> int:
     return model.stack[0].size_and_channels(model.stack[0].sequence_shape)[2]
 
@@ -198,9 +212,9 @@ def _check(model: LayerStack, source: LayerStack):
         raise ValueError(
             f"A {type(model).__name__} starts from a {type(model).__name__}. Received: a {type(source).__name__}"
         )
-    added = _is_motion_added(model, source)
-    pairs = zip(model.stack[added:], source.stack, strict=False)
-    for number, (layer, other) in enumerate(pairs, start=1 + added):
+    for number, layer, other in _pairs(model, source):
+        if other is None:
+            continue
         ours, theirs = _kind(layer), _kind(other)
         fits = ours == theirs and getattr(layer, "filters", 0) >= getattr(other, "filters", 0)
         if not isinstance(layer, FoldedKernelLayer):

@@ -55,18 +55,6 @@ def test_both_directions_are_the_equation():
     )
 
 
-def test_a_new_one_changes_nothing():
-    trained, model = (models.FoldedRNN.from_topology(topology, 2) for topology in (WITHOUT, TOPOLOGY))
-    context = video()
-    expected = trained.forecast(context)
-    model.build((None, *context.shape[1:]))
-    sources = iter(trained.stack)
-    for layer in model.stack:
-        if not isinstance(layer, layers.FoldedResidual2D):
-            layer.set_weights(next(sources).get_weights())
-    np.testing.assert_allclose(model.forecast(context), expected, atol=1e-5)
-
-
 def test_in_a_network(tmp_path):
     model, context = models.FoldedRNN.from_topology(TOPOLOGY, 2), video()
     model.build((None, *context.shape[1:]))

@@ -123,7 +123,7 @@ def test_motion_is_added_below(lowest):
     """The layers above are as they were, and the decoded estimates change as slowly as their gates say."""
     topology = stack("recurrent", lowest)
     source, model = trained(topology, 3), network([("motion",), *topology], 3, decoder_update_bias=-30.0)
-    assert models.start_from(model, source) == ["The source has no FoldedMotion2D: layer 1 is new."]
+    assert models.start_from(model, source) == ["The source has no FoldedMotion2D there: layer 1 is new."]
     context = frames(3)
     states, expected = model.encode(context), source.encode(context)
     for state, other in zip(states[1:], expected, strict=True):
@@ -135,6 +135,19 @@ def test_motion_is_added_below(lowest):
         above[..., :3] = np.swapaxes(source.forecast(context), 0, 1)
         moved = model.stack[0].decode(ops.convert_to_tensor(above), states[0])
         np.testing.assert_allclose(model.forecast(context), np.swapaxes(ops.convert_to_numpy(moved), 0, 1), atol=1e-5)
+
+
+def test_a_residual_block_is_added_between():
+    source = trained(stack("recurrent"))
+    topology = [*stack("recurrent")[:1], ("residual", 2, 3), *stack("recurrent")[1:]]
+    model, context = network(topology), frames()
+    assert models.start_from(model, source) == ["The source has no FoldedResidual2D there: layer 2 is new."]
+    np.testing.assert_allclose(model.forecast(context), source.forecast(context), atol=1e-5)
+    back, again = trained(topology), network(topology)
+    assert models.start_from(again, back) == []
+    np.testing.assert_allclose(again.forecast(context), back.forecast(context), atol=1e-5)
+    with pytest.raises(ValueError, match="Layer 2 cannot start from the source's"):
+        models.start_from(network([*topology[:1], ("residual", 3, 3), *topology[2:]]), back)
 
 
 def test_gray_and_color_below_motion():
