@@ -8,14 +8,13 @@ import numpy as np
 
 from keras_frnn.checks import check_positive_integer, check_positive_integers
 from keras_frnn.layers import layout
-from keras_frnn.layers.conv_gru_cell import ConvGRUCell
 from keras_frnn.layers.folded_conv2d import FoldedConv2D
 from keras_frnn.layers.folded_residual2d import FoldedResidual2D
 from keras_frnn.machine import median_seconds, peak_memory_bytes
 from keras_frnn.models.folded_rnn import FoldedRNN
 from keras_frnn.models.ladder_rnn import LadderRNN
 from keras_frnn.models.layer_stack import LayerStack
-from keras_frnn.models.patch_predictor import PatchPredictor
+from keras_frnn.models.patch_predictor import PatchPredictor, kernel_numbers
 from keras_frnn.models.video_predictor import VideoPredictor
 
 
@@ -104,11 +103,11 @@ def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) ->
             macs = height * width * math.prod(layer.kernel.shape)
             encode, decode = encode + macs, decode + macs
         elif isinstance(layer, FoldedResidual2D):
-            macs = height * width * sum(math.prod(w.shape) for w in layer.encoder if len(w.shape) == 4)
+            macs = height * width * kernel_numbers(layer.encoder)
             encode, decode = encode + macs, decode + macs
         elif isinstance(layer, model.recurrent_layer):
-            top_encode = height * width * _kernel_size(layer.encoder)
-            encode, decode = encode + top_encode, decode + height * width * _kernel_size(layer.decoder)
+            top_encode = height * width * kernel_numbers(layer.encoder.weights)
+            encode, decode = encode + top_encode, decode + height * width * kernel_numbers(layer.decoder.weights)
         numbers = sum(math.prod(part[1:]) for part in layer.state_shapes(shape))
         state_bytes += numbers * _bytes_of(layer.compute_dtype)
         shape = encoded_shape
@@ -121,10 +120,6 @@ def _count_stack(model: LayerStack, shape: tuple, context: int, horizon: int) ->
 def _bytes_of(dtype: str) -> int:
     """Bytes per number: 4 for `"float32"`, 2 for `"bfloat16"`."""
     return int(dtype.rpartition("float")[2]) // 8
-
-
-def _kernel_size(update: ConvGRUCell) -> int:
-    return sum(math.prod(weight.shape) for weight in update.weights if len(weight.shape) == 4)
 
 
 def _measure(model, context_shape: tuple, horizon: int, repeats: int) -> dict:

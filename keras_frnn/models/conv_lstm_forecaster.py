@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_frnn.checks import check_positive_integers
 from keras_frnn.layers import layout
-from keras_frnn.models.patch_predictor import PatchPredictor, kernel_size
+from keras_frnn.models.patch_predictor import PatchPredictor, kernel_numbers
 
 
 @keras.saving.register_keras_serializable(package="keras_frnn")
@@ -94,7 +94,8 @@ class ConvLSTMForecaster(PatchPredictor):
     def count(self, frame_shape, context, horizon):
         pixels = self.pixels(frame_shape)
         encode, decode = (
-            pixels * sum(map(kernel_size, layers)) for layers in (self.encoder, [*self.forecaster, self.readout])
+            pixels * sum(kernel_numbers(layer.weights) for layer in layers)
+            for layers in (self.encoder, [*self.forecaster, self.readout])
         )
         return context * encode, horizon * decode, pixels * 2 * sum(self.filters)
 

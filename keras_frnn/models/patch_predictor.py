@@ -1,10 +1,11 @@
 import math
+from collections.abc import Iterable, Sequence
 
 import keras
 from keras import ops
 
 from keras_frnn import backend
-from keras_frnn.checks import check_data_format, check_positive_integer, nearest_multiples
+from keras_frnn.checks import check_data_format, check_positive_integer, check_positive_integers, nearest_multiples
 from keras_frnn.layers import layout
 from keras_frnn.models.frames import check_channels, check_frames, check_rank
 from keras_frnn.models.video_predictor import VideoPredictor
@@ -97,10 +98,25 @@ class PatchPredictor(VideoPredictor):
 class StepwisePredictor(PatchPredictor):
     """Base of networks that see one frame at a time, and after the context their own predictions.
 
-    A subclass has `cells`, the layers below `readout`, and implements `initial_state`, `step` and `memory`.
+    A subclass implements `make_cells`, the layers below `readout`, `initial_state`, `step` and `memory`.
     """
 
-    cells: list
+    def __init__(
+        self,
+        horizon: int,
+        filters: Sequence[int] = (128, 128, 128, 128),
+        kernel_size: int | tuple[int, int] = 5,
+        patch_size: int = 4,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(horizon, patch_size, data_format, **kwargs)
+        self.filters = check_positive_integers(tuple(filters), "filters", len(tuple(filters)))
+        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
+        self.cells = self.make_cells()
+
+    def make_cells(self) -> list[keras.layers.Layer]:
+        raise NotImplementedError
 
     def initial_state(self, patches):
         """The state before the first frame, of which `patches` are those, `(batch, height, width, channels)`."""
@@ -130,15 +146,19 @@ class StepwisePredictor(PatchPredictor):
 
     def count(self, frame_shape, context, horizon):
         pixels = self.pixels(frame_shape)
-        step = pixels * sum(map(kernel_size, self.cells))
-        return context * step, (horizon - 1) * step + horizon * pixels * kernel_size(self.readout), pixels * self.memory
+        step = pixels * sum(kernel_numbers(cell.weights) for cell in self.cells)
+        readout = pixels * kernel_numbers(self.readout.weights)
+        return context * step, (horizon - 1) * step + horizon * readout, pixels * self.memory
 
     @property
     def memory(self) -> int:
         """Numbers in the state, per patch."""
         raise NotImplementedError
 
+    def get_config(self) -> dict:
+        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
 
-def kernel_size(layer: keras.layers.Layer) -> int:
-    """The numbers in the kernels of a layer of convolutions and products with matrices."""
-    return sum(math.prod(weight.shape) for weight in layer.trainable_weights if len(weight.shape) > 1)
+
+def kernel_numbers(weights: Iterable) -> int:
+    """The numbers in those of the weights that are kernels of convolutions: a pixel's multiply-accumulates."""
+    return sum(math.prod(weight.shape) for weight in weights if len(weight.shape) == 4)

@@ -1,9 +1,6 @@
-from collections.abc import Sequence
-
 import keras
 from keras import ops
 
-from keras_frnn.checks import check_positive_integers
 from keras_frnn.models.patch_predictor import StepwisePredictor
 
 
@@ -54,24 +51,13 @@ class PredRNN(StepwisePredictor):
         Spatiotemporal Predictive Learning", TPAMI 2022, https://arxiv.org/abs/2103.09504
     """
 
-    def __init__(
-        self,
-        horizon: int,
-        filters: Sequence[int] = (128, 128, 128, 128),
-        kernel_size: int | tuple[int, int] = 5,
-        patch_size: int = 4,
-        data_format: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(horizon, patch_size, data_format, **kwargs)
-        self.filters = check_positive_integers(tuple(filters), "filters", len(tuple(filters)))
+    def make_cells(self):
         if len(set(self.filters)) > 1:
             raise ValueError(
                 "The layers of a PredRNN pass on a memory, so all have the same number of `filters`. "
                 f"Received: filters={self.filters}"
             )
-        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
-        self.cells = [
+        return [
             _SpatiotemporalLSTM(filters, self.kernel_size, dtype=self.dtype_policy, name=f"st_lstm_{index}")
             for index, filters in enumerate(self.filters)
         ]
@@ -102,9 +88,6 @@ class PredRNN(StepwisePredictor):
     def memory(self):
         return (2 * len(self.filters) + 1) * self.filters[0]
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
-
 
 class _SpatiotemporalLSTM(keras.layers.Layer):
     """One layer's step; see `PredRNN`."""
@@ -124,10 +107,10 @@ class _SpatiotemporalLSTM(keras.layers.Layer):
         self.projection = conv(1, 1, False, "projection")
 
     def layers_and_inputs(self, channels: int):
-        of_filters = self.of_hidden, self.of_memory
         return [
             (self.of_inputs, channels),
-            *((layer, self.filters) for layer in of_filters),
+            (self.of_hidden, self.filters),
+            (self.of_memory, self.filters),
             (self.of_cells, 2 * self.filters),
             (self.projection, 2 * self.filters),
         ]

@@ -6,7 +6,7 @@ from keras import ops
 from keras_frnn import backend
 from keras_frnn.checks import check_positive_integer
 from keras_frnn.layers import layout
-from keras_frnn.models.patch_predictor import PatchPredictor, kernel_size
+from keras_frnn.models.patch_predictor import PatchPredictor, kernel_numbers
 
 _MLP_RATIO = 8
 _LAYER_SCALE = 1e-2  # Initial weight of what a block adds.
@@ -152,15 +152,15 @@ class SimVP(PatchPredictor):
 
     def count(self, frame_shape, context, horizon):
         pixels, passes = self.pixels(frame_shape), -(-horizon // self.context)
-        encode = decode = 0
+        encode = 0
         for stage in self.encoder:
             pixels //= stage.stride**2
-            encode += pixels * kernel_size(stage)
-        decode = pixels * sum(map(kernel_size, self.translator))
+            encode += pixels * kernel_numbers(stage.weights)
+        decode = pixels * sum(kernel_numbers(block.weights) for block in self.translator)
         for stage in self.decoder:
-            decode += self.context * pixels * kernel_size(stage)
+            decode += self.context * pixels * kernel_numbers(stage.weights)
             pixels *= stage.upsampling**2
-        decode += self.context * pixels * kernel_size(self.readout)
+        decode += self.context * pixels * kernel_numbers(self.readout.weights)
         return passes * self.context * encode, passes * decode, 0
 
     def get_config(self) -> dict:

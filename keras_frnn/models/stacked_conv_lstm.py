@@ -1,8 +1,5 @@
-from collections.abc import Sequence
-
 import keras
 
-from keras_frnn.checks import check_positive_integers
 from keras_frnn.models.patch_predictor import StepwisePredictor
 
 
@@ -41,19 +38,8 @@ class StackedConvLSTM(StepwisePredictor):
         "OpenSTL", NeurIPS 2023, https://arxiv.org/abs/2306.11249, for the sizes.
     """
 
-    def __init__(
-        self,
-        horizon: int,
-        filters: Sequence[int] = (128, 128, 128, 128),
-        kernel_size: int | tuple[int, int] = 5,
-        patch_size: int = 4,
-        data_format: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(horizon, patch_size, data_format, **kwargs)
-        self.filters = check_positive_integers(tuple(filters), "filters", len(tuple(filters)))
-        self.kernel_size = check_positive_integers(kernel_size, "kernel_size", 2)
-        self.cells = [
+    def make_cells(self):
+        return [
             keras.layers.ConvLSTM2D(
                 filters,
                 self.kernel_size,
@@ -85,6 +71,3 @@ class StackedConvLSTM(StepwisePredictor):
     @property
     def memory(self):
         return 2 * sum(self.filters)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
